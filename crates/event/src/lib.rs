@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod task;
+mod id;
+mod change;
+mod watch;
+mod envelope;
+mod alert;
+pub mod schema;
+
+pub use alert::{Alert, AlertData, AlertItem, AlertStatus, Severity};
+pub use change::{Change, Kind};
+pub use envelope::{
+    BatchCounts, CONTENT_TYPE, DecodeError, Detail, Envelope, Event, Source, TaskData,
+};
+pub use id::{EventId, TaskId, digest_id};
+pub use task::{Image, Phase, Route, Status, SyncTask};
+pub use watch::{Failing, Recovered, SweepKind, Swept};
