@@ -1,0 +1,284 @@
+//! The handle that the rooms hold.
+//!
+//! In: batches, keys, ranges. Out: the writer's answers. Must never happen: blocking work on a
+//! runtime thread (but for the last handle's drop, see there).
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::disk::SledRows;
+use crate::folder::Folder;
+use crate::memory::MemoryRows;
+use crate::rows::Rows;
+use crate::writer::{Place, QUEUE_LIMIT, Reply, Request, SharedSlot, Slot, Writer};
+use crate::{Batch, Error, KEY_LIMIT_BYTES, Options, Reader, Row, Size, VALUE_LIMIT_BYTES};
+
+/// A handle on one store; clones are cheap and share it.
+#[derive(Clone)]
+pub struct Store {
+    backend: Backend,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Disk(Arc<Disk>),
+    /// Served in the caller's own task: no thread that a paused clock would run away from.
+    Memory(SharedSlot),
+}
+
+/// The writer's thread, and the rows it shares with readers.
+struct Disk {
+    /// `None` only while dropping.
+    requests: Option<mpsc::Sender<Request>>,
+    slot: SharedSlot,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in the folder `dir`; creates both if they are not there. Blocks (it reads
+    /// all rows once): call it on a blocking thread.
+    pub fn open(dir: &Path, options: Options) -> Result<Store, Error> {
+        let folder = Arc::new(Folder::open(dir)?);
+        let Options {
+            cache_bytes,
+            min_free_bytes,
+        } = options;
+        let mut place = FolderPlace {
+            folder,
+            cache_bytes,
+        };
+        let rows = place.open()?;
+        let slot = Arc::new(RwLock::new(Slot::Open(rows)));
+        let writer = Writer::new(Box::new(place), Arc::clone(&slot), min_free_bytes);
+        Self::start(writer, slot)
+    }
+
+    /// A store in memory, with the same meaning; its rows end with its last handle.
+    pub fn memory() -> Store {
+        let rows: Arc<dyn Rows> = Arc::new(MemoryRows::default());
+        Self {
+            backend: Backend::Memory(Arc::new(RwLock::new(Slot::Open(rows)))),
+        }
+    }
+
+    pub(crate) fn start(writer: Writer, slot: SharedSlot) -> Result<Store, Error> {
+        let (requests, receiver) = mpsc::channel(QUEUE_LIMIT);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run(receiver))
+            .map_err(|error| Error::Failed {
+                what: format!("cannot start a thread: {error}"),
+            })?;
+        let requests = Some(requests);
+        let thread = Mutex::new(Some(thread));
+        Ok(Self {
+            backend: Backend::Disk(Arc::new(Disk {
+                requests,
+                slot,
+                thread,
+            })),
+        })
+    }
+
+    /// Writes all of `batch` or nothing; durable when it returns `Ok`. Commits take effect in the
+    /// order in which they were asked for; those that wait at the same time share one fsync.
+    ///
+    /// When the future is dropped before it is ready, the batch is written whole or not at all. After
+    /// [`Error::Failed`] the same: whether it is there shows when the store is opened again.
+    pub async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        check_limits(&batch)?;
+        match &self.backend {
+            Backend::Disk(disk) => disk.ask(|reply| Request::Commit { batch, reply }).await,
+            Backend::Memory(slot) => {
+                let committed = with_rows(slot, |rows| Ok(rows.apply(batch.operations())?));
+                // On the disk others run while one waits: here too.
+                tokio::task::yield_now().await;
+                committed
+            }
+        }
+    }
+
+    /// Runs `read` on the blocking pool. Keep it short: closing and recovering wait for it.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match &self.backend {
+            Backend::Disk(disk) => {
+                let slot = Arc::clone(&disk.slot);
+                let reading = tokio::task::spawn_blocking(move || read_rows(&slot, read));
+                match reading.await {
+                    Ok(result) => result,
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The runtime is shutting down.
+                        Err(_) => Err(Error::Closed),
+                    },
+                }
+            }
+            Backend::Memory(slot) => read_rows(slot, read),
+        }
+    }
+
+    /// The value of `key`.
+    pub async fn get(&self, key: impl Into<Vec<u8>>) -> Result<Option<Vec<u8>>, Error> {
+        let key = key.into();
+        self.read(move |reader| reader.get(&key)).await
+    }
+
+    /// At most `limit` rows whose keys start with `prefix`, in key order, strictly after `after`:
+    /// durable rows, as one commit left them, with every commit in it that was called before.
+    /// Commits wait while it runs.
+    pub async fn scan(
+        &self,
+        prefix: impl Into<Vec<u8>>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<Row>, Error> {
+        let prefix = prefix.into();
+        match &self.backend {
+            Backend::Disk(disk) => {
+                disk.ask(|reply| Request::Scan {
+                    prefix,
+                    after,
+                    limit,
+                    reply,
+                })
+                .await
+            }
+            Backend::Memory(slot) => with_rows(slot, |rows| {
+                Ok(rows.scan(&prefix, after.as_deref(), limit)?)
+            }),
+        }
+    }
+
+    /// How large the store is.
+    pub async fn size(&self) -> Result<Size, Error> {
+        match &self.backend {
+            Backend::Disk(disk) => disk.ask(|reply| Request::Size { reply }).await,
+            Backend::Memory(slot) => with_rows(slot, |rows| Ok(rows.size()?)),
+        }
+    }
+
+    /// Serves what was asked before, then closes the store for all handles and releases its
+    /// folder. Every later call, also this one, gives [`Error::Closed`].
+    pub async fn close(&self) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Disk(disk) => disk.ask(|reply| Request::Close { reply }).await,
+            Backend::Memory(slot) => {
+                let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+                match std::mem::replace(&mut *slot, Slot::Closed) {
+                    Slot::Closed => Err(Error::Closed),
+                    Slot::Open(_) | Slot::Down(_) => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.backend {
+            Backend::Disk(_) => "Store(disk)",
+            Backend::Memory(_) => "Store(memory)",
+        })
+    }
+}
+
+impl Disk {
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Error> {
+        let requests = self.requests.as_ref().ok_or(Error::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        requests
+            .send(request(reply))
+            .await
+            .map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+impl Drop for Disk {
+    /// The last handle is gone: the writer ends and releases the folder. This waits for it (no
+    /// longer than for one group), so that the folder can be opened again, unless a `read` still
+    /// runs: it may be what drops the handle, and the writer waits for it.
+    fn drop(&mut self) {
+        self.requests = None;
+        let thread = self
+            .thread
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // The writer and this handle; every running `read` holds one more.
+        let n_without_reads = 2;
+        if let Some(thread) = thread
+            && (thread.is_finished() || Arc::strong_count(&self.slot) <= n_without_reads)
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+/// A folder on the disk as the writer's place.
+struct FolderPlace {
+    folder: Arc<Folder>,
+    cache_bytes: u64,
+}
+
+impl Place for FolderPlace {
+    fn open(&mut self) -> Result<Arc<dyn Rows>, Error> {
+        Ok(Arc::new(SledRows::open(&self.folder, self.cache_bytes)?))
+    }
+
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        self.folder.free_bytes()
+    }
+}
+
+fn check_limits(batch: &Batch) -> Result<(), Error> {
+    for operation in batch.operations() {
+        let value_bytes = operation.value.as_ref().map_or(0, Vec::len);
+        for (size_bytes, limit) in [
+            (operation.key.len(), KEY_LIMIT_BYTES),
+            (value_bytes, VALUE_LIMIT_BYTES),
+        ] {
+            if size_bytes > limit {
+                let shown = &operation.key[..operation.key.len().min(KEY_LIMIT_BYTES)];
+                let key = shown.escape_ascii().to_string();
+                return Err(Error::TooLarge {
+                    key,
+                    size_bytes,
+                    limit,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn with_rows<T>(
+    slot: &RwLock<Slot>,
+    work: impl FnOnce(&Arc<dyn Rows>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match &*slot.read().unwrap_or_else(PoisonError::into_inner) {
+        Slot::Open(rows) => work(rows),
+        Slot::Down(error) => Err(error.clone()),
+        Slot::Closed => Err(Error::Closed),
+    }
+}
+
+/// Holds the slot until the reader is gone.
+fn read_rows<T>(
+    slot: &RwLock<Slot>,
+    read: impl FnOnce(&Reader) -> Result<T, Error>,
+) -> Result<T, Error> {
+    with_rows(slot, |rows| {
+        read(&Reader {
+            rows: Arc::clone(rows),
+        })
+    })
+}

@@ -1,0 +1,309 @@
+//! The one thread that writes.
+//!
+//! In: requests, over a bounded channel. Out: an answer to each. It takes all commits that wait
+//! into one group: one batch, one flush, one fsync, then all are answered. Must never happen: an
+//! `Ok` before the rows are on the disk; a later request overtaking an earlier one; two threads
+//! that write.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::batch::Operation;
+use crate::disk::panic_text;
+use crate::rows::{Failure, Rows};
+use crate::{Batch, Error, Row, Size};
+
+/// How many requests may wait; callers wait for a place after that.
+pub(crate) const QUEUE_LIMIT: usize = 1024;
+/// A group ends with the request that reaches one of these.
+const GROUP_LIMIT_ROWS: usize = 4096;
+const GROUP_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// How long what is known of the disk's free space is good for.
+const DISK_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+pub(crate) enum Request {
+    Commit {
+        batch: Batch,
+        reply: Reply<()>,
+    },
+    Scan {
+        prefix: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+        reply: Reply<Vec<Row>>,
+    },
+    Size {
+        reply: Reply<Size>,
+    },
+    Close {
+        reply: Reply<()>,
+    },
+}
+
+/// Where readers find the rows.
+pub(crate) enum Slot {
+    Open(Arc<dyn Rows>),
+    /// Not open now; why.
+    Down(Error),
+    Closed,
+}
+
+/// Readers hold it for reading while they read, so that writing it waits for them: sled can only
+/// be opened again when nobody holds the old handle.
+pub(crate) type SharedSlot = Arc<RwLock<Slot>>;
+
+/// What the writer needs of the world; the tests put another one there.
+pub(crate) trait Place: Send {
+    fn open(&mut self) -> Result<Arc<dyn Rows>, Error>;
+    fn free_bytes(&self) -> std::io::Result<u64>;
+}
+
+pub(crate) struct Writer {
+    place: Box<dyn Place>,
+    slot: SharedSlot,
+    min_free_bytes: u64,
+    /// When the disk was last looked at (or the store tried to open again), and what that said.
+    looked: Option<(Instant, Result<(), Error>)>,
+}
+
+impl Writer {
+    pub(crate) fn new(place: Box<dyn Place>, slot: SharedSlot, min_free_bytes: u64) -> Self {
+        Self {
+            place,
+            slot,
+            min_free_bytes,
+            looked: None,
+        }
+    }
+
+    /// Serves until it is told to close or until all handles are gone.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut closing = None;
+        while let Some(first) = requests.blocking_recv() {
+            let mut next = Some(first);
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Commit { batch, reply } => {
+                        next = self.commit_group(batch, reply, &mut requests);
+                    }
+                    Request::Scan {
+                        prefix,
+                        after,
+                        limit,
+                        reply,
+                    } => {
+                        let scan = |rows: &dyn Rows| rows.scan(&prefix, after.as_deref(), limit);
+                        answer(reply, self.ask(scan));
+                    }
+                    Request::Size { reply } => answer(reply, self.ask(|rows| rows.size())),
+                    Request::Close { reply } => closing = Some(reply),
+                }
+            }
+            if closing.is_some() {
+                break;
+            }
+        }
+        self.replace(Slot::Closed);
+        // Unlocks the folder, so that whoever is told "closed" can open it.
+        drop(self.place);
+        if let Some(reply) = closing {
+            answer(reply, Ok(()));
+        }
+    }
+
+    /// Commits `first` and all that waits behind it. Gives back the first request that is not a
+    /// commit, which is served after the group, as it came.
+    fn commit_group(
+        &mut self,
+        first: Batch,
+        reply: Reply<()>,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> Option<Request> {
+        let mut group = first;
+        let mut group_bytes = group.size_bytes();
+        let mut replies = vec![reply];
+        let mut next = None;
+        while group.len() < GROUP_LIMIT_ROWS
+            && group_bytes < GROUP_LIMIT_BYTES
+            && replies.len() < QUEUE_LIMIT
+        {
+            match requests.try_recv() {
+                Ok(Request::Commit { batch, reply }) => {
+                    group_bytes += batch.size_bytes();
+                    group.append(batch);
+                    replies.push(reply);
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let committed = self.commit(group.operations());
+        for reply in replies {
+            answer(reply, committed.clone());
+        }
+        next
+    }
+
+    fn ask<T>(&mut self, work: impl FnOnce(&dyn Rows) -> Result<T, Failure>) -> Result<T, Error> {
+        let rows = self.rows()?;
+        Ok(caught(|| work(rows.as_ref()))?)
+    }
+
+    fn commit(&mut self, operations: &[Operation]) -> Result<(), Error> {
+        let rows = self.rows()?;
+        if operations.is_empty() {
+            return Ok(());
+        }
+        self.check_disk()?;
+        let Err(failure) = caught(|| rows.apply(operations)) else {
+            return Ok(());
+        };
+        // sled's handle is dead after an error, even when its cause is gone. What the group left
+        // behind does not matter: it is written again whole, and nothing came after it.
+        drop(rows);
+        let rows = self.reopen(&failure)?;
+        if let Err(failure) = caught(|| rows.apply(operations)) {
+            drop(rows);
+            return Err(self.go_down(failure));
+        }
+        Ok(())
+    }
+
+    /// The rows, opened again if the disk was full and a second has passed.
+    fn rows(&mut self) -> Result<Arc<dyn Rows>, Error> {
+        let error = match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(rows) => return Ok(Arc::clone(rows)),
+            Slot::Down(error) => error.clone(),
+            Slot::Closed => return Err(Error::Closed),
+        };
+        if !matches!(error, Error::DiskFull { .. }) || self.looked_lately().is_some() {
+            return Err(error);
+        }
+        self.check_disk()?;
+        self.open_again()
+    }
+
+    /// Refuses while the disk has less free space than the store keeps free.
+    fn check_disk(&mut self) -> Result<(), Error> {
+        if self.min_free_bytes == 0 {
+            return Ok(());
+        }
+        if let Some(known) = self.looked_lately() {
+            return known;
+        }
+        let was_full = matches!(self.looked, Some((_, Err(_))));
+        let room = match self.place.free_bytes() {
+            Ok(free_bytes) if free_bytes < self.min_free_bytes => Err(Error::DiskFull {
+                free_bytes,
+                min_bytes: self.min_free_bytes,
+            }),
+            Ok(_) => Ok(()),
+            // Not knowing is no reason to stop: a full disk shows in the write.
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell the free space of the store's disk");
+                Ok(())
+            }
+        };
+        match &room {
+            Err(error) if !was_full => tracing::error!(%error, "store refuses commits"),
+            Ok(()) if was_full => tracing::info!("store takes commits again"),
+            _ => {}
+        }
+        self.looked = Some((Instant::now(), room.clone()));
+        room
+    }
+
+    fn looked_lately(&self) -> Option<Result<(), Error>> {
+        let (at, room) = self.looked.as_ref()?;
+        (at.elapsed() < DISK_LOOK_EVERY).then(|| room.clone())
+    }
+
+    /// Closes what failed and opens it once more.
+    fn reopen(&mut self, failure: &Failure) -> Result<Arc<dyn Rows>, Error> {
+        tracing::warn!(error = %failure.what, "store failed; opening it again");
+        if failure.full {
+            return Err(self.go_down(failure.clone()));
+        }
+        self.replace(Slot::Down(Error::from(failure.clone())));
+        self.open_again()
+    }
+
+    fn open_again(&mut self) -> Result<Arc<dyn Rows>, Error> {
+        match self.place.open() {
+            Ok(rows) => {
+                tracing::info!("store is open again");
+                self.replace(Slot::Open(Arc::clone(&rows)));
+                Ok(rows)
+            }
+            Err(error) => {
+                let full = matches!(
+                    &error,
+                    Error::Unwritable { source, .. } if crate::rows::is_full(source)
+                );
+                let what = format!("cannot open it again: {error}");
+                Err(self.go_down(Failure { full, what }))
+            }
+        }
+    }
+
+    /// Drops the rows and remembers why: a full disk passes, anything else stays.
+    fn go_down(&mut self, failure: Failure) -> Error {
+        let failure_is_known = failure.full && matches!(self.looked, Some((_, Err(_))));
+        let error = if failure.full {
+            let free_bytes = self.place.free_bytes().unwrap_or(0);
+            Error::DiskFull {
+                free_bytes,
+                min_bytes: self.min_free_bytes,
+            }
+        } else {
+            Error::from(failure)
+        };
+        // A disk that is still full is told once.
+        if !failure_is_known {
+            tracing::error!(%error, "store is down");
+        }
+        self.looked = Some((Instant::now(), Err(error.clone())));
+        self.replace(Slot::Down(error.clone()));
+        error
+    }
+
+    /// Waits for the readers, then drops what was there; sled may panic in its drop when the disk
+    /// failed.
+    fn replace(&mut self, slot: Slot) {
+        let mut shared = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *shared, slot);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(old))) {
+            tracing::warn!(
+                error = panic_text(panic.as_ref()),
+                "store did not close cleanly"
+            );
+        }
+    }
+}
+
+/// A panic of the backend is one more way to fail.
+fn caught<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(Failure {
+            full: false,
+            what: panic_text(panic.as_ref()),
+        })
+    })
+}
+
+/// A caller that no longer waits is no error: its commit stands.
+fn answer<T>(reply: Reply<T>, result: Result<T, Error>) {
+    drop(reply.send(result));
+}
+
+#[cfg(test)]
+mod tests;
