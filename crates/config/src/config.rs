@@ -1,0 +1,267 @@
+//! The checked configuration: the only form that the rest of the program sees.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::{Problem, Secret};
+
+/// Everything, with defaults filled in and every reference resolved.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder that holds `poller/`, `notifier/` and `log/`.
+    pub data_dir: PathBuf,
+    /// The ACR instances to watch; at least one.
+    pub instances: Vec<Instance>,
+    /// The event log.
+    pub bus: Bus,
+    /// Who can be told; names are unique.
+    pub receivers: Vec<Receiver>,
+    /// Who is told what.
+    pub route: Route,
+    /// Which rules are on.
+    pub rules: RuleSwitches,
+    /// What happens at first sight.
+    pub baseline: Baseline,
+    /// The admin interface.
+    pub admin: Admin,
+    /// What is allowed and unwise; log it at start.
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// All defaults, nothing to watch and nobody to tell.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            instances: Vec::new(),
+            bus: Bus::Embedded,
+            receivers: Vec::new(),
+            route: Route::default(),
+            rules: RuleSwitches::default(),
+            baseline: Baseline::default(),
+            admin: Admin::default(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// One ACR instance to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// `cri-…`
+    pub id: String,
+    /// `cn-shanghai`
+    pub region: String,
+    /// Where to ask; `https://cr.{region}.aliyuncs.com` unless overridden.
+    pub endpoint: Url,
+    /// How often; at least 1 s.
+    pub poll_every: Duration,
+    /// How often the whole list is read.
+    pub sweep_every: Duration,
+    /// Which tasks.
+    pub filters: Filters,
+}
+
+impl Instance {
+    /// An instance with the default endpoint and intervals.
+    ///
+    /// None if `region` cannot be part of a host name.
+    pub fn try_new(id: impl Into<String>, region: impl Into<String>) -> Option<Self> {
+        let region = region.into();
+        let endpoint = Url::parse(&format!("https://cr.{region}.aliyuncs.com")).ok()?;
+        Some(Self {
+            id: id.into(),
+            region,
+            endpoint,
+            poll_every: Duration::from_secs(15),
+            sweep_every: Duration::from_mins(30),
+            filters: Filters::default(),
+        })
+    }
+}
+
+/// Asked of the vendor with each page; absent means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Filters {
+    /// `RepoNamespaceName`
+    pub namespace: Option<String>,
+    /// `RepoName`
+    pub repo: Option<String>,
+    /// `Tag`
+    pub tag: Option<String>,
+}
+
+/// Where the event log lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// In files under `data_dir/log`.
+    Embedded,
+}
+
+/// Somebody who can be told.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// Unique.
+    pub name: String,
+    /// How.
+    pub kind: ReceiverKind,
+}
+
+/// A channel with its settings.
+#[derive(Clone, Debug)]
+pub enum ReceiverKind {
+    /// A generic webhook (Standard Webhooks, CloudEvents).
+    Webhook(Webhook),
+    /// Mail; each address is told by itself.
+    Email(Email),
+}
+
+/// A generic webhook.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Where to post; http or https.
+    pub url: Url,
+    /// The signing key's bytes (of a `whsec_…` secret: decoded); none: not signed.
+    pub key: Option<Secret<Vec<u8>>>,
+    /// Over everything, the answer's body included.
+    pub timeout: Duration,
+    /// Certificates to trust beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Mail.
+#[derive(Clone, Debug)]
+pub struct Email {
+    /// The sender's address.
+    pub from: String,
+    /// The addresses; at least one.
+    pub to: Vec<String>,
+    /// The server.
+    pub smtp: Smtp,
+}
+
+/// A mail server.
+#[derive(Clone, Debug)]
+pub struct Smtp {
+    /// Its name; certificates are checked against it.
+    pub host: String,
+    /// 465 implicit, 587 starttls, 25 none, unless given.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: SmtpTls,
+    /// For AUTH; together with `password`.
+    pub username: Option<String>,
+    /// For AUTH.
+    pub password: Option<Secret<String>>,
+    /// Certificates to trust instead of the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Over one whole mail.
+    pub timeout: Duration,
+    /// The name to say in EHLO; the sender's domain unless given.
+    pub hello: Option<String>,
+}
+
+/// How mail is protected on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// TLS from the first byte.
+    Implicit,
+    /// Required upgrade.
+    Starttls,
+    /// In the clear; no password is sent, loopback excepted.
+    None,
+}
+
+/// Who is told what; one level.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// Names of receivers; all exist.
+    pub receivers: Vec<String>,
+    /// All must hold.
+    pub matchers: Vec<Matcher>,
+    /// Labels to group by; `["..."]` means each by itself; none: the channel's own default.
+    pub group_by: Option<Vec<String>>,
+    /// How long the first of a quiet group waits.
+    pub group_wait: Option<Duration>,
+    /// How long the next ones wait.
+    pub group_interval: Option<Duration>,
+    /// When what stays open is told again.
+    pub repeat_interval: Option<Duration>,
+}
+
+/// `label=value`, `label!=value`, `label=~pattern`, `label!~pattern`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matcher {
+    /// A label's name.
+    pub label: String,
+    /// How it is compared.
+    pub op: MatchOp,
+    /// A text, or a pattern in which `.*` stands for anything.
+    pub value: String,
+}
+
+/// How a label is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchOp {
+    /// The same text.
+    Equals,
+    /// Another text.
+    NotEquals,
+    /// The whole text matches the pattern.
+    Matches,
+    /// It does not.
+    NotMatches,
+}
+
+/// Which rules are on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSwitches {
+    /// Status ERROR.
+    pub failed: bool,
+    /// A TaskIssue, whatever the status.
+    pub issue: bool,
+    /// Status CANCELED.
+    pub canceled: bool,
+    /// When an incident in which nothing happens ends by itself.
+    pub expire_after: Duration,
+}
+
+impl Default for RuleSwitches {
+    fn default() -> Self {
+        let expire_after = Duration::from_hours(7 * 24);
+        Self {
+            failed: true,
+            issue: true,
+            canceled: false,
+            expire_after,
+        }
+    }
+}
+
+/// What happens at first sight of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// Tell the failures that stand there already.
+    pub alert: bool,
+}
+
+/// The admin interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Of `run` and `poller`.
+    pub listen: SocketAddr,
+    /// Of `notifier`.
+    pub notifier_listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            notifier_listen: SocketAddr::from(([127, 0, 0, 1], 9465)),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+#![doc = include_str!("../README.md")]
+
+mod raw;
+mod check;
+mod config;
+mod secret;
+mod duration;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use config::{
+    Admin, Baseline, Bus, Config, Email, Filters, Instance, MatchOp, Matcher, Receiver,
+    ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
+};
+pub use problem::{Level, Problem, Problems};
+pub use secret::Secret;
+
+/// The largest file that is read, in bytes.
+const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// Looks up an environment variable.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads and checks the file at `path`. The error holds every problem that could be found at once; show
+/// it and exit 78.
+pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    let name = path.display().to_string();
+    let unreadable = |what: String| Problems::of_file(&name, format!("cannot be read: {what}"));
+    let size = std::fs::metadata(path)
+        .map_err(|error| unreadable(error.to_string()))?
+        .len();
+    if size > FILE_LIMIT_BYTES {
+        return Err(unreadable(format!(
+            "{size} bytes are over {FILE_LIMIT_BYTES}"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    parse(&text, &name, folder, env)
+}
+
+/// Checks `text`. `file_name` is for messages; relative paths in it start at `folder`.
+pub fn parse(text: &str, file_name: &str, folder: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    if text.trim().is_empty() {
+        let what = "is empty: it needs at least `instances`, `receivers` and `route`";
+        return Err(Problems::of_file(file_name, what));
+    }
+    let raw = serde_saphyr::from_str::<raw::Config>(text)
+        .map_err(|error| problem::of_yaml(&error, text, file_name))?;
+    check::check(raw, text, file_name, folder, env)
+}
