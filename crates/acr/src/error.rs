@@ -1,0 +1,139 @@
+//! What a failure means for the caller. Sorted by what the caller does next.
+
+use std::time::Duration;
+
+/// Why a page could not be read. Texts hold the vendor's code, message and RequestId, never a secret and
+/// never an answer's body.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// RAM refuses it. A configuration fault: probe slowly, tell the operator.
+    #[error("denied: {code}: {message} (request {request_id})")]
+    Denied {
+        /// `NoPrivilege`, `Forbidden.RAM`, …
+        code: String,
+        /// The vendor's text.
+        message: String,
+        /// What the vendor's support asks for; `-` if there is none.
+        request_id: String,
+    },
+    /// Too fast. Send nothing for `after`; without it, back off.
+    #[error("throttled: {code}: {message} (request {request_id})")]
+    Throttled {
+        /// The delay that the server asked for.
+        after: Option<Duration>,
+        /// `Throttling.User`, …
+        code: String,
+        /// The vendor's text.
+        message: String,
+        /// See [`Error::Denied`].
+        request_id: String,
+    },
+    /// The server or the way to it is down: back off and try again.
+    #[error("unavailable: {what}")]
+    Unavailable {
+        /// What happened.
+        what: String,
+    },
+    /// The answer is not what this operation answers: back off and try again.
+    #[error("malformed answer: {what}")]
+    Malformed {
+        /// Status, content type, and what is wrong with it.
+        what: String,
+    },
+    /// The server refuses this request or this key: a configuration fault. Also HTTP 200 with
+    /// `IsSuccess: false`.
+    #[error("rejected: {code}: {message} (request {request_id})")]
+    Rejected {
+        /// `INSTANCE_NOT_EXIST`, `SignatureDoesNotMatch`, …
+        code: String,
+        /// The vendor's text.
+        message: String,
+        /// See [`Error::Denied`].
+        request_id: String,
+    },
+    /// Our clock and the server's differ by more than 15 minutes: a fault of this machine.
+    #[error("wrong clock: {code}: this machine is {} the server (request {request_id})", skew(*.skew_seconds))]
+    Clock {
+        /// Ours less theirs, if the answer had a Date.
+        skew_seconds: Option<i64>,
+        /// `InvalidTimeStamp.Expired`
+        code: String,
+        /// See [`Error::Denied`].
+        request_id: String,
+    },
+    /// There are no credentials: a configuration fault.
+    #[error("no credentials: {what}")]
+    Credentials {
+        /// What each step said.
+        what: String,
+    },
+    /// No client can be built from these options.
+    #[error("could not set up the client: {what}")]
+    Setup {
+        /// What the HTTP library said.
+        what: String,
+    },
+}
+
+/// What the caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Try again with backoff.
+    Backoff,
+    /// Try again after this delay, and not before.
+    After(Duration),
+    /// Nothing changes by itself: probe slowly and tell the operator.
+    Slowly,
+}
+
+impl Error {
+    /// All classes: the closed set of a metric label.
+    pub const CLASSES: [&'static str; 7] = [
+        "denied",
+        "throttled",
+        "unavailable",
+        "malformed",
+        "rejected",
+        "clock",
+        "credentials",
+    ];
+
+    /// Its class.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "denied",
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Malformed { .. } => "malformed",
+            Self::Rejected { .. } | Self::Setup { .. } => "rejected",
+            Self::Clock { .. } => "clock",
+            Self::Credentials { .. } => "credentials",
+        }
+    }
+
+    /// What the caller does next.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Throttled {
+                after: Some(after), ..
+            } => Retry::After(*after),
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Malformed { .. } => {
+                Retry::Backoff
+            }
+            Self::Denied { .. }
+            | Self::Rejected { .. }
+            | Self::Clock { .. }
+            | Self::Credentials { .. }
+            | Self::Setup { .. } => Retry::Slowly,
+        }
+    }
+}
+
+fn skew(seconds: Option<i64>) -> String {
+    match seconds {
+        Some(seconds) if seconds >= 0 => format!("{seconds} s ahead of"),
+        Some(seconds) => format!("{} s behind", -seconds),
+        None => "too far from".to_owned(),
+    }
+}
