@@ -1,7 +1,9 @@
 //! Raw → checked: every problem is collected, every default filled in.
 
 mod receiver;
+mod route;
 
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -9,36 +11,15 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{
-    Admin, Baseline, Bus, Config, Filters, Instance, MatchOp, Matcher, Route, RuleSwitches,
-};
-use crate::problem::{Level, Problem, Problems, suggestion};
+use crate::config::{Admin, Baseline, Bus, Config, Filters, Instance, RuleSwitches};
+use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, duration};
+#[cfg(test)]
+pub(crate) use route::LABELS;
 
 /// Requests a second that one account may make in one region.
 const BUDGET_PER_SECOND: f64 = 10.0;
-
-/// Labels that entries have; kept in step with the notifier by a test there.
-const LABELS: [&str; 17] = [
-    "instance",
-    "rule",
-    "severity",
-    "status",
-    "reason",
-    "incident",
-    "sync_rule_id",
-    "from.region_id",
-    "from.instance_id",
-    "from.namespace",
-    "from.repo",
-    "from.tag",
-    "to.region_id",
-    "to.instance_id",
-    "to.namespace",
-    "to.repo",
-    "to.tag",
-];
 
 /// Checks `raw`, which was read from `text`.
 pub(crate) fn check(
@@ -49,13 +30,15 @@ pub(crate) fn check(
     env: Env<'_>,
 ) -> Result<Config, Problems> {
     let mut checker = Checker {
-        text,
-        file,
+        source: Source::new(file, text),
         folder,
         env,
         problems: Vec::new(),
     };
-    let state_directory = env("STATE_DIRECTORY").filter(|path| !path.is_empty());
+    // systemd joins several folders by colons.
+    let state_directory = env("STATE_DIRECTORY")
+        .and_then(|list| list.split(':').next().map(str::to_owned))
+        .filter(|path| !path.is_empty());
     let data_dir = raw
         .data_dir
         .map(|path| path.value)
@@ -89,8 +72,7 @@ pub(crate) fn check(
 
 /// Collects problems while it converts.
 pub(crate) struct Checker<'a> {
-    text: &'a str,
-    file: &'a str,
+    source: Source,
     folder: &'a Path,
     env: Env<'a>,
     problems: Vec<Problem>,
@@ -106,15 +88,15 @@ impl Checker<'_> {
     }
 
     fn add(&mut self, level: Level, at: Location, message: String) {
-        self.problems
-            .push(Problem::at(level, at, self.file, self.text, message));
+        self.problems.push(self.source.problem(level, at, message));
     }
 
     /// A key whose feature is not there yet.
     fn later(&mut self, key: &str, value: &Later) {
         if let Some(value) = value {
-            let at = value.referenced;
-            self.error(at, format!("`{key}` is not available in this version"));
+            let message = format!("`{key}` is not available in this version");
+            self.problems
+                .push(self.source.problem_at_key(key, value.referenced, message));
         }
     }
 
@@ -145,6 +127,16 @@ impl Checker<'_> {
             self.error(value.referenced, message);
         }
         parsed
+    }
+
+    /// A duration that is not zero.
+    fn positive(&mut self, key: &str, value: Text) -> Option<Duration> {
+        let at = value.as_ref().map(|value| value.referenced)?;
+        let parsed = self.optional_duration(key, value)?;
+        if parsed.is_zero() {
+            self.error(at, format!("`{key}`: expected more than `0s`"));
+        }
+        Some(parsed)
     }
 
     /// An http or https URL without credentials in it.
@@ -186,36 +178,32 @@ impl Checker<'_> {
         }
         let at = raw.referenced;
         let mut instances: Vec<Instance> = Vec::new();
+        let mut ids = HashSet::new();
         for raw in raw.value {
-            let place = raw.referenced;
-            let Some(instance) = self.instance(raw) else {
-                continue;
-            };
-            if instances.iter().any(|known| known.id == instance.id) {
+            if let Some(id) = &raw.value.id
+                && !ids.insert(id.value.clone())
+            {
                 self.error(
-                    place,
-                    format!("the instance {} stands here twice", instance.id),
+                    id.referenced,
+                    format!("the instance {} stands here twice", id.value),
                 );
             }
-            instances.push(instance);
+            instances.extend(self.instance(raw));
         }
-        let mut regions: Vec<&str> = instances.iter().map(|i| i.region.as_str()).collect();
-        regions.sort_unstable();
-        regions.dedup();
-        let crowded: Vec<String> = regions
-            .into_iter()
-            .filter(|region| {
-                let asked = instances.iter().filter(|i| i.region == *region);
-                asked.map(|i| 1.0 / i.poll_every.as_secs_f64()).sum::<f64>() > BUDGET_PER_SECOND
-            })
-            .map(str::to_owned)
-            .collect();
-        for region in crowded {
-            let message = format!(
-                "the instances of {region} ask more often than 10 times a second: \
-                 they will be slowed down to that"
-            );
-            self.warn(at, message);
+        let mut asked: BTreeMap<&str, f64> = BTreeMap::new();
+        for instance in &instances {
+            // A shorter interval has been refused above.
+            let seconds = instance.poll_every.as_secs_f64().max(1.0);
+            *asked.entry(&instance.region).or_default() += 1.0 / seconds;
+        }
+        for (region, per_second) in asked {
+            if per_second > BUDGET_PER_SECOND {
+                let message = format!(
+                    "the instances of {region} ask more often than 10 times a second: \
+                     they will be slowed down to that"
+                );
+                self.warn(at, message);
+            }
         }
         instances
     }
@@ -229,9 +217,8 @@ impl Checker<'_> {
         }
         let id = self.required("id", raw.id, at);
         let region = self.required("region", raw.region, at)?;
-        let shape = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let instance = Instance::try_new(id?.value, region.value.clone())
-            .filter(|_| region.value.chars().all(shape));
+            .filter(|instance| is_region(&instance.region));
         let Some(mut instance) = instance else {
             self.error(
                 region.referenced,
@@ -242,7 +229,7 @@ impl Checker<'_> {
         if let Some(endpoint) = &raw.endpoint
             && let Some(url) = self.url("endpoint", endpoint)
         {
-            if url.path() != "/" || url.query().is_some() {
+            if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
                 self.error(
                     endpoint.referenced,
                     "`endpoint`: expected a URL without path and query",
@@ -255,12 +242,14 @@ impl Checker<'_> {
         if instance.poll_every < Duration::from_secs(1) {
             self.error(poll_at, "`poll_every`: expected at least `1s`");
         }
-        let sweep_at = raw.sweep_every.as_ref().map(|text| text.referenced);
-        instance.sweep_every = self.duration("sweep_every", raw.sweep_every, instance.sweep_every);
-        if let Some(sweep_at) = sweep_at
-            && instance.sweep_every < instance.poll_every
-        {
-            self.error(sweep_at, "`sweep_every`: expected at least `poll_every`");
+        if let Some(sweep_at) = raw.sweep_every.as_ref().map(|text| text.referenced) {
+            instance.sweep_every =
+                self.duration("sweep_every", raw.sweep_every, instance.sweep_every);
+            if instance.sweep_every < instance.poll_every {
+                self.error(sweep_at, "`sweep_every`: expected at least `poll_every`");
+            }
+        } else {
+            instance.sweep_every = instance.sweep_every.max(instance.poll_every);
         }
         if let Some(raw) = raw.filters {
             let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -281,64 +270,6 @@ impl Checker<'_> {
         }
     }
 
-    fn route(&mut self, raw: Option<Spanned<raw::Route>>, names: &[String]) -> Route {
-        let Some(raw) = raw else {
-            self.error(
-                Location::UNKNOWN,
-                "the key `route` is missing: nobody would be told",
-            );
-            return Route::default();
-        };
-        let at = raw.referenced;
-        let raw = raw.value;
-        self.later("fallback", &raw.fallback);
-        self.later("routes", &raw.routes);
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut route = Route::default();
-        match raw.receivers {
-            Some(named) if !named.value.is_empty() => {
-                for name in named.value {
-                    if !names.contains(&name.value.as_str()) {
-                        let hint = suggestion(&name.value, &names);
-                        let message = format!("no receiver is named `{}`{hint}", name.value);
-                        self.error(name.referenced, message);
-                    } else if !route.receivers.contains(&name.value) {
-                        route.receivers.push(name.value);
-                    }
-                }
-            }
-            Some(named) => self.error(named.referenced, "`receivers` is empty: nobody is told"),
-            None => self.error(
-                at,
-                "the key `receivers` is missing here: nobody would be told",
-            ),
-        }
-        for text in raw.matchers.unwrap_or_default() {
-            match matcher(&text.value) {
-                Ok(matcher) => route.matchers.push(matcher),
-                Err(message) => self.error(text.referenced, message),
-            }
-        }
-        if let Some(labels) = raw.group_by {
-            let only = labels.len() == 1;
-            for label in &labels {
-                let each = label.value == "..." && only;
-                if !each && !LABELS.contains(&label.value.as_str()) {
-                    let hint = suggestion(&label.value, &LABELS);
-                    self.error(
-                        label.referenced,
-                        format!("unknown label `{}`{hint}", label.value),
-                    );
-                }
-            }
-            route.group_by = Some(labels.into_iter().map(|label| label.value).collect());
-        }
-        route.group_wait = self.optional_duration("group_wait", raw.group_wait);
-        route.group_interval = self.optional_duration("group_interval", raw.group_interval);
-        route.repeat_interval = self.optional_duration("repeat_interval", raw.repeat_interval);
-        route
-    }
-
     fn rules(&mut self, raw: Option<raw::Rules>) -> RuleSwitches {
         let mut rules = RuleSwitches::default();
         let Some(raw) = raw else { return rules };
@@ -356,7 +287,9 @@ impl Checker<'_> {
         rules.failed = on(raw.failed, rules.failed);
         rules.issue = on(raw.issue, rules.issue);
         rules.canceled = on(raw.canceled, rules.canceled);
-        rules.expire_after = self.duration("expire_after", raw.expire_after, rules.expire_after);
+        rules.expire_after = self
+            .positive("expire_after", raw.expire_after)
+            .unwrap_or(rules.expire_after);
         rules
     }
 
@@ -391,39 +324,11 @@ impl Checker<'_> {
     }
 }
 
-fn matcher(text: &str) -> Result<Matcher, String> {
-    let at = text
-        .find(['=', '!'])
-        .ok_or("expected `label=value`, `!=`, `=~` or `!~`")?;
-    let (label, rest) = text.split_at(at);
-    let ops = [
-        ("=~", MatchOp::Matches),
-        ("!~", MatchOp::NotMatches),
-        ("!=", MatchOp::NotEquals),
-        ("=", MatchOp::Equals),
-    ];
-    let found = ops
-        .into_iter()
-        .find_map(|(sign, op)| Some((op, rest.strip_prefix(sign)?)));
-    let Some((op, value)) = found else {
-        return Err("expected `label=value`, `!=`, `=~` or `!~`".to_owned());
-    };
-    let label = label.trim();
-    if !LABELS.contains(&label) {
-        return Err(format!(
-            "unknown label `{label}`{}",
-            suggestion(label, &LABELS)
-        ));
-    }
-    Ok(Matcher {
-        label: label.to_owned(),
-        op,
-        value: value.trim().to_owned(),
-    })
-}
-
-/// The labels that `match` and `group_by` know.
-#[cfg(test)]
-pub(crate) fn labels() -> &'static [&'static str] {
-    &LABELS
+/// `cn-shanghai`: lower case words and digits joined by single hyphens; it becomes part of a host name.
+fn is_region(region: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    region.len() <= 63
+        && region
+            .split('-')
+            .all(|word| !word.is_empty() && word.chars().all(fits))
 }

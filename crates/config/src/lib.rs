@@ -5,17 +5,22 @@ mod check;
 mod config;
 mod secret;
 mod duration;
+mod mask;
 mod problem;
+mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
+
+use serde_saphyr::MergeKeyPolicy;
 
 pub use config::{
     Admin, Baseline, Bus, Config, Email, Filters, Instance, MatchOp, Matcher, Receiver,
     ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
 };
 pub use problem::{Level, Problem, Problems};
+pub use schema::schema;
 pub use secret::Secret;
 
 /// The largest file that is read, in bytes.
@@ -28,16 +33,8 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// it and exit 78.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
     let name = path.display().to_string();
-    let unreadable = |what: String| Problems::of_file(&name, format!("cannot be read: {what}"));
-    let size = std::fs::metadata(path)
-        .map_err(|error| unreadable(error.to_string()))?
-        .len();
-    if size > FILE_LIMIT_BYTES {
-        return Err(unreadable(format!(
-            "{size} bytes are over {FILE_LIMIT_BYTES}"
-        )));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = secret::read_at_most(path, FILE_LIMIT_BYTES)
+        .map_err(|error| Problems::of_file(&name, format!("cannot be read: {error}")))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     parse(&text, &name, folder, env)
 }
@@ -48,7 +45,9 @@ pub fn parse(text: &str, file_name: &str, folder: &Path, env: Env<'_>) -> Result
         let what = "is empty: it needs at least `instances`, `receivers` and `route`";
         return Err(Problems::of_file(file_name, what));
     }
-    let raw = serde_saphyr::from_str::<raw::Config>(text)
+    // One way to write a thing: what YAML merges is not what stands at the place that is shown.
+    let options = serde_saphyr::options! { merge_keys: MergeKeyPolicy::Error, with_snippet: false };
+    let raw = serde_saphyr::from_str_with_options::<raw::Config>(text, options)
         .map_err(|error| problem::of_yaml(&error, text, file_name))?;
     check::check(raw, text, file_name, folder, env)
 }

@@ -1,10 +1,17 @@
 //! A problem in a configuration file: where, what, and what was expected.
 
 use std::fmt;
-use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level as Kind, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level as Kind, Origin, Renderer, Snippet};
 use serde_saphyr::{Error as YamlError, Location};
+
+use crate::mask::mask;
+
+/// Problems that are shown; a file with more has one cause.
+const SHOWN: usize = 50;
+
+/// Longest line, in characters, that is shown.
+const LINE_LIMIT: usize = 400;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +35,8 @@ pub struct Problem {
     pub column: u64,
     /// What is wrong, and what was expected.
     pub message: String,
-    /// The file's text with literal secrets masked.
-    text: String,
+    /// That line with secrets masked; empty if the whole file is meant or the line is very long.
+    excerpt: String,
 }
 
 /// All problems of a file; at least one. Show it, exit 78.
@@ -40,48 +47,36 @@ impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, problem) in self.0.iter().enumerate() {
-            if number > 0 {
-                writeln!(f)?;
-            }
-            f.write_str(&problem.render(false))?;
-        }
-        Ok(())
+        f.write_str(&self.render(false))
     }
 }
 
 impl Problems {
+    /// All of them, one below the other.
+    pub fn render(&self, color: bool) -> String {
+        let mut shown: Vec<String> = self
+            .0
+            .iter()
+            .take(SHOWN)
+            .map(|problem| problem.render(color))
+            .collect();
+        if self.0.len() > SHOWN {
+            shown.push(format!("and {} more", self.0.len() - SHOWN));
+        }
+        shown.join("\n")
+    }
+
     /// A problem with the file as a whole.
     pub(crate) fn of_file(file: &str, message: impl Into<String>) -> Self {
-        Self(vec![Problem {
-            level: Level::Error,
-            file: file.to_owned(),
-            line: 0,
-            column: 0,
-            message: format!("{file} {}", message.into()),
-            text: String::new(),
-        }])
+        Self(vec![Source::new(file, "").problem(
+            Level::Error,
+            Location::UNKNOWN,
+            message.into(),
+        )])
     }
 }
 
 impl Problem {
-    pub(crate) fn at(
-        level: Level,
-        location: Location,
-        file: &str,
-        text: &str,
-        message: String,
-    ) -> Self {
-        Self {
-            level,
-            file: file.to_owned(),
-            line: location.line(),
-            column: location.column(),
-            message,
-            text: mask(text),
-        }
-    }
-
     /// `file:line:column`, or the file.
     pub fn place(&self) -> String {
         match self.line {
@@ -90,7 +85,7 @@ impl Problem {
         }
     }
 
-    /// The problem with its lines of the file.
+    /// The problem with its line of the file.
     pub fn render(&self, color: bool) -> String {
         let kind = match self.level {
             Level::Error => Kind::ERROR,
@@ -102,55 +97,109 @@ impl Problem {
         } else {
             Renderer::plain()
         };
-        match span(&self.text, self.line, self.column) {
-            Some(span) => {
-                let snippet = Snippet::source(self.text.as_str())
-                    .path(self.file.as_str())
-                    .annotation(AnnotationKind::Primary.span(span));
-                renderer.render(&[title.element(snippet)])
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let group = if self.line == 0 {
+            Group::with_title(title).element(Origin::path(self.file.as_str()))
+        } else if self.excerpt.is_empty() {
+            let origin = Origin::path(self.file.as_str()).line(size(self.line));
+            Group::with_title(title).element(origin.char_column(size(self.column)))
+        } else {
+            let snippet = Snippet::source(self.excerpt.as_str())
+                .path(self.file.as_str())
+                .line_start(size(self.line))
+                .annotation(AnnotationKind::Primary.span(word(&self.excerpt, size(self.column))));
+            title.element(snippet)
+        };
+        renderer.render(&[group])
+    }
+}
+
+/// The bytes of the word at `column` of `line`.
+fn word(line: &str, column: usize) -> std::ops::Range<usize> {
+    let begin: usize = line
+        .chars()
+        .take(column.saturating_sub(1))
+        .map(char::len_utf8)
+        .sum();
+    let rest = &line[begin..];
+    let length = rest.find([',', '}', ']', ' ']).unwrap_or(rest.len());
+    begin..begin + length.max(rest.chars().next().map_or(0, char::len_utf8))
+}
+
+/// A file as it may be shown.
+pub(crate) struct Source {
+    file: String,
+    lines: Vec<String>,
+}
+
+impl Source {
+    /// Masks `text` once, for all problems.
+    pub(crate) fn new(file: &str, text: &str) -> Self {
+        let lines = mask(text).lines().map(str::to_owned).collect();
+        Self {
+            file: file.to_owned(),
+            lines,
+        }
+    }
+
+    /// A problem at `at` of this file.
+    pub(crate) fn problem(&self, level: Level, at: Location, message: String) -> Problem {
+        let (line, column) = (at.line(), at.column());
+        let excerpt = self
+            .line(line)
+            .filter(|line| line.chars().count() <= LINE_LIMIT);
+        Problem {
+            level,
+            file: self.file.clone(),
+            line,
+            column,
+            message,
+            excerpt: excerpt.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Like `problem`, at `key` itself, whose value `at` is: a block's place is that of its first line.
+    pub(crate) fn problem_at_key(&self, key: &str, at: Location, message: String) -> Problem {
+        let mut problem = self.problem(Level::Error, at, message);
+        let named = format!("{key}:");
+        for number in (1..=at.line()).rev().take(20) {
+            let Some(line) = self.line(number) else {
+                continue;
+            };
+            if let Some(byte) = line.find(&named) {
+                problem.line = number;
+                problem.column = u64::try_from(line[..byte].chars().count() + 1).unwrap_or(1);
+                let short = line.chars().count() <= LINE_LIMIT;
+                problem.excerpt = if short {
+                    line.to_owned()
+                } else {
+                    String::new()
+                };
+                break;
             }
-            None => renderer.render(&[annotate_snippets::Group::with_title(title)]),
         }
+        problem
     }
-}
 
-/// The bytes of the word at line and column.
-fn span(text: &str, line: u64, column: u64) -> Option<Range<usize>> {
-    let line = usize::try_from(line).ok()?.checked_sub(1)?;
-    let column = usize::try_from(column).ok()?.saturating_sub(1);
-    let begin: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-    let rest = text.get(begin..)?.split('\n').next()?;
-    let skipped: usize = rest.chars().take(column).map(char::len_utf8).sum();
-    let word = &rest[skipped..];
-    let length = word.find([',', '}', ']', ' ', '\r']).unwrap_or(word.len());
-    Some(begin + skipped..begin + skipped + length.max(usize::from(!word.is_empty())))
-}
-
-/// Replaces literal values of `secret` and `password` by stars of the same length.
-fn mask(text: &str) -> String {
-    text.split_inclusive('\n').map(mask_line).collect()
-}
-
-fn mask_line(line: &str) -> String {
-    let mut masked = line.to_owned();
-    for key in ["secret:", "password:"] {
-        let Some(at) = line.find(key) else { continue };
-        let value = at + key.len();
-        let rest = line[value..].trim_start_matches(' ');
-        let begin = line.len() - rest.len();
-        if rest.starts_with('{') || rest.trim().is_empty() {
-            continue;
-        }
-        let end = begin + rest.find([',', '}', '\n', '\r']).unwrap_or(rest.len());
-        masked.replace_range(begin..end, &"*".repeat(end - begin));
+    fn line(&self, number: u64) -> Option<&str> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.lines.get(index).map(String::as_str)
     }
-    masked
 }
 
 /// What the YAML reader said, in our words.
 pub(crate) fn of_yaml(error: &YamlError, text: &str, file: &str) -> Problems {
-    let plain = error.without_snippet();
-    let message = match plain {
+    let at = error.location().unwrap_or(Location::UNKNOWN);
+    let message = explained(error.without_snippet());
+    Problems(vec![Source::new(file, text).problem(
+        Level::Error,
+        at,
+        message,
+    )])
+}
+
+fn explained(error: &YamlError) -> String {
+    match error {
         YamlError::SerdeUnknownField {
             field, expected, ..
         } => {
@@ -172,17 +221,33 @@ pub(crate) fn of_yaml(error: &YamlError, text: &str, file: &str) -> Problems {
         } => {
             format!("expected {expected}, found {unexpected}")
         }
-        other => other.to_string(),
-    };
-    match error.location() {
-        Some(location) => Problems(vec![Problem::at(
-            Level::Error,
-            location,
-            file,
-            text,
-            message,
-        )]),
-        None => Problems::of_file(file, message),
+        YamlError::Unexpected { expected, .. } => format!("expected {}", in_words(expected)),
+        YamlError::InvalidScalar { ty, .. } => format!("expected {}", in_words(ty)),
+        YamlError::MultipleDocuments { .. } => {
+            "a second document stands here: expected one document a file".to_owned()
+        }
+        YamlError::MergeKeyNotAllowed { .. } => {
+            "merge keys (`<<`) are not supported: write the keys out".to_owned()
+        }
+        YamlError::AliasError { error, .. } => explained(error),
+        other => {
+            // The place is shown with the line; the reader's own texts end with it as well.
+            let text = other.to_string();
+            text.rfind(" at line ")
+                .map_or(text.clone(), |at| text[..at].to_owned())
+        }
+    }
+}
+
+/// The YAML reader's words for what it wants, as people write it.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "mapping start" => "a mapping: `key: value`, one a line or in `{}`",
+        "sequence start" => "a list: `- item`, one a line, or in `[]`",
+        "string scalar" => "a text",
+        "boolean" => "`true` or `false`",
+        "u16" => "a whole number from 1 to 65535",
+        other => other,
     }
 }
 

@@ -3,152 +3,281 @@
 //! Enums are structs with one `Option` a kind, checked for exactly one: serde's own ways (untagged,
 //! flatten, tags) lose line and column.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
 use crate::secret::RawSecret;
 
+/// What a duration looks like; `duration.rs` reads it.
+const DURATION: &str = "^([0-9]+(ms|s|m|h|d))+$";
+
 pub(crate) type Text = Option<Spanned<String>>;
 
 /// A key whose feature is not in this version.
 pub(crate) type Later = Option<Spanned<IgnoredAny>>;
 
-#[derive(Debug, Deserialize)]
+/// syncbell.yaml
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Where stores and the event log lie; relative to the working directory. Default
+    /// `./syncbell-data`, under systemd `$STATE_DIRECTORY`.
+    #[schemars(with = "Option<String>")]
     pub(crate) data_dir: Text,
+    /// The ACR Enterprise Edition instances to watch.
+    #[schemars(with = "Vec<Instance>")]
     pub(crate) instances: Option<Spanned<Vec<Spanned<Instance>>>>,
+    /// The event log.
+    #[schemars(with = "Option<Bus>")]
     pub(crate) bus: Option<Spanned<Bus>>,
+    /// Who can be told.
+    #[schemars(with = "Vec<Receiver>")]
     pub(crate) receivers: Option<Spanned<Vec<Spanned<Receiver>>>>,
+    /// Who is told what.
+    #[schemars(with = "Route")]
     pub(crate) route: Option<Spanned<Route>>,
+    /// What is told.
     pub(crate) rules: Option<Rules>,
+    /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
+    /// Health, metrics, and the API that the command line asks.
     pub(crate) admin: Option<Admin>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One instance to watch.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
+    /// `cri-…`
+    #[schemars(with = "String")]
     pub(crate) id: Text,
+    /// A region id such as `cn-shanghai`.
+    #[schemars(with = "String")]
     pub(crate) region: Text,
+    /// A URL without path, for VPC endpoints, proxies and tests. Default
+    /// `https://cr.{region}.aliyuncs.com`.
+    #[schemars(with = "Option<String>")]
     pub(crate) endpoint: Text,
+    /// How often to ask; at least `1s`. Default `15s`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) poll_every: Text,
+    /// How often the whole list is read; at least `poll_every`. Default `30m`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) sweep_every: Text,
+    /// Only these tasks.
     pub(crate) filters: Option<Filters>,
+    #[schemars(skip)]
     pub(crate) discover: Later,
 }
 
-#[derive(Debug, Deserialize)]
+/// Asked of the vendor with each page.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Filters {
+    /// Only of this namespace.
     pub(crate) namespace: Option<String>,
+    /// Only of this repository.
     pub(crate) repo: Option<String>,
+    /// Only with this tag.
     pub(crate) tag: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Exactly one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Bus {
+    /// Files under `data_dir`; nothing to install.
     pub(crate) embedded: Option<Empty>,
+    #[schemars(skip)]
     pub(crate) kafka: Later,
 }
 
-#[derive(Debug, Deserialize)]
+/// Nothing to set.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Empty {}
 
-#[derive(Debug, Deserialize)]
+/// A name and exactly one kind.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Receiver {
+    /// Unique; routes name it.
+    #[schemars(with = "String")]
     pub(crate) name: Text,
+    /// A generic webhook: Standard Webhooks signature, CloudEvents body.
+    #[schemars(with = "Option<Webhook>")]
     pub(crate) webhook: Option<Spanned<Webhook>>,
+    /// Mail: one delivery an address.
+    #[schemars(with = "Option<Email>")]
     pub(crate) email: Option<Spanned<Email>>,
+    #[schemars(skip)]
     pub(crate) slack: Later,
+    #[schemars(skip)]
     pub(crate) teams: Later,
+    #[schemars(skip)]
     pub(crate) dingtalk: Later,
+    #[schemars(skip)]
     pub(crate) feishu: Later,
+    #[schemars(skip)]
     pub(crate) wecom: Later,
+    #[schemars(skip)]
     pub(crate) pagerduty: Later,
+    #[schemars(skip)]
     pub(crate) opsgenie: Later,
+    #[schemars(skip)]
     pub(crate) discord: Later,
+    #[schemars(skip)]
     pub(crate) telegram: Later,
 }
 
-#[derive(Debug, Deserialize)]
+/// A generic webhook.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Webhook {
+    /// Where to post; http or https.
+    #[schemars(with = "String")]
     pub(crate) url: Text,
+    /// Signs each request: `whsec_` and base64 of 24 to 64 bytes, or a text of 16 characters or
+    /// more.
+    #[schemars(with = "Option<RawSecret>")]
     pub(crate) secret: Option<Spanned<RawSecret>>,
+    /// Over everything, the answer's body included. Default `10s`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) timeout: Text,
+    /// Certificates to trust beside the system's, PEM.
+    #[schemars(with = "Option<String>")]
     pub(crate) ca_file: Text,
 }
 
-#[derive(Debug, Deserialize)]
+/// Mail.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Email {
+    /// The sender's address.
+    #[schemars(with = "String")]
     pub(crate) from: Text,
+    /// The addresses.
+    #[schemars(with = "Vec<String>")]
     pub(crate) to: Option<Spanned<Vec<Spanned<String>>>>,
+    /// The mail server.
+    #[schemars(with = "Smtp")]
     pub(crate) smtp: Option<Spanned<Smtp>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A mail server.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Smtp {
+    /// Its name; certificates are checked against it.
+    #[schemars(with = "String")]
     pub(crate) host: Text,
-    pub(crate) port: Option<u16>,
+    /// Default 465 with `implicit`, 587 with `starttls`, 25 with `none`.
+    #[schemars(with = "Option<u16>", range(min = 1))]
+    pub(crate) port: Option<Spanned<u16>>,
+    /// How the connection is protected. Default `starttls`; `none` sends no password, except to
+    /// this machine.
+    #[schemars(with = "Option<String>", extend("enum" = ["implicit", "starttls", "none"]))]
     pub(crate) tls: Text,
+    /// For AUTH, together with `password`.
+    #[schemars(with = "Option<String>")]
     pub(crate) username: Text,
+    /// For AUTH, together with `username`.
+    #[schemars(with = "Option<RawSecret>")]
     pub(crate) password: Option<Spanned<RawSecret>>,
+    /// Certificates to trust instead of the system's, PEM.
+    #[schemars(with = "Option<String>")]
     pub(crate) ca_file: Text,
+    /// Over one whole mail. Default `10s`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) timeout: Text,
+    /// The name to say in EHLO. Default: the domain of `from`.
+    #[schemars(with = "Option<String>")]
     pub(crate) hello: Text,
 }
 
-#[derive(Debug, Deserialize)]
+/// One level.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
+    /// Names of receivers.
+    #[schemars(with = "Vec<String>")]
     pub(crate) receivers: Option<Spanned<Vec<Spanned<String>>>>,
+    /// All must hold: `label=value`, `!=`, `=~`, `!~`; in a pattern `.*` stands for anything.
+    #[schemars(with = "Option<Vec<String>>")]
     #[serde(rename = "match")]
     pub(crate) matchers: Option<Vec<Spanned<String>>>,
+    /// Labels; `["..."]` tells each by itself. Default: webhooks `["..."]`, mail `[instance,
+    /// rule]`.
+    #[schemars(with = "Option<Vec<String>>")]
     pub(crate) group_by: Option<Vec<Spanned<String>>>,
+    /// How long the first of a quiet group waits. Default `0s`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) group_wait: Text,
+    /// How long those after it wait. Default `1m`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) group_interval: Text,
+    /// When what stays open is told again. Default `24h`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) repeat_interval: Text,
+    #[schemars(skip)]
     pub(crate) fallback: Later,
+    #[schemars(skip)]
     pub(crate) routes: Later,
 }
 
-#[derive(Debug, Deserialize)]
+/// Switches.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rules {
+    /// Status ERROR. Default on.
     pub(crate) failed: Option<Switch>,
+    /// A TaskIssue, whatever the status. Default on.
     pub(crate) issue: Option<Switch>,
+    /// Status CANCELED. Default off.
     pub(crate) canceled: Option<Switch>,
+    /// When an incident in which nothing happens ends by itself. Default `7d`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) expire_after: Text,
+    #[schemars(skip)]
     pub(crate) stuck: Later,
+    #[schemars(skip)]
     pub(crate) vanished: Later,
+    #[schemars(skip)]
     pub(crate) unknown_status: Later,
+    #[schemars(skip)]
     pub(crate) blind: Later,
+    #[schemars(skip)]
     pub(crate) slow: Later,
+    #[schemars(skip)]
     pub(crate) silent: Later,
 }
 
-#[derive(Debug, Deserialize)]
+/// A switch.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Switch {
+    /// On or off.
     pub(crate) enabled: bool,
 }
 
-#[derive(Debug, Deserialize)]
+/// First sight.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Baseline {
+    /// Tell the failures that stand there already. Default `false`.
     pub(crate) alert: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Addresses.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Admin {
+    /// Of `run` and `poller`. Default `127.0.0.1:9464`.
+    #[schemars(with = "Option<String>")]
     pub(crate) listen: Text,
+    /// Of `notifier`. Default `127.0.0.1:9465`.
+    #[schemars(with = "Option<String>")]
     pub(crate) notifier_listen: Text,
 }

@@ -68,6 +68,36 @@ fn the_smallest_file_of_the_design_works() {
     );
 }
 
+/// The names of all keys in a schema.
+fn keys_of(schema: &serde_json::Value, keys: &mut Vec<String>) {
+    match schema {
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                if let (true, Some(properties)) = (name == "properties", member.as_object()) {
+                    keys.extend(properties.keys().cloned());
+                }
+                keys_of(member, keys);
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_file_is_that_of_the_types() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/syncbell.schema.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    if std::env::var_os("SYNCBELL_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        kept, text,
+        "run the test with SYNCBELL_BLESS=1 and review the change"
+    );
+}
+
 #[test]
 fn the_documented_file_works_and_names_every_key() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/syncbell.yaml");
@@ -77,18 +107,16 @@ fn the_documented_file_works_and_names_every_key() {
     if let Err(problems) = parse(&text, "config/syncbell.yaml", folder.path(), &env) {
         panic!("{problems}");
     }
-    let keys = "data_dir instances id region endpoint poll_every sweep_every filters namespace \
-        repo tag bus embedded receivers name webhook url secret timeout ca_file email from to smtp \
-        host port tls username password hello route match group_by group_wait group_interval \
-        repeat_interval rules failed issue canceled enabled expire_after baseline alert admin \
-        listen notifier_listen";
-    for key in keys.split_whitespace() {
+    let mut keys = Vec::new();
+    keys_of(&schema(), &mut keys);
+    assert!(keys.len() > 40, "the schema is not walked: {keys:?}");
+    for key in keys {
         assert!(
             text.contains(&format!("{key}:")),
             "config/syncbell.yaml does not name {key}"
         );
     }
-    for label in check::labels() {
+    for label in check::LABELS {
         assert!(
             text.contains(label),
             "config/syncbell.yaml does not name the label {label}"
@@ -137,7 +165,7 @@ fn mistakes_are_named_at_their_place() {
         (
             "route:\n",
             "bus: { kafka: { brokers: [a] } }\nroute:\n",
-            "14:15 `kafka` is not available in this version",
+            "14:8 `kafka` is not available in this version",
         ),
         (
             "  receivers: [ops, mail]",
@@ -209,4 +237,163 @@ fn what_is_unwise_is_a_warning_with_a_place() {
     assert_eq!(config.warnings.len(), 1);
     assert!(config.warnings[0].message.contains("without a `secret`"));
     assert_ne!(config.warnings[0].line, 0);
+}
+
+#[test]
+fn a_route_that_would_tell_nobody_is_refused() {
+    let route = "  receivers: [ops, mail]";
+    let cases = [
+        (
+            route,
+            "match: ['rule=faild']",
+            "unknown rule `faild`, did you mean `failed`?",
+        ),
+        (
+            route,
+            "match: ['severity=eror']",
+            "unknown severity `eror`, did you mean `error`?",
+        ),
+        (
+            route,
+            "match: ['from.repo=~web-(a|b)']",
+            "only `.*` has a meaning",
+        ),
+        (route, "group_by: ['...', rule]", "it stands alone"),
+        (route, "repeat_interval: 0s", "expected more than `0s`"),
+    ];
+    for (from, add, expected) in cases {
+        let told = told(from, &format!("{from}\n  {add}"));
+        assert!(
+            told.len() == 1 && told[0].contains(expected),
+            "{add}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_would_fail_at_the_first_delivery_is_refused() {
+    let cases = [
+        ("port: 587", "port: 0", "from 1 to 65535"),
+        ("port: 587", "port: many", "from 1 to 65535"),
+        (
+            "port: 587",
+            "hello: \"x\\r\\nRSET\"",
+            "`hello`: expected a host name",
+        ),
+        (
+            "host: smtp.example.com",
+            "host: 'smtp://a'",
+            "`host`: expected a host name",
+        ),
+        (
+            "oncall@example.com",
+            "'a b@example..com'",
+            "expected a mail address",
+        ),
+        (
+            "[oncall@example.com]",
+            "oncall@example.com",
+            "expected a list",
+        ),
+        ("cn-shanghai", "'-'", "expected a region id"),
+        (
+            "cn-shanghai",
+            "cn-shanghai\n    endpoint: 'http://a/#b'",
+            "without path and query",
+        ),
+        ("{ file: smtp }", "12345678", "must stand in quotes"),
+        (
+            "{ file: smtp }",
+            "{ file: /dev/zero }",
+            "larger than 64 KiB",
+        ),
+        (
+            "{ env: OPS_WEBHOOK_SECRET }",
+            "{ env: whsec_abc }",
+            "variable named here is not set",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let told = told(from, to);
+        assert!(
+            told.len() == 1 && told[0].contains(expected),
+            "{to}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn two_kinds_and_kinds_of_later_versions_are_named() {
+    let two = told(
+        "  - name: mail\n",
+        "    slack:\n      x: 1\n  - name: mail\n",
+    );
+    assert_eq!(
+        two,
+        [
+            "9:5 `slack` is not available in this version",
+            "5:5 `ops` has slack and webhook: expected exactly one kind",
+        ]
+    );
+}
+
+#[test]
+fn a_problem_is_shown_with_file_line_column_and_what_was_expected() {
+    let text = SMALLEST.replace("[ops, mail]", "[ops, mial]");
+    let shown = read(&text).unwrap_err().render(false);
+    assert_eq!(
+        shown,
+        "error: no receiver is named `mial`, did you mean `mail`?
+  --> syncbell.yaml:15:20
+   |
+15 |   receivers: [ops, mial]
+   |                    ^^^^"
+    );
+}
+
+#[test]
+fn many_problems_in_a_large_file_cost_little_and_are_cut_short() {
+    let instances: Vec<String> = (0..20_000)
+        .map(|number| {
+            format!(
+                "  - {{id: cri-{number}, region: Bad, poll_every: x}}
+"
+            )
+        })
+        .collect();
+    let text = format!(
+        "instances:
+{}",
+        instances.concat()
+    );
+    // With a copy of the file in each problem these would be 40 GB.
+    let problems = read(&text).unwrap_err();
+    assert_eq!(problems.0.len(), 20_000 + 2, "{}", problems.0[0].message);
+    let shown = problems.to_string();
+    assert!(
+        shown.ends_with("and 19952 more") && shown.len() < 20_000,
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_folder_list_of_systemd_gives_its_first() {
+    let text = SMALLEST.replace("{ file: smtp }", "{ env: P }");
+    let env = |name: &str| {
+        let value = if name == "STATE_DIRECTORY" {
+            "/var/lib/a:/var/lib/b"
+        } else {
+            "0123456789abcdef"
+        };
+        Some(value.to_owned())
+    };
+    let config = parse(&text, "syncbell.yaml", Path::new("."), &env).unwrap();
+    assert_eq!(config.data_dir, Path::new("/var/lib/a"));
+}
+
+#[test]
+fn the_small_file_works_without_a_warning() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/small.yaml");
+    let config = load(&path, &|_| Some("0123456789abcdef".to_owned())).unwrap();
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }

@@ -1,5 +1,6 @@
 //! Receivers: exactly one kind each, reachable by name, with their secrets resolved.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,9 +11,12 @@ use super::Checker;
 use crate::config::{Email, Receiver, ReceiverKind, Smtp, SmtpTls, Webhook};
 use crate::problem::suggestion;
 use crate::raw::{self, Text};
-use crate::secret::{RawSecret, Secret};
+use crate::secret::{RawSecret, Secret, read_at_most};
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A system's whole bundle of certificates is a quarter of this.
+const CA_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// The names that the file gives to receivers, also of those that have problems of their own.
 pub(super) fn names(raw: Option<&Spanned<Vec<Spanned<raw::Receiver>>>>) -> Vec<String> {
@@ -39,18 +43,17 @@ impl Checker<'_> {
             self.error(raw.referenced, "`receivers` is empty: nobody to tell");
         }
         let mut receivers: Vec<Receiver> = Vec::new();
+        let mut seen = HashSet::new();
         for raw in raw.value {
-            let at = raw.referenced;
-            let Some(receiver) = self.receiver(raw.value, at) else {
-                continue;
-            };
-            if receivers.iter().any(|known| known.name == receiver.name) {
+            if let Some(name) = &raw.value.name
+                && !seen.insert(name.value.clone())
+            {
                 self.error(
-                    at,
-                    format!("the receiver `{}` stands here twice", receiver.name),
+                    name.referenced,
+                    format!("the receiver `{}` stands here twice", name.value),
                 );
             }
-            receivers.push(receiver);
+            receivers.extend(self.receiver(raw.value, raw.referenced));
         }
         receivers
     }
@@ -67,25 +70,33 @@ impl Checker<'_> {
             ("discord", &raw.discord),
             ("telegram", &raw.telegram),
         ];
-        let mut named = later.iter().filter(|(_, value)| value.is_some()).count();
+        let mut kinds: Vec<&str> = later
+            .iter()
+            .filter(|(_, value)| value.is_some())
+            .map(|(key, _)| *key)
+            .collect();
+        kinds.extend(raw.webhook.as_ref().map(|_| "webhook"));
+        kinds.extend(raw.email.as_ref().map(|_| "email"));
         for (key, value) in later {
             self.later(key, value);
         }
         let name = self.required("name", raw.name, at).map(|name| name.value);
-        named += usize::from(raw.webhook.is_some()) + usize::from(raw.email.is_some());
         let who = name.as_deref().unwrap_or("this receiver").to_owned();
         let kind = match (raw.webhook, raw.email) {
-            _ if named > 1 => {
+            _ if kinds.len() > 1 => {
                 self.error(
                     at,
-                    format!("`{who}` has {named} kinds: expected exactly one"),
+                    format!(
+                        "`{who}` has {}: expected exactly one kind",
+                        kinds.join(" and ")
+                    ),
                 );
                 None
             }
             (Some(webhook), _) => self.webhook(webhook).map(ReceiverKind::Webhook),
             (_, Some(email)) => self.email(email).map(ReceiverKind::Email),
             (None, None) => {
-                if named == 0 {
+                if kinds.is_empty() {
                     self.error(
                         at,
                         format!("`{who}` has no kind: expected `webhook` or `email`"),
@@ -117,7 +128,9 @@ impl Checker<'_> {
             );
             None
         };
-        let timeout = self.duration("timeout", raw.timeout, DELIVERY_TIMEOUT);
+        let timeout = self
+            .positive("timeout", raw.timeout)
+            .unwrap_or(DELIVERY_TIMEOUT);
         let ca_file = self.ca_file(raw.ca_file);
         Some(Webhook {
             url: url?,
@@ -172,8 +185,8 @@ impl Checker<'_> {
     fn ca_file(&mut self, raw: Text) -> Option<PathBuf> {
         let raw = raw?;
         let path = self.folder.join(&raw.value);
-        match std::fs::read(&path) {
-            Ok(pem) if pem.windows(11).any(|window| window == b"-----BEGIN ") => Some(path),
+        match read_at_most(&path, CA_LIMIT_BYTES) {
+            Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(path),
             Ok(_) => {
                 self.error(raw.referenced, "`ca_file`: expected certificates as PEM");
                 None
@@ -218,14 +231,9 @@ impl Checker<'_> {
         })
     }
 
-    /// A plain address: one `@`, no blanks or control characters, nothing empty.
+    /// A plain address: local part and domain, without a display name.
     fn address_of(&mut self, raw: Spanned<String>) -> Option<String> {
-        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',');
-        let parts = raw.value.rsplit_once('@');
-        let fine = parts.is_some_and(|(user, host)| {
-            !user.is_empty() && !host.is_empty() && !user.contains('@') && !raw.value.contains(bad)
-        });
-        if fine {
+        if is_address(&raw.value) {
             return Some(raw.value);
         }
         self.error(
@@ -238,7 +246,14 @@ impl Checker<'_> {
     fn smtp(&mut self, raw: Spanned<raw::Smtp>) -> Option<Smtp> {
         let at = raw.referenced;
         let raw = raw.value;
-        let host = self.required("host", raw.host, at).map(|host| host.value);
+        let host = self.required("host", raw.host, at).and_then(|host| {
+            let found = is_host(&host.value).then_some(host.value);
+            if found.is_none() {
+                let message = "`host`: expected a host name or an IP address";
+                self.error(host.referenced, message);
+            }
+            found
+        });
         let tls = match raw.tls.as_ref().map(|tls| tls.value.as_str()) {
             None | Some("starttls") => SmtpTls::Starttls,
             Some("implicit") => SmtpTls::Implicit,
@@ -267,11 +282,22 @@ impl Checker<'_> {
                 "a password is not sent in the clear: `tls` must be `implicit` or `starttls`";
             self.error(password_at, message);
         }
-        let port = raw.port.unwrap_or(match tls {
-            SmtpTls::Implicit => 465,
-            SmtpTls::Starttls => 587,
-            SmtpTls::None => 25,
-        });
+        if let Some(hello) = raw.hello.as_ref().filter(|hello| !is_hello(&hello.value)) {
+            let message = "`hello`: expected a host name, or an IP address in `[]`";
+            self.error(hello.referenced, message);
+        }
+        if let Some(port) = raw.port.as_ref().filter(|port| port.value == 0) {
+            self.error(
+                port.referenced,
+                "`port`: expected a whole number from 1 to 65535",
+            );
+        }
+        let port = match (raw.port, tls) {
+            (Some(port), _) => port.value,
+            (None, SmtpTls::Implicit) => 465,
+            (None, SmtpTls::Starttls) => 587,
+            (None, SmtpTls::None) => 25,
+        };
         Some(Smtp {
             host: host?,
             port,
@@ -279,10 +305,55 @@ impl Checker<'_> {
             username: raw.username.map(|name| name.value),
             password,
             ca_file: self.ca_file(raw.ca_file),
-            timeout: self.duration("timeout", raw.timeout, DELIVERY_TIMEOUT),
+            timeout: self
+                .positive("timeout", raw.timeout)
+                .unwrap_or(DELIVERY_TIMEOUT),
             hello: raw.hello.map(|hello| hello.value),
         })
     }
+}
+
+/// An unquoted local part of RFC 5321 and a domain; letters beyond ASCII pass.
+fn is_address(address: &str) -> bool {
+    let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    address.len() <= 254
+        && address.rsplit_once('@').is_some_and(|(local, domain)| {
+            local.len() <= 64
+                && local
+                    .split('.')
+                    .all(|part| !part.is_empty() && part.chars().all(atom))
+                && is_domain(domain)
+        })
+}
+
+fn is_domain(domain: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(fits)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    domain.len() <= 253 && domain.split('.').all(label)
+}
+
+fn is_host(host: &str) -> bool {
+    is_domain(host.strip_suffix('.').unwrap_or(host)) || host.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// What may stand in EHLO: it goes on the wire as it is.
+fn is_hello(hello: &str) -> bool {
+    let literal = hello
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    literal.map_or_else(
+        || is_domain(hello),
+        |ip| {
+            ip.trim_start_matches("IPv6:")
+                .parse::<std::net::IpAddr>()
+                .is_ok()
+        },
+    )
 }
 
 fn is_loopback(host: &str) -> bool {
