@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderValue};
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use url::{Position, Url};
 
 use crate::Error;
@@ -17,13 +17,20 @@ use crate::wire::{self, Head, Page};
 
 const VERSION: &str = "2018-12-01";
 
-/// The SDKs cap `x-acs-retry-after` at two minutes; so do we, for any such header.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_mins(2);
+/// The SDKs cap `x-acs-retry-after` at two minutes; so do we.
+const ACS_DELAY_LIMIT: Duration = Duration::from_mins(2);
+
+/// Other delays are obeyed up to this: a mistyped one must not blind us for days.
+const DELAY_LIMIT: Duration = Duration::from_hours(1);
+
+/// The vendor's load balancers close idle connections after 15 s, which is also how often we poll:
+/// an older connection could be closed just as we use it.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a client asks.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Scheme, host and port; path and query are not used.
+    /// Scheme, host and port, nothing else.
     pub endpoint: Url,
     /// For messages.
     pub region: String,
@@ -59,33 +66,36 @@ pub struct Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("endpoint", &self.options.endpoint.as_str())
+            .field("host", &self.host)
             .field("credentials", &self.credentials.name())
             .finish_non_exhaustive()
     }
 }
 
 impl Client {
-    /// Prepares a client; asks nothing.
+    /// Prepares a client; asks nothing. [`Error::Setup`] if the endpoint is not `http(s)://host[:port]`.
     pub fn new(
         options: ClientOptions,
         credentials: Arc<dyn CredentialsProvider>,
     ) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
+        check(&options.endpoint)?;
+        let mut builder = reqwest::Client::builder()
             .connect_timeout(options.connect_timeout)
             .timeout(options.timeout)
+            .pool_idle_timeout(IDLE_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("syncbell/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Error::Setup {
-                what: chain(&error),
-            })?;
-        let host = options.endpoint[Position::BeforeHost..Position::AfterPort].to_owned();
-        if host.is_empty() {
-            return Err(Error::Setup {
-                what: "the endpoint has no host".to_owned(),
-            });
+            // It would send the same nonce again.
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .user_agent(concat!("syncbell/", env!("CARGO_PKG_VERSION")));
+        if options.endpoint.scheme() == "http" {
+            // Nothing to verify: neither load the system's roots nor fail where there are none.
+            builder = builder.tls_certs_only([]);
         }
+        let http = builder.build().map_err(|error| Error::Setup {
+            what: chain(&error),
+        })?;
+        let host = options.endpoint[Position::BeforeHost..Position::AfterPort].to_owned();
         Ok(Self {
             http,
             options,
@@ -111,7 +121,12 @@ impl Client {
         let (head, body) = sent.await.map_err(|_| Error::Unavailable {
             what: format!("no answer within {} ms", self.options.timeout.as_millis()),
         })??;
-        wire::page(&head, &body, Timestamp::now())
+        wire::page(&head, &body, Timestamp::now()).map_err(|error| {
+            let token = credentials.security_token.iter();
+            let secrets = token.chain([&credentials.secret]);
+            let secrets: Vec<&str> = secrets.map(ExposeSecret::expose_secret).collect();
+            error.cleaned(&secrets)
+        })
     }
 
     async fn exchange(
@@ -143,6 +158,8 @@ impl Client {
         let mut builder = self
             .http
             .post(url)
+            // hyper leaves it out of a POST without a body, and some gateways then answer 411.
+            .header("content-length", "0")
             .header("authorization", secret(&signed.authorization)?);
         for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
             builder = builder.header(*name, secret(value)?);
@@ -151,7 +168,10 @@ impl Client {
         let head = head(answer.status().as_u16(), answer.headers());
         let limit = self.options.body_limit_bytes;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
+        let cut_off = |_| Error::Malformed {
+            what: format!("HTTP {}: it was cut off", head.status),
+        };
+        while let Some(chunk) = answer.chunk().await.map_err(cut_off)? {
             if body.len() + chunk.len() > limit {
                 let what = format!("HTTP {}: more than {limit} bytes", head.status);
                 return Err(Error::Malformed { what });
@@ -182,6 +202,24 @@ impl Client {
     }
 }
 
+/// The signature covers the host and the path `/`: nothing else may be in the endpoint.
+fn check(endpoint: &Url) -> Result<(), Error> {
+    let what = if !matches!(endpoint.scheme(), "http" | "https") {
+        "is not http or https"
+    } else if !endpoint.username().is_empty() || endpoint.password().is_some() {
+        "has a user or a password"
+    } else if endpoint.path() != "/" || endpoint.query().is_some() || endpoint.fragment().is_some()
+    {
+        "has more than scheme, host and port"
+    } else {
+        return Ok(());
+    };
+    let host = endpoint.host_str().unwrap_or_default();
+    Err(Error::Setup {
+        what: format!("the endpoint at {host:?} {what}"),
+    })
+}
+
 /// A header value that HTTP libraries do not print.
 fn secret(text: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(text).map_err(|_| Error::Credentials {
@@ -197,6 +235,7 @@ fn head(status: u16, headers: &HeaderMap) -> Head {
     let date = date.and_then(|date| Timestamp::try_from(date).ok());
     let acs = text("x-acs-retry-after").and_then(|ms| ms.trim().parse::<u64>().ok());
     let acs = acs.filter(|ms| *ms > 0).map(Duration::from_millis);
+    let acs = acs.map(|delay| delay.min(ACS_DELAY_LIMIT));
     let time_left = ["x-ratelimit-user-api", "x-ratelimit-user"]
         .into_iter()
         .filter_map(text)
@@ -209,15 +248,17 @@ fn head(status: u16, headers: &HeaderMap) -> Head {
             Duration::try_from(at.duration_since(date?)).ok()
         })
     });
+    // None, not nothing: a caller that waits for nothing asks again and again.
+    let standard = standard.filter(|delay| !delay.is_zero());
+    let other = time_left.or(standard).map(|delay| delay.min(DELAY_LIMIT));
     Head {
         status,
         content_type: text("content-type").unwrap_or_default().to_owned(),
         date,
-        retry_after: acs
-            .or(time_left)
-            .or(standard)
-            .map(|delay| delay.min(RETRY_AFTER_LIMIT)),
-        throttled: acs.is_some() && !(200..300).contains(&status),
+        retry_after: acs.or(other),
+        // A busy server that names a delay is obeyed, too.
+        throttled: acs.is_some() && !(200..300).contains(&status)
+            || status == 503 && standard.is_some(),
     }
 }
 

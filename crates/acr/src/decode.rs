@@ -1,6 +1,9 @@
 //! One row of the answer → one task. Nothing is required but the id; nothing that came is dropped.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use syncbell_event::{Image, Status, SyncTask};
 
@@ -15,8 +18,27 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// Decodes the row at `index` of a page.
-pub(crate) fn row(index: usize, row: Value) -> Result<SyncTask, Refused> {
+/// Decodes the JSON text of the row at `index` of a page.
+pub(crate) fn raw(index: usize, text: &str) -> Result<SyncTask, Refused> {
+    if let Ok(value) = serde_json::from_str(text) {
+        return row(index, value);
+    }
+    // No value holds it whole; its fields one by one say which is to blame.
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).ok();
+    let task_id = fields.get("SyncTaskId").and_then(|raw| value(raw));
+    let bad = fields.iter().find(|(_, raw)| value(raw).is_none());
+    Err(Refused {
+        index,
+        task_id: task_id.and_then(|id| id.as_str().map(str::to_owned)),
+        reason: match bad {
+            Some((name, _)) => format!("{name} cannot be parsed"),
+            None => "it cannot be parsed".to_owned(),
+        },
+    })
+}
+
+fn row(index: usize, row: Value) -> Result<SyncTask, Refused> {
     let Value::Object(mut fields) = row else {
         return Err(Refused {
             index,
@@ -50,8 +72,9 @@ fn fields_of(task_id: String, mut fields: Map<String, Value>) -> Result<SyncTask
     task.created_at = time(fields, "CreateTime")?;
     // The misspelt name is the documented one; newer SDKs declare both. The later one counts.
     task.modified_at = time(fields, "ModifedTime")?.max(time(fields, "ModifiedTime")?);
-    task.from = image(fields, "ImageFrom")?;
-    task.to = image(fields, "ImageTo")?;
+    let (from, more_of_from) = image(fields, "ImageFrom")?;
+    let (to, more_of_to) = image(fields, "ImageTo")?;
+    (task.from, task.to) = (from, to);
     task.cross_user = flag(fields, "CrossUser")?;
     task.custom_link = flag(fields, "CustomLink")?;
     task.link_id = text(fields, "LinkId")?;
@@ -60,6 +83,12 @@ fn fields_of(task_id: String, mut fields: Map<String, Value>) -> Result<SyncTask
         .into_iter()
         .filter(|(_, value)| !value.is_null());
     task.extra = rest.collect();
+    // What an image has beyond its known parts goes by the image's name.
+    for (name, more) in [("ImageFrom", more_of_from), ("ImageTo", more_of_to)] {
+        if !more.is_empty() {
+            task.extra.insert(name.to_owned(), Value::Object(more));
+        }
+    }
     Ok(task)
 }
 
@@ -95,8 +124,10 @@ fn time(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Timestamp>
     match number(fields, name)? {
         None | Some(0) => Ok(None),
         Some(ms) => Timestamp::from_millisecond(ms)
+            .ok()
+            .filter(|time| *time > Timestamp::UNIX_EPOCH)
             .map(Some)
-            .map_err(|_| format!("{name} is out of range: {ms}")),
+            .ok_or_else(|| format!("{name} is out of range: {ms}")),
     }
 }
 
@@ -114,9 +145,13 @@ fn flag(fields: &mut Map<String, Value>, name: &str) -> Result<Option<bool>, Str
     }
 }
 
-fn image(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Image>, String> {
+/// One end, and what it has beyond the parts that are known.
+fn image(
+    fields: &mut Map<String, Value>,
+    name: &str,
+) -> Result<(Option<Image>, Map<String, Value>), String> {
     match take(fields, name) {
-        None => Ok(None),
+        None => Ok((None, Map::new())),
         Some(Value::Object(mut parts)) => {
             let mut part = |key: &str| text(&mut parts, key).map_err(|why| format!("{name}.{why}"));
             let image = Image {
@@ -126,7 +161,8 @@ fn image(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Image>, S
                 repo: part("RepoName")?,
                 tag: part("ImageTag")?,
             };
-            Ok((image != Image::default()).then_some(image))
+            parts.retain(|_, value| !value.is_null());
+            Ok(((image != Image::default()).then_some(image), parts))
         }
         Some(_) => Err(format!("{name} is not an object")),
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Characters kept of a text that the server sent.
+const TEXT_LIMIT: usize = 400;
+
 /// Why a page could not be read. Texts hold the vendor's code, message and RequestId, never a secret and
 /// never an answer's body.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -88,6 +91,39 @@ pub enum Retry {
 }
 
 impl Error {
+    /// Fit for a log: the server's words without our secrets, each on one line and short.
+    pub(crate) fn cleaned(mut self, secrets: &[&str]) -> Self {
+        let texts: Vec<&mut String> = match &mut self {
+            Self::Denied {
+                code,
+                message,
+                request_id,
+            }
+            | Self::Throttled {
+                code,
+                message,
+                request_id,
+                ..
+            }
+            | Self::Rejected {
+                code,
+                message,
+                request_id,
+            } => vec![code, message, request_id],
+            Self::Clock {
+                code, request_id, ..
+            } => vec![code, request_id],
+            Self::Unavailable { what }
+            | Self::Malformed { what }
+            | Self::Credentials { what }
+            | Self::Setup { what } => vec![what],
+        };
+        for text in texts {
+            *text = clean(text, secrets);
+        }
+        self
+    }
+
     /// All classes: the closed set of a metric label.
     pub const CLASSES: [&'static str; 7] = [
         "denied",
@@ -128,6 +164,15 @@ impl Error {
             | Self::Setup { .. } => Retry::Slowly,
         }
     }
+}
+
+fn clean(text: &str, secrets: &[&str]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, "[secret]");
+    }
+    let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    line.take(TEXT_LIMIT).collect()
 }
 
 fn skew(seconds: Option<i64>) -> String {

@@ -17,8 +17,8 @@ const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// A request before it is signed.
-#[derive(Clone, Debug)]
+/// A request before it is signed. No `Debug`: a security token may be among the headers.
+#[derive(Clone)]
 pub struct Unsigned<'a> {
     /// `POST`
     pub method: &'a str,

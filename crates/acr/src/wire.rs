@@ -1,8 +1,10 @@
 //! The answer's envelope: success and error, both as loose as the vendor is.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use syncbell_event::SyncTask;
 
@@ -46,40 +48,60 @@ pub(crate) struct Head {
 /// Reads an answer. `now` tells a wrong clock from a wrong date.
 pub(crate) fn page(head: &Head, body: &[u8], now: Timestamp) -> Result<Page, Error> {
     let ok = (200..300).contains(&head.status);
-    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(body) else {
+    let Ok(mut raw) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(body) else {
         return Err(not_json(head, body, now));
     };
-    let succeeded = get(&fields, "IsSuccess").and_then(Value::as_bool);
-    if !ok || succeeded == Some(false) {
+    let rows = raw.remove("SyncTasks");
+    let fields = raw
+        .into_iter()
+        .filter_map(|(name, raw)| Some((name, serde_json::from_str(raw.get()).ok()?)))
+        .collect();
+    if !ok || is_failure(&fields) {
         return Err(Fault::of_json(&fields).classify(head, now));
     }
-    success(head, fields)
+    success(head, rows, &fields)
 }
 
-fn success(head: &Head, mut fields: Map<String, Value>) -> Result<Page, Error> {
-    let rows = match fields.remove("SyncTasks") {
-        Some(Value::Array(rows)) => rows,
-        Some(Value::Null) => Vec::new(),
-        None if whole(&fields, "TotalCount") == Some(0) => Vec::new(),
+/// Success is true, or absent; anything else is taken for the worse.
+fn is_failure(fields: &Map<String, Value>) -> bool {
+    match get(fields, "IsSuccess") {
+        None => false,
+        Some(Value::Bool(success)) => !success,
+        Some(Value::String(text)) => !text.eq_ignore_ascii_case("true"),
+        Some(_) => true,
+    }
+}
+
+/// The rows stay raw until each is decoded: one that no parser takes (1e999, half a surrogate pair, a
+/// nesting without end) must not take the others with it.
+fn success(
+    head: &Head,
+    rows: Option<&RawValue>,
+    fields: &Map<String, Value>,
+) -> Result<Page, Error> {
+    let rows: Vec<&RawValue> = match rows.map(RawValue::get) {
+        Some("null") => Vec::new(),
+        Some(list) if list.starts_with('[') => serde_json::from_str(list)
+            .map_err(|_| malformed(head, "with a list of SyncTasks that cannot be taken apart"))?,
+        None if whole(fields, "TotalCount") == Some(0) => Vec::new(),
         _ => {
-            let what = format!("{} without a list of SyncTasks", describe(head));
-            return Err(Error::Malformed { what });
+            return Err(malformed(head, "without a list of SyncTasks"));
         }
     };
     let n_rows = rows.len();
     let (mut tasks, mut refused) = (Vec::with_capacity(n_rows), Vec::new());
     for (index, row) in rows.into_iter().enumerate() {
-        match decode::row(index, row) {
+        match decode::raw(index, row.get()) {
             Ok(task) => tasks.push(task),
             Err(why) => refused.push(why),
         }
     }
     Ok(Page {
-        request_id: string(&fields, "RequestId"),
-        code: string(&fields, "Code"),
-        page_no: whole(&fields, "PageNo"),
-        page_size: whole(&fields, "PageSize"),
-        total_count: whole(&fields, "TotalCount"),
+        request_id: string(fields, "RequestId"),
+        code: string(fields, "Code"),
+        page_no: whole(fields, "PageNo"),
+        page_size: whole(fields, "PageSize"),
+        total_count: whole(fields, "TotalCount"),
         tasks,
         refused,
         n_rows,
@@ -121,6 +143,12 @@ fn describe(head: &Head) -> String {
     format!("HTTP {} ({kind})", head.status)
 }
 
+fn malformed(head: &Head, what: &str) -> Error {
+    Error::Malformed {
+        what: format!("{} {what}", describe(head)),
+    }
+}
+
 fn not_json(head: &Head, body: &[u8], now: Timestamp) -> Error {
     if head.content_type.contains("xml")
         && let Some(fault) = Fault::of_xml(body)
@@ -133,7 +161,7 @@ fn not_json(head: &Head, body: &[u8], now: Timestamp) -> Error {
         body.len()
     );
     match head.status {
-        429 => throttled(head, Fault::default()),
+        _ if head.throttled || head.status == 429 => throttled(head, Fault::default()),
         500.. => Error::Unavailable { what },
         _ => Error::Malformed { what },
     }

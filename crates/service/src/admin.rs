@@ -104,7 +104,9 @@ async fn only_this_machine(
         .headers()
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    if !peer.ip().to_canonical().is_loopback() || !host.is_some_and(is_loopback_host) {
+    // A page in a browser may not ask, wherever it comes from: requests of browsers carry an Origin.
+    let origin = request.headers().contains_key(header::ORIGIN);
+    if origin || !peer.ip().to_canonical().is_loopback() || !host.is_some_and(is_loopback_host) {
         return refusal(
             StatusCode::FORBIDDEN,
             "the API answers only to this machine",

@@ -2,12 +2,15 @@
 
 use std::io::IsTerminal as _;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Targets that are never logged below these levels: they are noisy, or log what is secret (lettre
+/// Targets that are never logged below info, whatever `RUST_LOG` says: they are noisy, or log what is secret (lettre
 /// logs every SMTP line at debug, AUTH included).
-const CAPS: [&str; 4] = ["lettre=info", "hyper=info", "h2=info", "sled=warn"];
+const CAPPED: [&str; 4] = ["lettre", "hyper", "h2", "sled"];
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,32 +27,29 @@ pub enum Format {
 /// Starts logging. Called once, first; a second call changes nothing.
 pub fn init(format: Format, default_filter: &str) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| default_filter.to_owned());
-    let mut filter = EnvFilter::try_new(&wanted).unwrap_or_else(|_| EnvFilter::new(default_filter));
-    for cap in CAPS {
-        if let Ok(directive) = cap.parse() {
-            filter = filter.add_directive(directive);
-        }
-    }
+    let filter = EnvFilter::try_new(&wanted).unwrap_or_else(|_| EnvFilter::new(default_filter));
     let json = match format {
         Format::Auto => !std::io::stderr().is_terminal(),
         Format::Text => false,
         Format::Json => true,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let capped = filter_fn(|line| {
+        let crate_of = line.target().split("::").next().unwrap_or_default();
+        *line.level() <= Level::INFO || !CAPPED.contains(&crate_of)
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
     let started = if json {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .finish()
+        let lines = lines.json().flatten_event(true).with_span_list(false);
+        registry
+            .with(lines.with_filter(capped).with_filter(filter))
             .try_init()
     } else {
-        builder
+        let lines = lines
             .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
-            .finish()
+            .with_ansi(std::io::stderr().is_terminal());
+        registry
+            .with(lines.with_filter(capped).with_filter(filter))
             .try_init()
     };
     if started.is_err() {
