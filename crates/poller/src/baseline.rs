@@ -1,0 +1,258 @@
+//! The first look at an instance: silent about what was so before it, never about what happens
+//! while it is taken.
+//!
+//! In: the Date of the first answer, the tasks of each page. Out: how to look at unknown tasks, the
+//! row that outlives a restart, the snapshots at the end, one log line. Must never happen: a date
+//! that moves forward when the baseline is begun again, since what happened between would be lost.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use syncbell_config::Filters;
+use syncbell_event::{Change, Kind, Phase, Route, SyncTask, TaskId, digest_id};
+use syncbell_store::{Batch, Store};
+
+use crate::Error;
+use crate::diff::{Sight, is_bad};
+use crate::row::{decode_row, key_part};
+
+const VERSION: u8 = 1;
+
+/// What is kept of a baseline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct BaselineRow {
+    v: u8,
+    /// The server's time of its first answer.
+    date: Timestamp,
+    /// The list was read completely once.
+    complete: bool,
+}
+
+/// The baseline of one (instance, filters).
+pub(crate) struct Baseline {
+    key: Vec<u8>,
+    row: Option<BaselineRow>,
+    /// `row` is in the store as it is here.
+    saved: bool,
+    /// Tell open failures from before too.
+    alert: bool,
+    tally: Tally,
+}
+
+/// What this turn met, while the baseline is taken.
+#[derive(Default)]
+struct Tally {
+    met: HashSet<TaskId>,
+    /// Of each image route, when the newest task that went well was created.
+    well: HashMap<Route, Timestamp>,
+    /// The newest task of each sync rule.
+    newest: BTreeMap<String, SyncTask>,
+    found: Found,
+}
+
+/// What a complete baseline found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Found {
+    pub(crate) tasks: u64,
+    pub(crate) open: u64,
+    /// Failures and issues from before the baseline, of which nothing was told.
+    pub(crate) untold: u64,
+}
+
+/// A baseline as it stands, for the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Stand {
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) complete: bool,
+}
+
+/// Digest of what is asked for: other filters give another list, and a baseline of their own.
+pub(crate) fn filters_digest(filters: &Filters) -> String {
+    let Filters {
+        namespace,
+        repo,
+        tag,
+    } = filters;
+    let mut digest = digest_id([namespace.as_deref(), repo.as_deref(), tag.as_deref()]);
+    digest.truncate(16);
+    digest
+}
+
+impl Baseline {
+    /// Reads how far it came before.
+    pub(crate) async fn load(
+        store: &Store,
+        instance: &str,
+        filters: &str,
+        alert: bool,
+    ) -> Result<Self, Error> {
+        let key = format!("baseline/{}/{filters}", key_part(instance)).into_bytes();
+        let bytes = store.get(key.clone()).await?;
+        let row = bytes
+            .map(|bytes| decode_row(&key, &bytes, |row: &BaselineRow| row.v, VERSION))
+            .transpose()?;
+        Ok(Self {
+            key,
+            saved: row.is_some(),
+            row,
+            alert,
+            tally: Tally::default(),
+        })
+    }
+
+    pub(crate) fn stand(&self) -> Stand {
+        Stand {
+            since: self.row.as_ref().map(|row| row.date),
+            complete: self.is_complete(),
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.row.as_ref().is_some_and(|row| row.complete)
+    }
+
+    /// A new poll begins: what was met is met anew.
+    pub(crate) fn begin_turn(&mut self) {
+        self.tally = Tally::default();
+    }
+
+    /// Takes the first answer's time, unless an earlier one is known.
+    pub(crate) fn begin(&mut self, date: Timestamp) {
+        self.row.get_or_insert(BaselineRow {
+            v: VERSION,
+            date,
+            complete: false,
+        });
+    }
+
+    /// The row, where it has to be written before more is asked for. Goes into the page's batch.
+    pub(crate) fn unsaved(&self) -> Batch {
+        let mut batch = Batch::new();
+        if let Some(row) = self.row.as_ref().filter(|_| !self.saved) {
+            batch.put(self.key.clone(), encode(row));
+        }
+        batch
+    }
+
+    /// What [`Baseline::unsaved`] gave is durable.
+    pub(crate) fn set_saved(&mut self) {
+        self.saved = true;
+    }
+
+    /// Takes note of a page's tasks, before they are diffed.
+    pub(crate) fn note(&mut self, tasks: &[SyncTask]) {
+        let Some(row) = self.row.as_ref().filter(|row| !row.complete) else {
+            return;
+        };
+        let date = row.date;
+        for task in tasks {
+            self.tally.note_route(task);
+        }
+        for task in tasks {
+            if self.tally.met.insert(task.task_id.clone()) {
+                let untold = is_bad(task) && task.touched_at() < Some(date) && !self.alerts(task);
+                self.tally.note_task(task, untold);
+            }
+        }
+    }
+
+    /// How to look at `task` if it is unknown.
+    pub(crate) fn sight(&self, task: &SyncTask) -> Sight {
+        match &self.row {
+            Some(row) if !row.complete => Sight::Baseline {
+                since: row.date,
+                alert: self.alerts(task),
+            },
+            _ => Sight::Watching,
+        }
+    }
+
+    /// An open failure, where those are to be told: nothing newer on its route went well, as far as
+    /// was read.
+    fn alerts(&self, task: &SyncTask) -> bool {
+        self.alert
+            && !task.route().is_some_and(|route| {
+                let well_at = self.tally.well.get(&route).copied();
+                well_at.is_some() && well_at > task.created_at
+            })
+    }
+
+    /// After a complete sweep: the snapshots to tell and the row to write with them, or `None` where
+    /// the baseline was complete before.
+    pub(crate) fn finish(&self) -> Option<(Vec<Change>, Batch)> {
+        let row = self.row.as_ref().filter(|row| !row.complete)?;
+        let snapshots = self
+            .tally
+            .newest
+            .values()
+            .filter(|task| !was_told(task, row.date))
+            .map(snapshot)
+            .collect();
+        let mut batch = Batch::new();
+        let row = BaselineRow {
+            complete: true,
+            ..row.clone()
+        };
+        batch.put(self.key.clone(), encode(&row));
+        Some((snapshots, batch))
+    }
+
+    /// What [`Baseline::finish`] gave is durable. Says what was found.
+    pub(crate) fn set_complete(&mut self) -> Found {
+        if let Some(row) = &mut self.row {
+            row.complete = true;
+        }
+        std::mem::take(&mut self.tally).found
+    }
+}
+
+impl Tally {
+    fn note_route(&mut self, task: &SyncTask) {
+        if let (true, Some(route), Some(created_at)) =
+            (task.is_well(), task.route(), task.created_at)
+        {
+            let newest = self.well.entry(route).or_insert(created_at);
+            *newest = created_at.max(*newest);
+        }
+    }
+
+    fn note_task(&mut self, task: &SyncTask, untold: bool) {
+        self.found.tasks += 1;
+        self.found.open += u64::from(task.status.phase() == Phase::Open);
+        self.found.untold += u64::from(untold);
+        let Some(rule) = &task.sync_rule_id else {
+            return;
+        };
+        match self.newest.get_mut(rule) {
+            Some(newest) if newest.created_at >= task.created_at => {}
+            Some(newest) => *newest = task.clone(),
+            None => {
+                self.newest.insert(rule.clone(), task.clone());
+            }
+        }
+    }
+}
+
+/// Whether its first look already put an event into the outbox.
+fn was_told(task: &SyncTask, date: Timestamp) -> bool {
+    task.status.phase() == Phase::Open || is_bad(task) || task.touched_at() >= Some(date)
+}
+
+fn snapshot(task: &SyncTask) -> Change {
+    Change {
+        kind: Kind::Snapshot,
+        task_id: task.task_id.clone(),
+        before: None,
+        after: Some(task.clone()),
+        changed: Vec::new(),
+        n: 0,
+    }
+}
+
+fn encode(row: &BaselineRow) -> Vec<u8> {
+    serde_json::to_vec(row).expect("our own struct has string keys and no failing serializer")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,453 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use syncbell_bus::{BoxFuture, Record, Stream};
+use syncbell_event::{Envelope, Event, Kind};
+use tokio::sync::watch;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use super::*;
+
+/// The server's time, in seconds.
+const DATE: i64 = 1_700_000_000;
+
+/// What the upstream lists, newest first, or the error that it answers instead.
+#[derive(Default)]
+struct Vendor {
+    tasks: Mutex<Vec<Value>>,
+    failure: Mutex<Option<ResponseTemplate>>,
+    /// Answers page 2 so, once.
+    failure_of_page_2: Mutex<Option<ResponseTemplate>>,
+    n_asked: Mutex<u32>,
+}
+
+struct Answers(Arc<Vendor>);
+
+impl Respond for Answers {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        *self.0.n_asked.lock().unwrap() += 1;
+        if let Some(failure) = &*self.0.failure.lock().unwrap() {
+            return failure.clone();
+        }
+        let number = |wanted: &str| {
+            let found = request.url.query_pairs().find(|(name, _)| name == wanted);
+            found
+                .and_then(|(_, value)| value.parse::<usize>().ok())
+                .unwrap()
+        };
+        let (page_no, page_size) = (number("PageNo"), number("PageSize"));
+        if page_no == 2
+            && let Some(failure) = self.0.failure_of_page_2.lock().unwrap().take()
+        {
+            return failure;
+        }
+        let tasks = self.0.tasks.lock().unwrap();
+        let page: Vec<&Value> = tasks
+            .iter()
+            .skip((page_no - 1) * page_size)
+            .take(page_size)
+            .collect();
+        let date = Timestamp::from_second(DATE).unwrap();
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let body = json!({
+            "RequestId": "req-1", "Code": "success", "IsSuccess": true, "PageNo": page_no,
+            "PageSize": page_size, "TotalCount": tasks.len().to_string(), "SyncTasks": page
+        });
+        ResponseTemplate::new(200)
+            .set_body_json(body)
+            .insert_header("date", date.as_str())
+    }
+}
+
+/// A task whose times are `seconds` before (or after) the server's time.
+fn task(id: usize, status: &str, seconds: i64) -> Value {
+    let ms = (DATE + seconds) * 1_000;
+    json!({
+        "SyncTaskId": format!("rst-{id}"), "TaskStatus": status, "CreateTime": ms, "ModifedTime": ms,
+        "SyncRuleId": "crsr-1"
+    })
+}
+
+struct Log {
+    written: watch::Sender<Vec<Record>>,
+}
+
+impl Publisher for Log {
+    fn append(
+        &self,
+        _: Stream,
+        records: Vec<Record>,
+    ) -> BoxFuture<'_, Result<(), syncbell_bus::Error>> {
+        self.written.send_modify(|written| written.extend(records));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), syncbell_bus::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct Bench {
+    vendor: Arc<Vendor>,
+    server: MockServer,
+    store: Store,
+    log: Arc<Log>,
+    metrics: Metrics,
+    health: Health,
+    status: Status,
+    poll_every: Duration,
+}
+
+impl Bench {
+    async fn new(tasks: Vec<Value>) -> Self {
+        let vendor = Arc::new(Vendor::default());
+        *vendor.tasks.lock().unwrap() = tasks;
+        let server = MockServer::start().await;
+        Mock::given(any())
+            .respond_with(Answers(vendor.clone()))
+            .mount(&server)
+            .await;
+        Self {
+            vendor,
+            server,
+            store: Store::memory(),
+            log: Arc::new(Log {
+                written: watch::Sender::new(Vec::new()),
+            }),
+            metrics: Metrics::new(),
+            health: Health::new(),
+            status: Status::new(),
+            poll_every: Duration::from_millis(200),
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        let mut instance = Instance::try_new("cri-a", "cn-shanghai").unwrap();
+        instance.endpoint = self.server.uri().parse().unwrap();
+        instance.poll_every = self.poll_every;
+        Parts {
+            instances: vec![instance],
+            baseline: syncbell_config::Baseline { alert: false },
+            store: self.store.clone(),
+            publisher: self.log.clone(),
+            credentials: credentials_from(|name| match name {
+                "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some("id".to_owned()),
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some("secret".to_owned()),
+                _ => None,
+            }),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            status: self.status.clone(),
+        }
+    }
+
+    /// Runs the poller while `story` goes on, then stops it.
+    async fn run_while(&self, story: impl Future<Output = ()>) -> Result<(), Error> {
+        let shutdown = Shutdown::new();
+        let polling = run(self.parts(), shutdown.clone());
+        let story = async {
+            tokio::time::timeout(Duration::from_secs(30), story)
+                .await
+                .expect("what the story waits for does not come");
+            shutdown.trigger();
+        };
+        let (ended, ()) = tokio::join!(polling, story);
+        ended
+    }
+
+    /// Returns once `wanted` holds for the events in the log.
+    async fn until(&self, wanted: impl Fn(&[Envelope]) -> bool) {
+        let mut written = self.log.written.subscribe();
+        let wanted = |records: &Vec<Record>| wanted(&events(records));
+        written.wait_for(wanted).await.unwrap();
+    }
+
+    /// `kind subject` of each task event in the log, and how many heartbeats.
+    fn told(&self) -> (Vec<String>, usize) {
+        let all = events(&self.log.written.borrow());
+        let told = all.iter().filter_map(|envelope| match &envelope.event {
+            Event::Task { kind, .. } => Some(format!("{kind:?} {}", envelope.subject)),
+            _ => None,
+        });
+        (
+            told.collect(),
+            all.iter().filter(|event| is_swept(event)).count(),
+        )
+    }
+}
+
+fn events(records: &[Record]) -> Vec<Envelope> {
+    records
+        .iter()
+        .map(|record| Envelope::decode(&record.value).unwrap())
+        .collect()
+}
+
+fn is_swept(envelope: &Envelope) -> bool {
+    matches!(envelope.event, Event::Swept(_))
+}
+
+fn is_kind(envelope: &Envelope, wanted: Kind) -> bool {
+    matches!(&envelope.event, Event::Task { kind, .. } if *kind == wanted)
+}
+
+#[tokio::test]
+async fn a_baseline_of_two_pages_is_silent_and_a_failure_after_it_is_told() {
+    let mut tasks: Vec<Value> = (0..150).map(|n| task(n, "SUCCESS", -1_000)).collect();
+    tasks[120] = task(120, "SYNCHRONIZING", -1_000);
+    tasks[130] = task(130, "ERROR", -1_000);
+    tasks.insert(0, task(150, "PENDING", 5));
+    let bench = Bench::new(tasks).await;
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        bench.vendor.tasks.lock().unwrap()[121] = task(120, "ERROR", 10);
+        let told = |events: &[Envelope]| events.iter().any(|event| is_kind(event, Kind::Updated));
+        bench.until(told).await;
+    };
+    bench.run_while(story).await.unwrap();
+
+    let (told, n_swept) = bench.told();
+    let expected = [
+        "Created rst-150",
+        "Snapshot rst-120",
+        "Snapshot rst-130",
+        "Updated rst-120",
+    ];
+    assert_eq!(
+        told, expected,
+        "the newest of the rule was created, so it has no snapshot"
+    );
+    assert_eq!(n_swept, 1, "a heartbeat comes once a minute");
+    let all = events(&bench.log.written.borrow());
+    let Event::Swept(swept) = &all[3].event else {
+        panic!("the heartbeat comes after the changes of its turn")
+    };
+    assert_eq!(swept.seen_until.as_second(), DATE);
+    assert_eq!((swept.tasks, swept.open), (151, 2));
+    let Event::Task { data, .. } = &all[4].event else {
+        panic!("not a task event")
+    };
+    assert_eq!(data.changed, ["status", "created_at", "modified_at"]);
+    assert_eq!(
+        data.detail.as_ref().unwrap().request_id.as_deref(),
+        Some("req-1")
+    );
+    let metrics = bench.metrics.encode();
+    assert!(
+        metrics.contains("syncbell_baseline_complete{instance=\"cri-a\"} 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("syncbell_baseline_untold{instance=\"cri-a\"} 1"),
+        "{metrics}"
+    );
+    assert!(bench.health.is_ready());
+    assert_eq!(
+        Outbox::load(bench.store.clone())
+            .await
+            .unwrap()
+            .depth()
+            .rows,
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_restart_tells_nothing_again_but_what_changed_meanwhile() {
+    let tasks: Vec<Value> = (0..120).map(|n| task(n, "SUCCESS", -1_000)).collect();
+    let bench = Bench::new(tasks).await;
+    let first = bench.until(|events| events.iter().any(is_swept));
+    bench.run_while(first).await.unwrap();
+    assert_eq!(
+        bench.told().0,
+        ["Snapshot rst-0"],
+        "the newest of its sync rule"
+    );
+
+    bench.log.written.send_modify(Vec::clear);
+    bench.vendor.tasks.lock().unwrap()[110] = task(110, "ERROR", -500);
+    let second = bench.until(|events| events.iter().any(is_swept));
+    bench.run_while(second).await.unwrap();
+    assert_eq!(bench.told(), (vec!["Updated rst-110".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_is_counted_and_asked_again_and_proves_nothing() {
+    let bench = Bench::new(vec![task(1, "PENDING", -10), task(0, "SUCCESS", -20)]).await;
+    let failure = ResponseTemplate::new(503).set_body_json(json!({
+        "RequestId": "req-2", "Code": "ServiceUnavailable", "Message": "later"
+    }));
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        *bench.vendor.failure.lock().unwrap() = Some(failure);
+        let asked = *bench.vendor.n_asked.lock().unwrap();
+        while *bench.vendor.n_asked.lock().unwrap() < asked + 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        *bench.vendor.failure.lock().unwrap() = None;
+        // The outage is over: the heartbeat comes at once, not after its minute.
+        bench
+            .until(|events| events.iter().filter(|event| is_swept(event)).count() == 2)
+            .await;
+    };
+    bench.run_while(story).await.unwrap();
+    assert_eq!(bench.told().0, ["Snapshot rst-1"]);
+    let metrics = bench.metrics.encode();
+    let failed = metrics
+        .lines()
+        .find(|line| line.starts_with("syncbell_polls_total") && line.contains("unavailable"))
+        .unwrap();
+    let n: u32 = failed.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(n >= 2, "{failed}");
+}
+
+#[tokio::test]
+async fn a_throttled_page_is_asked_for_again_after_its_delay_and_the_sweep_goes_on() {
+    let tasks: Vec<Value> = (0..120).map(|n| task(n, "SUCCESS", -1_000)).collect();
+    let mut bench = Bench::new(tasks).await;
+    bench.poll_every = Duration::from_hours(1);
+    let throttled = ResponseTemplate::new(400)
+        .insert_header("x-acs-retry-after", "30")
+        .set_body_json(
+            json!({"RequestId": "r", "Code": "Throttling.User", "Message": "slow down"}),
+        );
+    *bench.vendor.failure_of_page_2.lock().unwrap() = Some(throttled);
+    let story = bench.until(|events| events.iter().any(is_swept));
+    bench.run_while(story).await.unwrap();
+    assert_eq!(
+        *bench.vendor.n_asked.lock().unwrap(),
+        4,
+        "pages 1, 2, 2 and 1 again"
+    );
+}
+
+#[tokio::test]
+async fn an_open_task_that_is_gone_from_two_sweeps_is_told_as_vanished() {
+    let bench = Bench::new(vec![task(1, "PENDING", -10), task(0, "SUCCESS", -20)]).await;
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        bench.vendor.tasks.lock().unwrap().clear();
+        let vanished = |event: &Envelope| is_kind(event, Kind::Vanished);
+        bench.until(|events| events.iter().any(vanished)).await;
+    };
+    bench.run_while(story).await.unwrap();
+    assert_eq!(bench.told().0, ["Snapshot rst-1", "Vanished rst-1"]);
+}
+
+#[tokio::test]
+async fn refused_rows_are_counted_and_their_neighbours_pass() {
+    let broken = json!({"TaskStatus": "ERROR"});
+    let long = task(0, "ERROR", 5);
+    let mut huge = long.clone();
+    huge["SyncTaskId"] = "x".repeat(600).into();
+    let bench = Bench::new(vec![broken, huge, task(1, "ERROR", 5)]).await;
+    let story = bench.until(|events| events.iter().any(is_swept));
+    bench.run_while(story).await.unwrap();
+    assert_eq!(bench.told().0, ["Created rst-1"]);
+    let metrics = bench.metrics.encode();
+    let refused = metrics
+        .lines()
+        .find(|line| line.starts_with("syncbell_tasks_refused_total"))
+        .unwrap();
+    assert!(!refused.ends_with(" 0"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_broken_store_ends_it_with_an_error() {
+    let bench = Bench::new(vec![task(1, "PENDING", -10)]).await;
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        bench.store.close().await.unwrap();
+        bench.vendor.tasks.lock().unwrap()[0] = task(1, "ERROR", 5);
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = run(bench.parts(), Shutdown::new()) => ended,
+        () = story => unreachable!("the story has no end"),
+    };
+    assert!(matches!(ended, Err(Error::Store(_))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_ends_all_loops_with_its_name() {
+    let bench = Bench::new(vec![task(1, "PENDING", -10)]).await;
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        let mut batch = syncbell_store::Batch::new();
+        batch.put("task/cri-a/rst-1", "{");
+        bench.store.commit(batch).await.unwrap();
+        bench.vendor.tasks.lock().unwrap()[0] = task(1, "ERROR", 5);
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = run(bench.parts(), Shutdown::new()) => ended,
+        () = story => unreachable!("the story has no end"),
+    };
+    let error = ended.unwrap_err().to_string();
+    assert!(error.contains("task/cri-a/rst-1"), "{error}");
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_the_next_poll_nor_for_a_slow_answer() {
+    let mut bench = Bench::new(vec![]).await;
+    bench.poll_every = Duration::from_hours(1);
+    let story = bench.until(|events| events.iter().any(is_swept));
+    bench.run_while(story).await.unwrap();
+
+    bench.metrics = Metrics::new();
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_hours(1));
+    *bench.vendor.failure.lock().unwrap() = Some(slow);
+    let asked = *bench.vendor.n_asked.lock().unwrap();
+    let story = async {
+        while *bench.vendor.n_asked.lock().unwrap() == asked {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    bench.run_while(story).await.unwrap();
+    let metrics = bench.metrics.encode();
+    let failed = "syncbell_polls_total{instance=\"cri-a\",outcome=\"unavailable\"} 0";
+    assert!(
+        metrics.contains(failed),
+        "the answer was waited for: {metrics}"
+    );
+}
+
+#[tokio::test]
+async fn the_status_says_how_each_instance_stands() {
+    use std::net::SocketAddr;
+
+    let bench = Bench::new(vec![task(1, "PENDING", -10)]).await;
+    let admin = syncbell_service::Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    let address = admin.local_addr();
+    let shutdown = Shutdown::new();
+    let api = crate::api(bench.status.clone());
+    shutdown.spawn(
+        "admin",
+        admin.serve(Health::new(), Metrics::new(), api, shutdown.clone()),
+    );
+    let story = bench.until(|events| events.iter().any(is_swept));
+    bench.run_while(story).await.unwrap();
+    let text = ask(address, "/api/v1/poller/status").await;
+    let shown: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
+    let instance = &shown["instances"]["cri-a"];
+    assert_eq!(instance["region"], "cn-shanghai", "{shown}");
+    assert_eq!(instance["baseline"]["since"], "2023-11-14T22:13:20Z");
+    assert_eq!(shown["outbox"], json!({"rows": 0, "bytes": 0}));
+    shutdown.trigger();
+    assert!(shutdown.drained(Duration::from_secs(10)).await);
+}
+
+async fn ask(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}

@@ -1,0 +1,103 @@
+//! How the poller stands, for people: `GET /poller/status`.
+//!
+//! In: what the poll loops say after each turn. Out: JSON. Must never happen: a lock held while
+//! something waits.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::baseline::Stand;
+use crate::outbox::{Depth, Outbox};
+
+/// A handle on the status of a poller; cheap to clone. The same one goes into
+/// [`Parts`](crate::Parts) and to [`api`].
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    instances: BTreeMap<String, InstanceStatus>,
+    outbox: Option<Arc<Outbox>>,
+}
+
+/// One instance, after its last turn.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct InstanceStatus {
+    pub(crate) region: String,
+    pub(crate) baseline: Stand,
+    pub(crate) last_sweep: Option<LastSweep>,
+    /// Set while polls fail.
+    pub(crate) failing: Option<Failing>,
+}
+
+/// The last complete sweep.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LastSweep {
+    /// By our clock.
+    pub(crate) ended_at: Timestamp,
+    /// By the server's clock.
+    pub(crate) seen_until: Timestamp,
+    pub(crate) took_ms: u64,
+    pub(crate) pages: u32,
+    pub(crate) tasks: u64,
+    pub(crate) open: u64,
+    /// False where the list has rows without id, or fewer than it promises: nothing vanishes then.
+    pub(crate) proves_absence: bool,
+}
+
+/// Polls that failed, one after the other.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Failing {
+    pub(crate) outcome: &'static str,
+    pub(crate) message: String,
+    pub(crate) since: Timestamp,
+    pub(crate) attempts: u32,
+}
+
+impl Status {
+    /// Of a poller that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn set_outbox(&self, outbox: Arc<Outbox>) {
+        self.lock().outbox = Some(outbox);
+    }
+
+    pub(crate) fn set_instance(&self, instance: &str, status: InstanceStatus) {
+        self.lock().instances.insert(instance.to_owned(), status);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The poller's part of `/api/v1`.
+pub fn api(status: Status) -> Router {
+    Router::new()
+        .route("/poller/status", get(show))
+        .with_state(status)
+}
+
+#[derive(Serialize)]
+struct Shown {
+    instances: BTreeMap<String, InstanceStatus>,
+    outbox: Option<Depth>,
+}
+
+async fn show(State(status): State<Status>) -> Json<Shown> {
+    let inner = status.lock();
+    Json(Shown {
+        instances: inner.instances.clone(),
+        outbox: inner.outbox.as_ref().map(|outbox| outbox.depth()),
+    })
+}

@@ -1,0 +1,307 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use syncbell_event::{Kind, Status, SyncTask};
+
+use super::*;
+use crate::diff::{Missed, Sight, diff, missed};
+use crate::row::Row;
+
+/// Plays pages `echo/size/total: ids` (`-` for what the answer lacks, `?` for a row without id) and
+/// gives the pages asked for after page 1, then the end.
+fn check(pages: &[&str], expected: &str) {
+    let mut sweep = Sweep::new(20);
+    let mut told = Vec::new();
+    for page in pages {
+        let (numbers, rows) = page.split_once(':').unwrap();
+        let numbers: Vec<Option<u64>> = numbers.split('/').map(|n| n.parse().ok()).collect();
+        let ids: Vec<TaskId> = rows.split_whitespace().map(TaskId::from).collect();
+        let answer = Answer {
+            page_no: numbers[0],
+            page_size: numbers[1],
+            total_count: numbers[2],
+            ids: ids.iter().filter(|id| id.as_str() != "?").collect(),
+            n_rows: ids.len(),
+        };
+        match sweep.answered(&answer) {
+            Step::Ask(page_no) => told.push(page_no.to_string()),
+            Step::End(Outcome::Complete { proves_absence }) => {
+                told.push(format!("complete {proves_absence}"));
+                break;
+            }
+            Step::End(Outcome::Unstable(why)) => {
+                told.push(format!("{why:?}"));
+                break;
+            }
+        }
+    }
+    assert_eq!(told.join(" "), expected, "{pages:?}");
+}
+
+#[test]
+fn a_list_of_one_short_page_is_read_by_one_answer() {
+    check(&["1/2/1:a"], "complete true");
+    check(&["1/2/0:"], "complete true");
+    check(&["-/-/-:"], "complete true");
+}
+
+#[test]
+fn after_the_last_page_page_1_is_read_again() {
+    check(&["1/2/3:a b", "2/2/3:c", "1/2/3:a b"], "2 1 complete true");
+    check(&["1/2/-:a b", "2/2/-:c", "1/2/-:a b"], "2 1 complete true");
+}
+
+#[test]
+fn a_full_last_page_ends_with_an_empty_one() {
+    check(&["1/2/2:a b", "2/2/2:", "1/2/2:a b"], "2 1 complete true");
+}
+
+#[test]
+fn fewer_rows_than_we_asked_for_end_nothing() {
+    // We ask for 100; the answer's own size counts, and where it names none, only an empty page.
+    check(&["1/2/3:a b", "2/2/3:c", "1/2/3:a b"], "2 1 complete true");
+    check(
+        &["1/-/2:a", "2/-/2:b", "3/-/2:", "1/-/2:a"],
+        "2 3 1 complete true",
+    );
+}
+
+#[test]
+fn a_short_page_is_not_the_last_while_the_count_promises_more() {
+    check(&["1/5/3:a b", "2/5/3:c", "1/5/3:a b"], "2 1 complete true");
+    check(&["1/5/9:a b", "2/5/9:", "1/5/9:a b"], "2 1 complete false");
+}
+
+#[test]
+fn inserts_at_the_head_are_read_until_nothing_is_new() {
+    check(
+        &["1/2/3:a b", "2/2/4:b c", "3/2/4:", "1/2/4:x a", "2/2/4:b c"],
+        "2 3 1 2 complete true",
+    );
+    check(
+        &["1/2/2:a b", "2/2/2:", "1/2/5:x y", "2/2/5:z a", "3/2/5:b"],
+        "2 1 2 3 complete true",
+    );
+}
+
+#[test]
+fn rows_met_at_the_end_of_the_list_are_inserts_too() {
+    check(
+        &["1/2/3:a b", "2/2/4:c x", "3/2/4:", "1/2/4:a b"],
+        "2 3 1 complete true",
+    );
+}
+
+#[test]
+fn a_removal_while_reading_makes_it_read_everything_again() {
+    // b goes, c moves up to page 1 and is skipped.
+    let moved = ["1/2/4:a b", "2/2/3:d", "1/2/3:a c", "2/2/3:d"];
+    let calm = ["1/2/3:a c", "2/2/3:d", "1/2/3:a c"];
+    check(
+        &[&moved[..], &calm[..]].concat(),
+        "2 1 2 1 2 1 complete true",
+    );
+}
+
+#[test]
+fn a_removal_hidden_by_an_insert_is_noticed() {
+    let moved = ["1/2/4:a b", "2/2/4:c d", "3/2/4:", "1/2/4:x a", "2/2/4:c d"];
+    check(&[&moved[..], &["1/2/4:x a"][..]].concat(), "2 3 1 2 1 2");
+}
+
+#[test]
+fn a_list_that_never_rests_is_unstable_after_three_rounds() {
+    let round = ["1/2/4:a b", "2/2/3:c", "1/2/3:a b"];
+    check(
+        &[&round[..], &round[..], &round[..]].concat(),
+        "2 1 1 2 1 1 2 1 Moving",
+    );
+}
+
+#[test]
+fn a_server_that_ignores_the_page_number_ends_the_sweep() {
+    // By the echo, or by rows that repeat; with no count nothing says how much is not seen.
+    check(
+        &["1/2/-:a b", "1/2/-:a b", "1/2/-:a b"],
+        "2 1 complete false",
+    );
+    check(
+        &["-/2/-:a b", "-/2/-:a b", "-/2/-:a b"],
+        "2 1 complete false",
+    );
+    check(
+        &["1/2/2:a b", "1/2/2:a b", "1/2/2:a b"],
+        "2 1 complete true",
+    );
+    let page = "1/2/9:a b";
+    check(&[page; 6], "2 1 2 1 2 Repeating");
+}
+
+#[test]
+fn a_row_without_an_id_counts_as_a_row_and_makes_absence_unproved() {
+    check(&["1/2/1:?"], "complete false");
+    check(&["1/2/3:a ?", "2/2/3:c", "1/2/3:a ?"], "2 1 complete false");
+}
+
+#[test]
+fn pages_without_end_end_at_the_cap() {
+    let mut sweep = Sweep::new(20);
+    for page in 1..=20 {
+        let id = TaskId(format!("{page}"));
+        let answer = Answer {
+            ids: vec![&id],
+            n_rows: 1,
+            ..Answer::default()
+        };
+        match sweep.answered(&answer) {
+            Step::Ask(next) => assert!(next == page + 1 && page < 20),
+            end @ Step::End(_) => {
+                assert_eq!(end, Step::End(Outcome::Unstable(Why::TooLong)));
+                assert_eq!(sweep.pages(), 20);
+                return;
+            }
+        }
+    }
+    panic!("it asked for more than the cap");
+}
+
+/// The vendor's list, newest first.
+#[derive(Clone, Debug, Default)]
+struct List {
+    tasks: Vec<SyncTask>,
+    n_made: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Insert,
+    Remove(prop::sample::Index),
+    Turn(prop::sample::Index, Status),
+}
+
+impl List {
+    fn edit(&mut self, edit: &Edit) {
+        match edit {
+            Edit::Insert => {
+                self.n_made += 1;
+                let id = format!("rst-{}", self.n_made);
+                self.tasks.insert(0, SyncTask::new(id, Status::Pending));
+            }
+            Edit::Remove(_) | Edit::Turn(..) if self.tasks.is_empty() => {}
+            Edit::Remove(at) => {
+                self.tasks.remove(at.index(self.tasks.len()));
+            }
+            Edit::Turn(at, status) => {
+                let at = at.index(self.tasks.len());
+                self.tasks[at].status = status.clone();
+            }
+        }
+    }
+
+    fn page(&self, page_no: u32, size: usize) -> &[SyncTask] {
+        let start = ((page_no as usize - 1) * size).min(self.tasks.len());
+        &self.tasks[start..(start + size).min(self.tasks.len())]
+    }
+}
+
+/// What a poller makes of it, without a store.
+#[derive(Default)]
+struct View {
+    rows: BTreeMap<TaskId, Row>,
+}
+
+impl View {
+    /// One turn; before each answer after the first, the next of `edits` happen to the list.
+    fn turn(&mut self, list: &mut List, size: usize, edits: &mut dyn Iterator<Item = Vec<Edit>>) {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut sweep = Sweep::new(2_000);
+        let mut met = HashSet::new();
+        let mut step = Step::Ask(1);
+        while let Step::Ask(page_no) = step {
+            for edit in edits.next().unwrap_or_default() {
+                list.edit(&edit);
+            }
+            let page = list.page(page_no, size);
+            for task in page {
+                met.insert(task.task_id.clone());
+                let known = self.rows.get(&task.task_id);
+                if let Some(row) = diff(known, task.clone(), "f", now, Sight::Watching).row {
+                    self.rows.insert(task.task_id.clone(), row);
+                }
+            }
+            step = sweep.answered(&Answer {
+                page_no: Some(page_no.into()),
+                page_size: Some(size as u64),
+                total_count: Some(list.tasks.len() as u64),
+                ids: page.iter().map(|task| &task.task_id).collect(),
+                n_rows: page.len(),
+            });
+        }
+        if step
+            != Step::End(Outcome::Complete {
+                proves_absence: true,
+            })
+        {
+            return;
+        }
+        for (id, row) in &mut self.rows {
+            if met.contains(id) {
+                continue;
+            }
+            if let Missed::Keep(kept, change) = missed(row, "f", now) {
+                *row = *kept;
+                if change.is_some_and(|change| change.kind == Kind::Vanished) {
+                    let listed = list.tasks.iter().any(|task| task.task_id == *id);
+                    assert!(!listed, "{id} was told as vanished, but it is listed");
+                }
+            }
+        }
+    }
+}
+
+fn edits() -> impl Strategy<Value = Vec<Vec<Edit>>> {
+    let status = prop_oneof![
+        Just(Status::Synchronizing),
+        Just(Status::Success),
+        Just(Status::Error)
+    ];
+    let edit = prop_oneof![
+        3 => Just(Edit::Insert),
+        2 => any::<prop::sample::Index>().prop_map(Edit::Remove),
+        3 => (any::<prop::sample::Index>(), status).prop_map(|(at, status)| Edit::Turn(at, status)),
+    ];
+    prop::collection::vec(prop::collection::vec(edit, 0..4), 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn a_moving_list_is_followed_and_nothing_vanishes_falsely(
+        n_before in 0_usize..15,
+        size in 1_usize..5,
+        edits in edits(),
+    ) {
+        let mut list = List::default();
+        for _ in 0..n_before {
+            list.edit(&Edit::Insert);
+        }
+        let mut view = View::default();
+        let mut edits = edits.into_iter();
+        for _ in 0..8 {
+            view.turn(&mut list, size, &mut edits);
+        }
+        for _ in 0..2 {
+            view.turn(&mut list, size, &mut std::iter::empty());
+        }
+        for task in &list.tasks {
+            let row = view.rows.get(&task.task_id);
+            prop_assert_eq!(row.map(|row| &row.task), Some(task));
+            prop_assert!(row.is_some_and(|row| !row.vanished && row.absent_since.is_none()));
+        }
+        let n_open = list.tasks.iter().filter(|task| task.status.phase() == syncbell_event::Phase::Open);
+        let known_open = view.rows.values().filter(|row| row.open());
+        prop_assert_eq!(known_open.count(), n_open.count());
+    }
+}
