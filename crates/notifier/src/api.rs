@@ -1,0 +1,323 @@
+//! `/api/v1` of the notifier: what the command line asks. Also usable without a server: each answer is a
+//! function over the ledger.
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use syncbell_bus::{StartAt, Stream};
+use syncbell_event::Alert;
+
+use crate::decide::{ClosedBy, Incident};
+use crate::deliver::Lane;
+use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
+use crate::ledger::DeadLetter;
+use crate::render::Renderer;
+use crate::run::Handle;
+use crate::{Error, rows};
+
+/// Rows of one answer, unless asked otherwise.
+const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+
+/// One incident in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct IncidentRow {
+    /// Its id.
+    pub id: String,
+    /// `open`, `resolved` or `moved`.
+    pub state: &'static str,
+    /// Its rule.
+    pub rule: &'static str,
+    /// The instance that listed its first cause.
+    pub instance: String,
+    /// What it is about.
+    pub image: String,
+    /// When it opened.
+    pub opened_at: String,
+    /// Failures told while open.
+    pub occurrences: u32,
+    /// Tasks that hold it open.
+    pub tasks: Vec<String>,
+}
+
+/// One delivery in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeliveryRow {
+    /// Its id.
+    pub id: String,
+    /// `pending`, `delivered`, `dead` or `dropped`.
+    pub state: &'static str,
+    /// Receiver, and address if it is mail.
+    pub target: String,
+    /// What it tells, in one line.
+    pub summary: String,
+    /// When it was decided.
+    pub created_at: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The last error, or why it ended.
+    pub note: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    limit: Option<usize>,
+}
+
+impl Asked {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(LIMIT).min(LIMIT_MAX)
+    }
+}
+
+/// The routes, to be nested under `/api/v1`.
+pub fn api(handle: Handle) -> Router {
+    Router::new()
+        .route("/incidents", get(incidents))
+        .route("/deliveries", get(deliveries))
+        .route("/deliveries/{id}", get(delivery))
+        .route("/deliveries/{id}/retry", post(retry))
+        .route("/dead-letters", get(dead_letters))
+        .with_state(handle)
+}
+
+/// A failure of the ledger, as an answer.
+struct Failed(Error);
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let error = json!({"error": self.0.to_string()});
+        (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response()
+    }
+}
+
+async fn incidents(
+    State(handle): State<Handle>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Vec<IncidentRow>>, Failed> {
+    Ok(Json(handle.incidents(asked.limit()).await?))
+}
+
+async fn deliveries(
+    State(handle): State<Handle>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Vec<DeliveryRow>>, Failed> {
+    Ok(Json(handle.deliveries(asked.limit()).await?))
+}
+
+async fn delivery(
+    State(handle): State<Handle>,
+    Path(id): Path<String>,
+) -> Result<Response, Failed> {
+    Ok(found(handle.delivery_by_id(&id).await?))
+}
+
+async fn retry(State(handle): State<Handle>, Path(id): Path<String>) -> Result<Response, Failed> {
+    let retried = handle.retry_by_id(&id).await?;
+    Ok(found(retried.then(|| json!({"retried": true}))))
+}
+
+async fn dead_letters(
+    State(handle): State<Handle>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Vec<DeadLetter>>, Failed> {
+    Ok(Json(handle.dead_letters(asked.limit()).await?))
+}
+
+fn found(value: Option<Value>) -> Response {
+    if let Some(value) = value {
+        Json(value).into_response()
+    } else {
+        let error = json!({"error": "no such delivery, or it was delivered"});
+        (StatusCode::NOT_FOUND, Json(error)).into_response()
+    }
+}
+
+impl Handle {
+    /// Incidents, those that changed last first, at most `limit`.
+    pub async fn incidents(&self, limit: usize) -> Result<Vec<IncidentRow>, Error> {
+        let incidents = self.ledger.store.read(|reader| {
+            let mut incidents: Vec<Incident> = Vec::new();
+            for (key, row) in reader.scan(b"i/", None, 100_000)? {
+                if !rows::is_piece(&key) {
+                    incidents.push(rows::read(reader, &key, &row)?);
+                }
+            }
+            Ok(incidents)
+        });
+        let mut incidents = incidents.await?;
+        incidents
+            .sort_by_key(|incident| (!incident.is_open(), std::cmp::Reverse(incident.changed_at)));
+        Ok(incidents.iter().take(limit).map(incident_row).collect())
+    }
+
+    /// Deliveries, pending ones first, then the newest, at most `limit`.
+    pub async fn deliveries(&self, limit: usize) -> Result<Vec<DeliveryRow>, Error> {
+        let listed = self.ledger.store.read(|reader| {
+            let (mut pending, mut closed): (Vec<Delivery>, Vec<Closed>) = (Vec::new(), Vec::new());
+            for (key, row) in reader.scan(b"d/", None, 10_000)? {
+                if !rows::is_piece(&key) {
+                    pending.push(rows::read(reader, &key, &row)?);
+                }
+            }
+            for (key, row) in reader.scan(b"c/", None, 100_000)? {
+                if !rows::is_piece(&key) {
+                    closed.push(rows::read(reader, &key, &row)?);
+                }
+            }
+            Ok((pending, closed))
+        });
+        let (mut pending, mut closed) = listed.await?;
+        pending.sort_by_key(|delivery| std::cmp::Reverse(delivery.seq));
+        closed.sort_by_key(|closed| std::cmp::Reverse(closed.at));
+        let pending = pending.iter().map(|delivery| {
+            delivery_row(
+                delivery,
+                "pending",
+                delivery.last_error.as_deref().unwrap_or_default(),
+            )
+        });
+        let closed = closed.iter().map(|closed| {
+            let note = closed.reason.as_deref().unwrap_or_default();
+            delivery_row(&closed.delivery, state(&closed.ending), note)
+        });
+        Ok(pending.chain(closed).take(limit).collect())
+    }
+
+    /// One delivery with its alert as on the wire and its attempts; none if there is no such.
+    pub async fn delivery_by_id(&self, id: &str) -> Result<Option<Value>, Error> {
+        let id = DeliveryId(id.to_owned());
+        let found = self.ledger.store.read(move |reader| {
+            let closed_key = rows::closed(&id);
+            let (delivery, state, note) = if let Some(row) = reader.get(&closed_key)? {
+                let closed: Closed = rows::read(reader, &closed_key, &row)?;
+                (closed.delivery, state(&closed.ending), closed.reason)
+            } else {
+                let pending = rows::pending(&id);
+                let Some(row) = reader.get(&pending)? else {
+                    return Ok(None);
+                };
+                let key = rows::read::<String>(reader, &pending, &row)?.into_bytes();
+                let Some(row) = reader.get(&key)? else {
+                    return Ok(None);
+                };
+                let delivery: Delivery = rows::read(reader, &key, &row)?;
+                let note = delivery.last_error.clone();
+                (delivery, "pending", note)
+            };
+            let mut attempts: Vec<Attempt> = Vec::new();
+            for (key, row) in reader.scan(&rows::attempts(&id), None, LIMIT_MAX)? {
+                attempts.push(rows::read(reader, &key, &row)?);
+            }
+            Ok(Some((delivery, state, note, attempts)))
+        });
+        let Some((delivery, state, note, attempts)) = found.await? else {
+            return Ok(None);
+        };
+        let alert: Option<Alert> = serde_json::from_slice(&Renderer::new().webhook(&delivery)).ok();
+        Ok(Some(json!({
+            "delivery": delivery_row(&delivery, state, note.as_deref().unwrap_or_default()),
+            "due_at": delivery.due_at,
+            "attempts": attempts,
+            "alert": alert,
+        })))
+    }
+
+    /// Tries a dead, dropped or pending delivery again. False if there is none to try.
+    pub async fn retry_by_id(&self, id: &str) -> Result<bool, Error> {
+        let id = DeliveryId(id.to_owned());
+        let target = self
+            .ledger
+            .patiently(move |draft, now| Lane::retry(draft, &id, now))
+            .await?;
+        if let Some(signal) = target.as_ref().and_then(|target| self.signals.get(target)) {
+            signal.reload();
+        }
+        Ok(target.is_some())
+    }
+
+    /// Dead letters, newest first: those on the log, and those that are still to be put there.
+    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let bounds = self.bus.bounds(Stream::DeadLetters).await?;
+        let mut letters: Vec<DeadLetter> = Vec::new();
+        let mut left = syncbell_bus::Next::new().lag(&bounds.end)
+            - syncbell_bus::Next::new().lag(&bounds.start);
+        let mut subscriber = self
+            .bus
+            .subscribe(Stream::DeadLetters, StartAt::Start)
+            .await?;
+        while left > 0 {
+            let read = subscriber.next(LIMIT_MAX).await?;
+            left = left.saturating_sub(read.len() as u64);
+            let decoded = read
+                .iter()
+                .filter_map(|read| serde_json::from_slice(&read.record.value).ok());
+            letters.extend(decoded);
+            // Only the newest are asked for: memory stays bounded however long the log is.
+            let over = letters.len().saturating_sub(LIMIT_MAX);
+            letters.drain(..over);
+        }
+        letters.reverse();
+        letters.truncate(limit);
+        Ok(letters)
+    }
+}
+
+fn state(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Delivered => "delivered",
+        Ending::Dead => "dead",
+        Ending::Dropped => "dropped",
+    }
+}
+
+fn incident_row(incident: &Incident) -> IncidentRow {
+    let image = incident
+        .causes
+        .last()
+        .and_then(|cause| cause.task.from.as_ref());
+    IncidentRow {
+        id: incident.id.clone(),
+        state: match incident.closed.as_ref().map(|closing| &closing.why) {
+            None => "open",
+            Some(ClosedBy::Well(_)) => "resolved",
+            Some(ClosedBy::Graver) => "moved",
+        },
+        rule: incident.rule.as_str(),
+        instance: incident.instance.clone(),
+        image: image.map_or_else(|| incident.subject.name(), syncbell_event::Image::name),
+        opened_at: incident.opened_at.to_string(),
+        occurrences: incident.occurrences,
+        tasks: incident
+            .causes
+            .iter()
+            .map(|cause| cause.task.task_id.to_string())
+            .collect(),
+    }
+}
+
+fn delivery_row(delivery: &Delivery, state: &'static str, note: &str) -> DeliveryRow {
+    let summary = match delivery.entries.as_slice() {
+        [entry] => format!("{}: {}", entry.item.status.as_str(), entry.item.summary),
+        entries => format!("{} conditions", entries.len()),
+    };
+    DeliveryRow {
+        id: delivery.id.0.clone(),
+        state,
+        target: delivery.target.to_string(),
+        summary,
+        created_at: delivery.created_at.to_string(),
+        attempts: delivery.attempts,
+        note: note.to_owned(),
+    }
+}

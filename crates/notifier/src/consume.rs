@@ -1,0 +1,252 @@
+//! The consume loop: events from the log, through deciding and grouping, into one batch with the
+//! position.
+//!
+//! Must never happen: a position that moves without what its record caused, or the other way round.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use syncbell_bus::{Bus, Next, Position, Read, StartAt, Stream, Subscriber};
+use syncbell_event::{Envelope, Event, EventId, Kind};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::decide::{Observation, Rules, Subject, decide};
+use crate::delivery::Target;
+use crate::ledger::{DeadLetter, Draft, Ledger, Standing};
+use crate::metrics::{DeadKind, NotifierMetrics};
+use crate::notify::{self, GroupKey, Timers};
+use crate::route::Routes;
+use crate::rows;
+
+/// Records taken into one batch.
+const RECORDS_A_TURN: usize = 256;
+
+/// The loop looks at its timers at least this often: the wall clock may jump.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// How long event ids are remembered.
+const EVENT_IDS_HOURS: i64 = 24;
+
+/// Takes the lanes with new rows, and whether there are dead letters to relay.
+pub(crate) type Wake = dyn Fn(&BTreeSet<Target>, bool) + Send + Sync;
+
+/// What a consume loop works with.
+pub(crate) struct Consumer {
+    pub(crate) bus: Bus,
+    pub(crate) ledger: Ledger,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) rules: Rules,
+    pub(crate) metrics: NotifierMetrics,
+    /// Told which lanes have new rows, and that there are dead letters to relay.
+    pub(crate) wake: Arc<Wake>,
+}
+
+/// What one turn did, beside its batch.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) lanes: BTreeSet<Target>,
+    pub(crate) timers: BTreeMap<GroupKey, Option<Timestamp>>,
+    pub(crate) told: u64,
+    pub(crate) dead: u64,
+}
+
+impl Consumer {
+    /// Runs until `stop`. An error is a broken ledger or log.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let mut timers = notify::load_timers(&self.ledger.store).await?;
+        let (mut subscriber, mut next) = self.subscribe().await?;
+        let mut swept_at = Timestamp::UNIX_EPOCH;
+        loop {
+            let sleep = timers.sleep(Timestamp::now()).min(LONGEST_SLEEP);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                read = subscriber.next(RECORDS_A_TURN) => {
+                    let records = read?;
+                    let done = self.take(records, &mut next).await?;
+                    self.finish(done, &mut timers);
+                    subscriber.acknowledge(&next).await?;
+                    let ends = subscriber.ends().await?;
+                    self.metrics.lag.set(i64::try_from(next.lag(&ends)).unwrap_or(i64::MAX));
+                }
+                () = tokio::time::sleep(sleep) => {}
+            }
+            let now = Timestamp::now();
+            for key in timers.due(now) {
+                let done = self.tick(key, now).await?;
+                self.finish(done, &mut timers);
+            }
+            if now.duration_since(swept_at).as_hours() >= 1 {
+                swept_at = now;
+                self.forget(now).await?;
+            }
+        }
+    }
+
+    fn finish(&self, done: Done, timers: &mut Timers) {
+        timers.apply(done.timers);
+        self.metrics.told.inc_by(done.told);
+        self.metrics.dead(DeadKind::Record, done.dead);
+        (self.wake)(&done.lanes, done.dead > 0);
+    }
+
+    /// Starts where the ledger stands, if the log still holds there what was read; else at the start.
+    async fn subscribe(&self) -> Result<(Box<dyn Subscriber>, Next), Error> {
+        let standings = self.ledger.standings(Stream::Changes).await?;
+        let bounds = self.bus.bounds(Stream::Changes).await?;
+        let mut next = Next::new();
+        for (partition, standing) in &standings {
+            if let Some(why) = self.misfit(*partition, standing, &bounds).await? {
+                tracing::error!(
+                    partition,
+                    next = standing.next,
+                    why,
+                    "the event log is not the one that was read: it is read from its start"
+                );
+                let subscriber = self.bus.subscribe(Stream::Changes, StartAt::Start).await?;
+                return Ok((subscriber, bounds.start));
+            }
+            next.set(*partition, standing.next);
+        }
+        let start = if standings.is_empty() {
+            StartAt::Start
+        } else {
+            StartAt::At(next.clone())
+        };
+        Ok((self.bus.subscribe(Stream::Changes, start).await?, next))
+    }
+
+    async fn misfit(
+        &self,
+        partition: u32,
+        standing: &Standing,
+        bounds: &syncbell_bus::Bounds,
+    ) -> Result<Option<&'static str>, Error> {
+        let (start, end) = (bounds.start.get(partition), bounds.end.get(partition));
+        if end.is_none_or(|end| end < standing.next) {
+            return Ok(Some("it ends before"));
+        }
+        if start.is_some_and(|start| start > standing.next) {
+            return Ok(Some("it starts after"));
+        }
+        let (Some(known), Some(offset)) = (&standing.event_id, standing.next.checked_sub(1)) else {
+            return Ok(None);
+        };
+        // The record itself may have been cut away by retention: then nothing contradicts.
+        if start.is_some_and(|start| start > offset) {
+            return Ok(None);
+        }
+        let position = Position { partition, offset };
+        let held = self.bus.read_at(Stream::Changes, position).await?;
+        let held = held.and_then(|read| Envelope::decode(&read.record.value).ok());
+        let same = held.is_some_and(|envelope| envelope.id == *known);
+        Ok((!same).then_some("it holds another event there"))
+    }
+
+    /// One turn: `records` decided in order, one batch, position included. Waits while the disk is full.
+    async fn take(&self, records: Vec<Read>, next: &mut Next) -> Result<Done, Error> {
+        self.metrics.events.inc_by(records.len() as u64);
+        for read in &records {
+            next.advance(read.position);
+        }
+        let records = Arc::new(records);
+        let (routes, rules) = (self.routes.clone(), self.rules);
+        let next = next.clone();
+        self.ledger
+            .patiently(move |draft, now| {
+                let mut done = Done::default();
+                let mut ids: BTreeMap<u32, EventId> = BTreeMap::new();
+                for read in records.iter() {
+                    match Envelope::decode(&read.record.value) {
+                        Ok(envelope) => {
+                            ids.insert(read.position.partition, envelope.id.clone());
+                            consume(draft, envelope, &routes, rules, now, &mut done)?;
+                        }
+                        Err(error) => {
+                            let (partition, offset) =
+                                (read.position.partition, read.position.offset);
+                            tracing::error!(%error, partition, offset, "a record is no event");
+                            ids.remove(&partition);
+                            draft.bury(&DeadLetter::of_record(read, error.to_string(), now));
+                            done.dead += 1;
+                        }
+                    }
+                }
+                draft.stand(Stream::Changes, &next, &ids);
+                Ok(done)
+            })
+            .await
+    }
+
+    /// A group's time has come.
+    async fn tick(&self, key: GroupKey, now: Timestamp) -> Result<Done, Error> {
+        let routes = self.routes.clone();
+        self.ledger
+            .patiently(move |draft, _| {
+                let mut done = Done::default();
+                notify::tick(draft, &key, &routes, now, &mut done)?;
+                Ok(done)
+            })
+            .await
+    }
+
+    /// Forgets event ids after their time, a bounded number an hour.
+    async fn forget(&self, now: Timestamp) -> Result<(), Error> {
+        self.ledger
+            .patiently(move |draft, _| {
+                for (key, row) in draft.reader.scan(b"e/", None, 20_000)? {
+                    let at: Timestamp = rows::read(draft.reader, &key, &row)?;
+                    if now.duration_since(at).as_hours() >= EVENT_IDS_HOURS {
+                        draft.delete(key);
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// One event: what it means, and who is told. Watch events move the position and nothing else yet.
+fn consume(
+    draft: &mut Draft<'_>,
+    envelope: Envelope,
+    routes: &Routes,
+    rules: Rules,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), syncbell_store::Error> {
+    let Event::Task { kind, data } = envelope.event else {
+        return Ok(());
+    };
+    let (Some(task), true) = (data.after, kind != Kind::Vanished) else {
+        return Ok(());
+    };
+    let read_before = rows::event(&envelope.id);
+    if draft.has(&read_before)? {
+        return Ok(());
+    }
+    draft.put(read_before, &now);
+    let seen = Observation {
+        event_id: envelope.id,
+        kind,
+        instance: envelope.source.instance,
+        observed_at: envelope.time,
+        task,
+        detail: data.detail,
+    };
+    let subject = Subject::of(&seen.instance, &seen.task);
+    let view = draft.view(&seen.task.task_id, &subject)?;
+    let decision = decide(&seen, view, rules, now);
+    draft.record(&seen.task.task_id, &subject, &decision);
+    for entry in decision.told {
+        tracing::info!(
+            task.id = %seen.task.task_id, event.id = %seen.event_id, rule = entry.item.rule,
+            status = entry.item.status.as_str(), "{}", entry.item.summary
+        );
+        done.told += 1;
+        notify::tell(draft, &entry, routes, now, done)?;
+    }
+    Ok(())
+}

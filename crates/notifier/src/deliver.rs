@@ -1,0 +1,118 @@
+//! The deliver loops: one lane a target. A slow receiver delays nobody but itself.
+//!
+//! In: rows of the lane, oldest first. Out: attempts, each recorded with its outcome in one batch. A lane
+//! keeps a bounded window of its rows in memory; the rows are the truth and are read back at start.
+//!
+//! Must never happen: a resolve that overtakes its own trigger, a row closed without an outcome.
+
+mod lane;
+mod setup;
+mod webhook;
+mod sign;
+mod answer;
+mod egress;
+mod email;
+mod message;
+mod session;
+mod reply;
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use syncbell_config::{Receiver, ReceiverKind};
+
+use crate::Error;
+use crate::delivery::Delivery;
+use crate::metrics::NotifierMetrics;
+use crate::outcome::Outcome;
+use crate::render::Renderer;
+
+pub(crate) use lane::{Lane, LaneSignal};
+
+/// A receiver that can be sent to.
+pub(crate) struct Channel {
+    kind: ChannelKind,
+    renderer: Arc<Renderer>,
+    metrics: NotifierMetrics,
+}
+
+enum ChannelKind {
+    Webhook(Box<webhook::WebhookChannel>),
+    Email(Box<email::EmailChannel>),
+}
+
+impl Channel {
+    /// Prepares the receiver; sends nothing.
+    pub(crate) fn try_new(
+        receiver: &Receiver,
+        renderer: Arc<Renderer>,
+        metrics: NotifierMetrics,
+    ) -> Result<Self, Error> {
+        let named = |error: setup::SetupError| {
+            let cause = error
+                .source()
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
+            Error::Setup {
+                what: format!("{}: {error}{cause}", receiver.name),
+            }
+        };
+        let kind = match &receiver.kind {
+            ReceiverKind::Webhook(config) => ChannelKind::Webhook(Box::new(
+                webhook::WebhookChannel::try_new(config).map_err(named)?,
+            )),
+            ReceiverKind::Email(config) => ChannelKind::Email(Box::new(
+                email::EmailChannel::try_new(config).map_err(named)?,
+            )),
+        };
+        Ok(Self {
+            kind,
+            renderer,
+            metrics,
+        })
+    }
+
+    /// Its name in metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.kind {
+            ChannelKind::Webhook(_) => "webhook",
+            ChannelKind::Email(_) => "email",
+        }
+    }
+
+    /// Attempts of one lane that may be under way at a time.
+    pub(crate) fn concurrency(&self) -> usize {
+        match self.kind {
+            ChannelKind::Webhook(_) => 8,
+            ChannelKind::Email(_) => 1,
+        }
+    }
+
+    /// One attempt: rendered and sent.
+    pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
+        match &self.kind {
+            ChannelKind::Webhook(channel) => {
+                channel
+                    .send(&delivery.id, self.renderer.webhook(delivery), now)
+                    .await
+            }
+            ChannelKind::Email(channel) => {
+                let mail = self.renderer.mail(delivery, now);
+                if mail.plain_fallback {
+                    self.metrics.plain_texts.inc();
+                }
+                let address = delivery.target.address.as_deref().unwrap_or_default();
+                channel.send(address, delivery, mail, now).await
+            }
+        }
+    }
+
+    /// Ends connections politely.
+    pub(crate) async fn shutdown(&self) {
+        match &self.kind {
+            ChannelKind::Webhook(_) => {}
+            ChannelKind::Email(channel) => channel.shutdown().await,
+        }
+    }
+}

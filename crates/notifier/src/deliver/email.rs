@@ -1,0 +1,140 @@
+//! Mail: one message to one address, one outcome.
+//!
+//! In: an address, a delivery, its texts. Out: an outcome; there is no error beside it.
+//!
+//! Must never happen: a password before TLS, an attempt without a deadline, a Message-ID that changes
+//! between attempts, a header that a name from the registry could have written.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lettre::Address;
+use lettre::message::Mailbox;
+use syncbell_config::Email;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::delivery::Delivery;
+use crate::outcome::Outcome;
+use crate::render::{Mail, text};
+
+use super::message::{self, Letter};
+use super::reply::{self, Stage, Trouble};
+use super::session::{Server, Session};
+use super::setup::SetupError;
+
+/// Conversations with one server at a time.
+const CONCURRENT: usize = 2;
+/// Servers hang up on idle clients, many after 5 minutes, some after 1.
+const IDLE_LIMIT: Duration = Duration::from_secs(50);
+const NOTE_LIMIT_CHARS: usize = 200;
+
+/// A receiver of kind `email`.
+pub(crate) struct EmailChannel {
+    server: Server,
+    from: Mailbox,
+    slots: Semaphore,
+    /// Conversations that wait for the next mail, at most [`CONCURRENT`].
+    parked: Mutex<Vec<(Instant, Session)>>,
+}
+
+impl EmailChannel {
+    /// Checks the sender and reads the certificates. Blocking: only at start.
+    pub(crate) fn try_new(email: &Email) -> Result<Self, SetupError> {
+        let address: Address = email
+            .from
+            .parse()
+            .map_err(|_| SetupError::unusable(format!("`from: {}` is no address", email.from)))?;
+        Ok(Self {
+            server: Server::try_new(&email.smtp, address.domain())?,
+            from: Mailbox::new(Some("Syncbell".to_owned()), address),
+            slots: Semaphore::new(CONCURRENT),
+            parked: Mutex::default(),
+        })
+    }
+
+    /// Makes one attempt. Once it has one of the two places at the server, it ends within the timeout.
+    pub(crate) async fn send(
+        &self,
+        address: &str,
+        delivery: &Delivery,
+        mail: Mail,
+        now: Timestamp,
+    ) -> Outcome {
+        let Ok(to) = address.parse::<Address>() else {
+            let note = format!(
+                "{} is no mail address",
+                text::line(address, NOTE_LIMIT_CHARS)
+            );
+            return Outcome::PermanentTarget { note };
+        };
+        let letter = match message::letter(&self.from, &to, delivery, mail, now) {
+            Ok(letter) => letter,
+            Err(note) => return Outcome::PermanentMessage { note },
+        };
+        let Ok(_slot) = self.slots.acquire().await else {
+            let note = "the channel is shut down".to_owned();
+            return Outcome::Transient {
+                note,
+                maybe_delivered: false,
+            };
+        };
+        let mut stage = Stage::Connect;
+        let attempt = self.hand_over(&mut stage, &letter);
+        match tokio::time::timeout(self.server.timeout, attempt).await {
+            Ok(Ok(said)) => Outcome::Delivered {
+                note: format!("SMTP {}", text::line(&said, NOTE_LIMIT_CHARS)),
+            },
+            Ok(Err(trouble)) => reply::classify(stage, &trouble),
+            Err(_) => reply::timed_out(stage, self.server.timeout),
+        }
+    }
+
+    /// Uses a conversation that is open already, if there is one. Where that turns out to be too old before
+    /// the mail is on its way, a new one is opened at once.
+    async fn hand_over(&self, stage: &mut Stage, letter: &Letter) -> Result<String, Trouble> {
+        if let Some(mut session) = self.take_parked() {
+            let result = session.send(stage, letter).await;
+            match &result {
+                Err(trouble) if trouble.is_loss() && *stage < Stage::Content => {}
+                _ => return self.park(session, result),
+            }
+        }
+        let mut session = self.server.open(stage).await?;
+        let result = session.send(stage, letter).await;
+        self.park(session, result)
+    }
+
+    fn take_parked(&self) -> Option<Session> {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        parked.retain(|(since, _)| since.elapsed() < IDLE_LIMIT);
+        parked.pop().map(|(_, session)| session)
+    }
+
+    fn park(&self, session: Session, result: Result<String, Trouble>) -> Result<String, Trouble> {
+        let usable = result.as_ref().err().is_none_or(Trouble::leaves_connection);
+        if usable && !self.slots.is_closed() {
+            let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            if parked.len() < CONCURRENT {
+                parked.push((Instant::now(), session));
+            }
+        }
+        result
+    }
+
+    /// Takes leave of the server; what is sent afterwards is to be tried again by the next process.
+    pub(crate) async fn shutdown(&self) {
+        self.slots.close();
+        let parked = {
+            let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *parked)
+        };
+        for (_, session) in parked {
+            session.quit().await;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(in crate::deliver) mod tests;

@@ -1,0 +1,452 @@
+mod fixture;
+mod server;
+
+use std::path::PathBuf;
+
+use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders as _};
+use syncbell_config::SmtpTls;
+
+use super::*;
+
+use fixture::{at, config, delivery, texts, with_password};
+pub(in crate::deliver) use server::certificate;
+use server::{Act, Script, serve};
+
+async fn send(channel: &EmailChannel) -> Outcome {
+    channel
+        .send(
+            "oncall@example.com",
+            &delivery(&["feedc0de"]),
+            texts(),
+            at(),
+        )
+        .await
+}
+
+async fn outcome(script: Script) -> Outcome {
+    let server = serve(script).await;
+    send(&EmailChannel::try_new(&config(&server)).unwrap()).await
+}
+
+fn parsed(mail: &str) -> Message<'_> {
+    MessageParser::default().parse(mail.as_bytes()).unwrap()
+}
+
+fn header<'a>(mail: &'a Message<'_>, name: &str) -> &'a str {
+    match mail.header(name.to_owned()) {
+        Some(HeaderValue::Text(text)) => text,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_mail_arrives_as_it_was_written() {
+    let server = serve(Script::default()).await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    let sent = send(&channel).await;
+    assert_eq!(
+        sent,
+        Outcome::Delivered {
+            note: "SMTP 250 2.0.0 queued as 17".into()
+        }
+    );
+    let commands = server.log.commands.lock().unwrap().clone();
+    assert_eq!(
+        commands,
+        [
+            "EHLO alerts.example.com",
+            "MAIL FROM:<syncbell@alerts.example.com>",
+            "RCPT TO:<oncall@example.com>",
+            "DATA"
+        ]
+    );
+    let mails = server.log.mails.lock().unwrap().clone();
+    assert!(mails[0].is_ascii() && mails[0].split("\r\n").all(|line| line.len() <= 998));
+    let mail = parsed(&mails[0]);
+    assert_eq!(
+        mail.message_id(),
+        Some("00112233445566778899aabbccddeeff@alerts.example.com")
+    );
+    assert_eq!(
+        mail.subject(),
+        Some("[FIRING] 磁盘 Bcc: victim@example.com")
+    );
+    assert!(mail.bcc().is_none());
+    let root = "incident-feedc0de@alerts.example.com";
+    assert_eq!(mail.references().as_text(), Some(root));
+    assert_eq!(mail.in_reply_to().as_text(), Some(root));
+    assert_eq!(mail.date().unwrap().to_timestamp(), at().as_second());
+    assert_eq!(
+        mail.from().unwrap().first().unwrap().name(),
+        Some("Syncbell")
+    );
+    let to = mail.to().unwrap().first().unwrap();
+    assert_eq!(to.address(), Some("oncall@example.com"));
+    assert_eq!(header(&mail, "Auto-Submitted"), "auto-generated");
+    assert_eq!(header(&mail, "X-Auto-Response-Suppress"), "All");
+    assert_eq!(header(&mail, "X-Alert-Key"), "feedc0de");
+    assert_eq!(header(&mail, "X-Alert-Status"), "firing");
+    assert_eq!(header(&mail, "X-Alert-Severity"), "error");
+    // Text first, HTML last: the last is preferred.
+    let kind = mail.content_type().unwrap();
+    assert_eq!(
+        (kind.ctype(), kind.subtype()),
+        ("multipart", Some("alternative"))
+    );
+    let kinds: Vec<_> = mail.parts[1..]
+        .iter()
+        .map(mail_parser::MessagePart::is_text_html)
+        .collect();
+    assert_eq!(kinds, [false, true]);
+    let text = mail.body_text(0).unwrap().replace("\r\n", "\n");
+    assert_eq!(text, texts().text.replace("\r\n", "\n"));
+    assert_eq!(
+        mail.body_html(0).unwrap().trim_end(),
+        texts().html.trim_end()
+    );
+}
+
+#[tokio::test]
+async fn a_retry_is_the_same_mail_and_several_incidents_make_no_thread() {
+    let server = serve(Script::default()).await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    let delivery = delivery(&["feedc0de", "c0ffee"]);
+    for minute in [0, 5] {
+        let now = at() + jiff::SignedDuration::from_mins(minute);
+        let sent = channel
+            .send("oncall@example.com", &delivery, texts(), now)
+            .await;
+        assert_eq!(sent.name(), "delivered");
+    }
+    let mails = server.log.mails.lock().unwrap().clone();
+    let (first, second) = (parsed(&mails[0]), parsed(&mails[1]));
+    assert_eq!(first.message_id(), second.message_id());
+    assert!(first.references().as_text().is_none());
+    assert_eq!(header(&first, "X-Alert-Key"), group_key(&delivery));
+    assert_eq!(
+        *server.log.connections.lock().unwrap(),
+        1,
+        "the connection was not kept"
+    );
+}
+
+fn group_key(delivery: &Delivery) -> String {
+    crate::group::digest(&delivery.group)
+}
+
+/// A point of the conversation.
+type Point = fn(&mut Script) -> &mut Act;
+
+#[tokio::test]
+async fn each_refusal_has_its_outcome() {
+    let [greeting, mail, rcpt, data, end]: [Point; 5] = [
+        |s| &mut s.greeting,
+        |s| &mut s.mail,
+        |s| &mut s.rcpt,
+        |s| &mut s.data,
+        |s| &mut s.end,
+    ];
+    let cases = [
+        (greeting, Act::Say("421 busy"), "transient"),
+        (greeting, Act::HangUp, "transient"),
+        (mail, Act::Say("550 5.7.1 who are you"), "permanent_target"),
+        (mail, Act::Say("552 5.3.4 too large"), "permanent_message"),
+        (rcpt, Act::Say("450 4.7.1 greylisted"), "transient"),
+        (rcpt, Act::Say("550 5.1.1 no such user"), "permanent_target"),
+        (data, Act::Say("554 no"), "permanent_message"),
+        (data, Act::HangUp, "transient"),
+        (end, Act::Say("554 5.6.0 spam"), "permanent_message"),
+        (end, Act::Say("451 4.3.0 later"), "transient"),
+    ];
+    for (point, act, expected) in cases {
+        let mut script = Script::default();
+        *point(&mut script) = act;
+        let outcome = outcome(script).await;
+        assert_eq!(outcome.name(), expected, "{act:?}: {outcome:?}");
+        let unsure = matches!(
+            outcome,
+            Outcome::Transient {
+                maybe_delivered: true,
+                ..
+            }
+        );
+        assert!(!unsure, "{act:?}: {outcome:?}");
+        if let Act::Say(said) = act {
+            assert!(outcome.note().starts_with("SMTP ") && outcome.note().ends_with(said));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_after_the_final_dot_leaves_a_doubt() {
+    let lost = outcome(Script {
+        end: Act::HangUp,
+        ..Script::default()
+    })
+    .await;
+    assert!(
+        matches!(
+            lost,
+            Outcome::Transient {
+                maybe_delivered: true,
+                ..
+            }
+        ),
+        "{lost:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up_at_the_deadline() {
+    let cases = [
+        (
+            Script {
+                greeting: Act::Hang,
+                ..Script::default()
+            },
+            false,
+        ),
+        (
+            Script {
+                rcpt: Act::Hang,
+                ..Script::default()
+            },
+            false,
+        ),
+        (
+            Script {
+                end: Act::Hang,
+                ..Script::default()
+            },
+            true,
+        ),
+    ];
+    for (script, doubt) in cases {
+        let server = serve(script).await;
+        let mut email = config(&server);
+        email.smtp.timeout = Duration::from_secs(1);
+        let outcome = send(&EmailChannel::try_new(&email).unwrap()).await;
+        let Outcome::Transient {
+            note,
+            maybe_delivered,
+        } = outcome
+        else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(maybe_delivered, doubt, "{note}");
+        assert!(note.contains("not done within 1s"), "{note}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_went_stale_is_replaced_at_once() {
+    let server = serve(Script {
+        patience: 1,
+        ..Script::default()
+    })
+    .await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(send(&channel).await.name(), "delivered");
+    }
+    assert_eq!(*server.log.connections.lock().unwrap(), 3);
+    assert_eq!(server.log.mails.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_address_does_not_cost_the_connection() {
+    let server = serve(Script {
+        rcpt: Act::Say("550 5.1.1 no"),
+        ..Script::default()
+    })
+    .await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(send(&channel).await.name(), "permanent_target");
+    }
+    assert_eq!(*server.log.connections.lock().unwrap(), 1);
+    assert!(
+        server
+            .log
+            .commands
+            .lock()
+            .unwrap()
+            .contains(&"RSET".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn shutdown_says_goodbye_and_sends_no_more() {
+    let server = serve(Script::default()).await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    assert_eq!(send(&channel).await.name(), "delivered");
+    channel.shutdown().await;
+    assert_eq!(server.log.commands.lock().unwrap().last().unwrap(), "QUIT");
+    let late = send(&channel).await;
+    assert!(
+        matches!(
+            late,
+            Outcome::Transient {
+                maybe_delivered: false,
+                ..
+            }
+        ),
+        "{late:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_has_two_conversations_at_most() {
+    let server = serve(Script::default()).await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    let all = futures_util::future::join_all((0..12).map(|_| send(&channel))).await;
+    assert!(
+        all.iter().all(|outcome| outcome.name() == "delivered"),
+        "{all:?}"
+    );
+    assert!(*server.log.connections.lock().unwrap() <= 2);
+    assert_eq!(server.log.mails.lock().unwrap().len(), 12);
+}
+
+fn ca_file(pem: &str) -> (tempfile::NamedTempFile, Option<PathBuf>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let path = file.path().to_owned();
+    (file, Some(path))
+}
+
+#[tokio::test]
+async fn the_password_goes_through_tls_only() {
+    let offers = [
+        &["STARTTLS", "AUTH PLAIN LOGIN"][..],
+        &["AUTH PLAIN LOGIN"][..],
+    ];
+    let modes = [
+        (SmtpTls::Starttls, offers[0], false),
+        (SmtpTls::Implicit, offers[1], true),
+    ];
+    for (tls, offers, implicit) in modes {
+        let (pem, acceptor) = certificate("localhost");
+        let script = Script {
+            offers,
+            tls: Some(acceptor),
+            implicit,
+            ..Script::default()
+        };
+        let server = serve(script).await;
+        let mut email = with_password(config(&server));
+        email.smtp.tls = tls;
+        // Not to be trusted yet: the lane stops, and nothing was said to that server.
+        let outcome = send(&EmailChannel::try_new(&email).unwrap()).await;
+        assert_eq!(outcome.name(), "permanent_target", "{tls:?}: {outcome:?}");
+        assert!(outcome.note().contains("certificate"), "{outcome:?}");
+        let said = server.log.commands.lock().unwrap().join(" ");
+        assert!(!said.contains("AUTH"), "{said}");
+
+        let (_file, path) = ca_file(&pem);
+        email.smtp.ca_file = path;
+        let outcome = send(&EmailChannel::try_new(&email).unwrap()).await;
+        assert_eq!(outcome.name(), "delivered", "{tls:?}: {outcome:?}");
+        let said = server.log.commands.lock().unwrap().join(" ");
+        assert!(said.contains("AUTH PLAIN"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let (pem, acceptor) = certificate("other.example.com");
+    let script = Script {
+        tls: Some(acceptor),
+        implicit: true,
+        ..Script::default()
+    };
+    let server = serve(script).await;
+    let (_file, path) = ca_file(&pem);
+    let mut email = config(&server);
+    email.smtp.tls = SmtpTls::Implicit;
+    email.smtp.ca_file = path;
+    let outcome = send(&EmailChannel::try_new(&email).unwrap()).await;
+    assert_eq!(outcome.name(), "permanent_target", "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_starttls_gets_neither_password_nor_mail() {
+    let server = serve(Script {
+        offers: &["AUTH PLAIN"],
+        ..Script::default()
+    })
+    .await;
+    let mut email = with_password(config(&server));
+    email.smtp.tls = SmtpTls::Starttls;
+    let outcome = send(&EmailChannel::try_new(&email).unwrap()).await;
+    assert_eq!(outcome.name(), "permanent_target");
+    assert!(outcome.note().contains("STARTTLS"), "{outcome:?}");
+    let said = server.log.commands.lock().unwrap().join(" ");
+    assert!(!said.contains("AUTH") && !said.contains("MAIL"), "{said}");
+}
+
+#[tokio::test]
+async fn a_refused_password_stops_the_lane_and_a_busy_server_does_not() {
+    let cases = [
+        (
+            &["AUTH PLAIN"][..],
+            Act::Say("535 5.7.8 bad credentials"),
+            "permanent_target",
+        ),
+        (
+            &["AUTH PLAIN"][..],
+            Act::Say("454 4.7.0 later"),
+            "transient",
+        ),
+        (
+            &["AUTH CRAM-MD5"][..],
+            Act::Say("235 ok"),
+            "permanent_target",
+        ),
+    ];
+    for (offers, auth, expected) in cases {
+        let server = serve(Script {
+            offers,
+            auth,
+            ..Script::default()
+        })
+        .await;
+        let email = with_password(config(&server));
+        let outcome = send(&EmailChannel::try_new(&email).unwrap()).await;
+        assert_eq!(outcome.name(), expected, "{auth:?}: {outcome:?}");
+        assert!(!outcome.note().contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_address_is_named() {
+    let server = serve(Script::default()).await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    let outcome = channel
+        .send("no address", &delivery(&["a"]), texts(), at())
+        .await;
+    assert_eq!(outcome.name(), "permanent_target");
+    let abroad = channel
+        .send("用户@example.com", &delivery(&["a"]), texts(), at())
+        .await;
+    assert_eq!(abroad.name(), "permanent_target");
+    assert!(abroad.note().contains("beyond ASCII"), "{abroad:?}");
+    let mut email = config(&server);
+    email.from = "nobody".into();
+    assert!(
+        EmailChannel::try_new(&email)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("nobody")
+    );
+    email.from = "a@example.com".into();
+    email.smtp.hello = Some("two words".into());
+    assert!(
+        EmailChannel::try_new(&email)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("EHLO")
+    );
+}

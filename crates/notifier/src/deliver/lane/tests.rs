@@ -1,0 +1,175 @@
+//! What a lane starts, and in which order.
+
+use syncbell_event::{AlertItem, AlertStatus, EventId, Severity};
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-01-02T03:10:00Z".parse().unwrap()
+}
+
+fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
+    Delivery {
+        id: DeliveryId(format!("id-{seq}")),
+        seq,
+        target: Target {
+            receiver: "ops".into(),
+            address: None,
+        },
+        group: BTreeMap::new(),
+        entries: vec![Entry {
+            item: AlertItem {
+                incident: incident.into(),
+                rule: "failed".into(),
+                severity: Severity::Error,
+                status,
+                reason: "ERROR".into(),
+                since: now(),
+                summary: String::new(),
+                task: None,
+                resolved_by: None,
+                detail: None,
+            },
+            event_id: EventId(format!("e-{seq}")),
+            occurrence: 1,
+            history: Vec::new(),
+            instance: "cri-1".into(),
+            observed_at: now(),
+        }],
+        repeat: false,
+        created_at: now(),
+        due_at: now(),
+        attempts: 0,
+        last_error: None,
+    }
+}
+
+fn state(deliveries: Vec<Delivery>) -> LaneState {
+    let window = deliveries
+        .into_iter()
+        .map(|delivery| (delivery.seq, delivery))
+        .collect();
+    LaneState {
+        window,
+        ..LaneState::default()
+    }
+}
+
+#[tokio::test]
+async fn a_resolve_waits_for_its_trigger_and_others_do_not() {
+    let mut late = delivery(1, "a", AlertStatus::Firing);
+    late.due_at = now() + SignedDuration::from_secs(60);
+    let mut state = state(vec![
+        late,
+        delivery(2, "a", AlertStatus::Resolved),
+        delivery(3, "b", AlertStatus::Firing),
+    ]);
+    assert_eq!(state.startable(now(), 8), Some(3));
+    state.under_way.insert(3);
+    assert_eq!(state.startable(now(), 8), None);
+    assert_eq!(
+        state.startable(now() + SignedDuration::from_secs(61), 8),
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn a_failing_receiver_gets_one_probe_at_a_time() {
+    let mut state = state(
+        (1..5)
+            .map(|n| delivery(n, &n.to_string(), AlertStatus::Firing))
+            .collect(),
+    );
+    state.failures = BREAKER_FAILURES;
+    assert_eq!(state.startable(now(), 8), Some(1));
+    state.under_way.insert(1);
+    assert_eq!(state.startable(now(), 8), None);
+    assert_eq!(probe_after(BREAKER_FAILURES), Duration::from_secs(1));
+    assert_eq!(probe_after(BREAKER_FAILURES + 60), Duration::from_secs(1));
+    assert_eq!(probe_after(BREAKER_FAILURES + 63), Duration::from_secs(8));
+    assert_eq!(probe_after(u32::MAX), PROBE_MAX);
+}
+
+#[tokio::test]
+async fn a_stopped_lane_only_lets_go_of_what_is_too_old() {
+    let mut state = state(vec![delivery(1, "a", AlertStatus::Firing)]);
+    state.stopped = Some("HTTP 410".into());
+    assert_eq!(state.startable(now(), 8), None);
+    assert_eq!(state.startable(now() + MAX_AGE, 8), Some(1));
+}
+
+#[tokio::test]
+async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let attempt = |number| Attempt {
+        number,
+        at: now(),
+        duration_ms: 1,
+        outcome: String::new(),
+        note: String::new(),
+    };
+    let turn = |outcome: Outcome, number: u32| {
+        let ledger = ledger.clone();
+        async move {
+            let row = delivery(1, "a", AlertStatus::Firing);
+            ledger
+                .turn(move |draft| Ok(record(draft, &row, &attempt(number), &outcome, 1.0, now())))
+                .await
+                .unwrap()
+        }
+    };
+    let note = "HTTP 500".to_owned();
+    let later = turn(
+        Outcome::Transient {
+            note,
+            maybe_delivered: false,
+        },
+        3,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (later.attempts, later.due_at),
+        (3, now() + SignedDuration::from_secs(4))
+    );
+    assert_eq!(later.last_error.as_deref(), Some("HTTP 500"));
+
+    let note = "HTTP 413".to_owned();
+    assert_eq!(turn(Outcome::PermanentMessage { note }, 4).await, None);
+    let letters = ledger
+        .store
+        .scan(rows::DEAD_LETTERS, None, 10)
+        .await
+        .unwrap();
+    assert_eq!(letters.len(), 1, "a dead letter");
+    let target = delivery(1, "a", AlertStatus::Firing).target;
+    let pending = pending_after(&ledger.store, &target, None, 10)
+        .await
+        .unwrap();
+    assert!(pending.is_empty());
+    let resolve = delivery(2, "a", AlertStatus::Resolved);
+    assert!(
+        trigger_is_dead(&ledger, &resolve).await.unwrap(),
+        "its resolve is dropped"
+    );
+
+    let id = DeliveryId("id-1".into());
+    let back = ledger
+        .turn(move |draft| retry(draft, &id, now()))
+        .await
+        .unwrap();
+    assert_eq!(back.as_ref(), Some(&target));
+    assert_eq!(
+        pending_after(&ledger.store, &target, None, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let note = "HTTP 204".to_owned();
+    assert_eq!(turn(Outcome::Delivered { note }, 5).await, None);
+    assert!(
+        !trigger_is_dead(&ledger, &resolve).await.unwrap(),
+        "its trigger was delivered"
+    );
+}

@@ -1,0 +1,179 @@
+//! The generic webhook: one POST, signed as Standard Webhooks 1.0 says, one outcome.
+//!
+//! In: a delivery's id and body. Out: an outcome; there is no error beside it.
+//!
+//! Must never happen: a redirect that is followed, an attempt without a deadline, an answer that is read
+//! without a bound, a note that holds the URL (it is a credential) or the key.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Certificate, Client, Response, redirect, retry};
+use syncbell_config::{Secret, Webhook};
+use url::Url;
+
+use crate::delivery::DeliveryId;
+use crate::outcome::Outcome;
+use crate::render::text;
+
+use super::answer;
+use super::egress::{Filtered, refused_literal};
+use super::setup::{SetupError, pem};
+use super::sign::sign;
+
+const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Below the 60 s after which many servers close, so that we are first.
+const IDLE_LIMIT: Duration = Duration::from_secs(55);
+/// As many as a lane makes attempts at a time.
+const IDLE_CONNECTIONS: usize = 8;
+const NOTE_LIMIT_CHARS: usize = 200;
+
+/// A receiver of kind `webhook`.
+pub(crate) struct WebhookChannel {
+    client: Client,
+    url: Url,
+    key: Option<Secret<Vec<u8>>>,
+    timeout: Duration,
+}
+
+impl WebhookChannel {
+    /// Reads the certificates and prepares the connections. Blocking: only at start.
+    pub(crate) fn try_new(webhook: &Webhook) -> Result<Self, SetupError> {
+        let mut client = Client::builder()
+            .user_agent(concat!("syncbell/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .no_proxy()
+            .dns_resolver(Filtered)
+            .connect_timeout(webhook.timeout.min(CONNECT_LIMIT))
+            .pool_idle_timeout(IDLE_LIMIT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .tcp_nodelay(true);
+        let unusable = |error: reqwest::Error| {
+            SetupError::unusable(text::chain(&error.without_url(), NOTE_LIMIT_CHARS))
+        };
+        if webhook.url.scheme() != "https" {
+            // Without TLS the system's certificates are not needed, and need not even exist.
+            client = client.tls_certs_only([]);
+        } else if let Some(path) = &webhook.ca_file {
+            let certificates = Certificate::from_pem_bundle(&pem(path)?).map_err(unusable)?;
+            if certificates.is_empty() {
+                let what = format!("{} holds no certificate", path.display());
+                return Err(SetupError::unusable(what));
+            }
+            client = client.tls_certs_merge(certificates);
+        }
+        Ok(Self {
+            client: client.build().map_err(unusable)?,
+            url: webhook.url.clone(),
+            key: webhook.key.clone(),
+            timeout: webhook.timeout,
+        })
+    }
+
+    /// Makes one attempt. It ends within the receiver's timeout, the reading of the answer included.
+    pub(crate) async fn send(&self, id: &DeliveryId, body: Vec<u8>, now: Timestamp) -> Outcome {
+        if let Some(address) = refused_literal(&self.url) {
+            let note = format!("nothing is sent to {address}: link-local or metadata service");
+            return Outcome::PermanentTarget { note };
+        }
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let response = match tokio::time::timeout_at(deadline, self.post(id, body, now)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                // A request that found no connection cannot have arrived.
+                let maybe_delivered = !error.is_connect() && !error.is_builder();
+                let note = self.without_url(&text::chain(&error.without_url(), NOTE_LIMIT_CHARS));
+                return Outcome::Transient {
+                    note,
+                    maybe_delivered,
+                };
+            }
+            Err(_) => {
+                let note = format!("no answer within {:?}", self.timeout);
+                return Outcome::Transient {
+                    note,
+                    maybe_delivered: true,
+                };
+            }
+        };
+        let status = response.status();
+        let pause = pause(response.headers(), now);
+        // The status has decided already; the rest of the answer only explains it.
+        let said = tokio::time::timeout_at(deadline, first_line(response)).await;
+        let said = self.without_url(&said.unwrap_or_default());
+        let note = match (status.is_success(), said.is_empty()) {
+            (true, _) | (_, true) => format!("HTTP {status}"),
+            (false, false) => format!("HTTP {status}: {said}"),
+        };
+        answer::classify(status.as_u16(), pause, note)
+    }
+
+    async fn post(
+        &self,
+        id: &DeliveryId,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Response, reqwest::Error> {
+        let timestamp = now.as_second();
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, syncbell_event::CONTENT_TYPE)
+            .header("webhook-id", &id.0)
+            .header("webhook-timestamp", timestamp);
+        if let Some(key) = &self.key {
+            let signature = sign(key.expose(), &id.0, timestamp, &body);
+            request = request.header("webhook-signature", signature);
+        }
+        request.body(body).send().await
+    }
+
+    /// Receivers like to repeat the path they were asked for, and the path is often the credential.
+    fn without_url(&self, said: &str) -> String {
+        let path = self.url.path_segments().into_iter().flatten();
+        let query = self
+            .url
+            .query()
+            .into_iter()
+            .flat_map(|query| query.split(['&', '=']));
+        let user = [self.url.username(), self.url.password().unwrap_or_default()];
+        let mut said = said.replace(self.url.as_str(), "[url]");
+        for part in path.chain(query).chain(user).filter(|part| part.len() >= 4) {
+            let decoded = percent_decode_str(part).decode_utf8_lossy();
+            said = said
+                .replace(part, "[url]")
+                .replace(decoded.as_ref(), "[url]");
+        }
+        said
+    }
+}
+
+/// What the answer asks us to wait. Dates are compared with the server's own, where it has one.
+fn pause(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let server_now = text(DATE).and_then(answer::date).unwrap_or(now);
+    answer::pause(text(RETRY_AFTER)?, server_now)
+}
+
+/// Reads the answer, so that its connection can serve again, and gives its first line. What is over the
+/// bound is not read: the connection is dropped then.
+async fn first_line(mut response: Response) -> String {
+    let mut kept = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        kept.extend_from_slice(&chunk);
+        if kept.len() > ANSWER_LIMIT_BYTES {
+            break;
+        }
+    }
+    let said = String::from_utf8_lossy(&kept);
+    let first = said.lines().map(str::trim).find(|line| !line.is_empty());
+    text::line(first.unwrap_or_default(), NOTE_LIMIT_CHARS)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What is to be delivered, as it stands in the ledger.
+//!
+//! A delivery is (receiver, target, group, notification). Its entries are frozen when it is
+//! committed; only rendering comes later, so that a retry says what the first attempt said.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use syncbell_event::{AlertItem, AlertStatus, EventId, digest_id};
+
+/// The stable id of a delivery: 32 hex; the `webhook-id`, the alert's `id`, the Message-ID's left side.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeliveryId(pub String);
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl DeliveryId {
+    /// Over (receiver, target, group, event ids told, repeat number).
+    ///
+    /// Each event id is hashed with what it was told as: a failure that is read after a newer success
+    /// of its route is told as firing and as resolved, by one event, and these are two deliveries.
+    pub(crate) fn of(
+        target: &Target,
+        group: &BTreeMap<String, String>,
+        entries: &[Entry],
+        repeat: u32,
+    ) -> Self {
+        let repeat = repeat.to_string();
+        let mut parts: Vec<Option<&str>> =
+            vec![Some(target.receiver.as_str()), target.address.as_deref()];
+        for (label, value) in group {
+            parts.push(Some(label));
+            parts.push(Some(value));
+        }
+        parts.push(None);
+        for entry in entries {
+            parts.push(Some(entry.event_id.as_str()));
+            parts.push(Some(entry.item.status.as_str()));
+            parts.push(Some(&entry.item.incident));
+        }
+        parts.push(Some(&repeat));
+        Self(digest_id(parts))
+    }
+}
+
+/// Where a delivery goes: a lane of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target {
+    /// The receiver's name in the configuration.
+    pub receiver: String,
+    /// For mail, the one address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Some(address) => write!(f, "{} <{address}>", self.receiver),
+            None => f.write_str(&self.receiver),
+        }
+    }
+}
+
+/// One condition that a delivery tells, with what only the texts for people need.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// As it stands on the wire.
+    pub item: AlertItem,
+    /// The event that caused it.
+    pub event_id: EventId,
+    /// The how many-th failing task this is while the incident is open; 1 is the first.
+    pub occurrence: u32,
+    /// What happened before on this route, newest first, one line each; bounded.
+    #[serde(default)]
+    pub history: Vec<String>,
+    /// The ACR instance that was asked.
+    pub instance: String,
+    /// When the poller saw it: where end-to-end latency starts.
+    pub observed_at: Timestamp,
+}
+
+impl Entry {
+    /// Whether it tells that a condition began.
+    pub fn fires(&self) -> bool {
+        self.item.status == AlertStatus::Firing
+    }
+}
+
+/// A delivery that is still to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Stable id.
+    pub id: DeliveryId,
+    /// Order of its commit; only used to keep the order within a target.
+    pub seq: u64,
+    /// Where to.
+    pub target: Target,
+    /// The labels its entries have in common.
+    pub group: BTreeMap<String, String>,
+    /// What it tells, frozen.
+    pub entries: Vec<Entry>,
+    /// True when it lists again what is open, instead of something new.
+    #[serde(default)]
+    pub repeat: bool,
+    /// When it was decided.
+    pub created_at: Timestamp,
+    /// When the next attempt is due.
+    pub due_at: Timestamp,
+    /// Attempts made.
+    pub attempts: u32,
+    /// How the last attempt ended, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ending {
+    /// The receiver took it.
+    Delivered,
+    /// In the dead letters, with the reason.
+    Dead,
+    /// Not needed any more, with the reason (its trigger is in the dead letters).
+    Dropped,
+}
+
+/// A delivery that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    /// As it last was.
+    pub delivery: Delivery,
+    /// How it ended.
+    pub ending: Ending,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One attempt at a delivery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    /// Starting at 1.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// The outcome's name, see [`crate::outcome::Outcome::name`].
+    pub outcome: String,
+    /// Status line or error, without secrets.
+    pub note: String,
+}

@@ -1,0 +1,19 @@
+//! What stops a notifier. Failures of receivers never do.
+
+/// Why the notifier cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A receiver's settings do not work: the operator changes them.
+    #[error("could not set up a receiver: {what}")]
+    Setup {
+        /// What does not work.
+        what: String,
+    },
+    /// The ledger is broken: the process stops.
+    #[error("the ledger failed: {0}")]
+    Ledger(#[from] syncbell_store::Error),
+    /// The event log is broken: the process stops.
+    #[error("the event log failed: {0}")]
+    Bus(#[from] syncbell_bus::Error),
+}

@@ -1,0 +1,360 @@
+//! The notifier's ledger: what it knows, where it stands, what is still to be delivered.
+//!
+//! A [`Draft`] is one turn's changes over what the store holds: it reads through its own changes, so
+//! that the second event of a turn sees what the first one did, and ends as one batch. The position of
+//! the reader is in the same batch as what the records caused: that is the whole of exactly-once here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use syncbell_bus::{Next, Position, Read, Record, Stream};
+use syncbell_event::{CONTENT_TYPE, EventId, TaskId};
+use syncbell_store::{Batch, Error, Reader, Store};
+
+use crate::decide::{Decision, Rule, Subject, View};
+use crate::delivery::{Delivery, Target};
+use crate::rows::{self, Key};
+
+/// Positions read at start; more partitions than any topic of ours has.
+const PARTITIONS_LIMIT: usize = 4_096;
+
+/// Between looks at a full disk.
+const FULL_DISK_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The store, and the order of what is put into it.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    pub(crate) store: Store,
+    sequence: Arc<AtomicU64>,
+}
+
+/// Where the reader of one partition stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// The next offset to read.
+    pub(crate) next: u64,
+    /// The id of the event before it, if it was one: the log must still hold it there.
+    pub(crate) event_id: Option<EventId>,
+}
+
+/// What could not be read or delivered, with all that is needed to try again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Why it is here.
+    pub reason: String,
+    /// When it was given up.
+    pub at: Timestamp,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// The event log's place of a record that could not be decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// The delivery that was refused or expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// The record's key; of a delivery, its id.
+    pub key: String,
+    /// The original bytes of a record, as base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+}
+
+impl DeadLetter {
+    /// A record of the log that is not an event.
+    pub(crate) fn of_record(read: &Read, reason: String, now: Timestamp) -> Self {
+        use base64::Engine as _;
+        Self {
+            reason,
+            at: now,
+            attempts: 1,
+            position: Some(read.position),
+            delivery: None,
+            key: String::from_utf8_lossy(&read.record.key).into_owned(),
+            value_base64: Some(
+                base64::engine::general_purpose::STANDARD.encode(&read.record.value),
+            ),
+        }
+    }
+
+    /// A delivery that was given up.
+    pub(crate) fn of_delivery(delivery: &Delivery, reason: &str, now: Timestamp) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            at: now,
+            attempts: delivery.attempts,
+            position: None,
+            key: delivery.id.0.clone(),
+            delivery: Some(delivery.clone()),
+            value_base64: None,
+        }
+    }
+
+    /// As it stands on the bus.
+    pub(crate) fn record(&self) -> Record {
+        let mut record = Record::new(self.key.as_bytes(), rows::json(self));
+        record
+            .headers
+            .push(("content-type".to_owned(), CONTENT_TYPE.as_bytes().to_vec()));
+        record
+            .headers
+            .push(("x-error".to_owned(), self.reason.as_bytes().to_vec()));
+        record.headers.push((
+            "x-attempts".to_owned(),
+            self.attempts.to_string().into_bytes(),
+        ));
+        record
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger over `store`: looks where its numbering goes on.
+    pub(crate) async fn open(store: Store) -> Result<Self, Error> {
+        let highest = store
+            .read(|reader| {
+                let mut highest = 0;
+                for prefix in [b"d/".as_slice(), b"q/", rows::DEAD_LETTERS] {
+                    let mut after: Option<Key> = None;
+                    loop {
+                        let page = reader.scan(prefix, after.as_deref(), 1_000)?;
+                        for (key, _) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
+                            highest = highest.max(number_of(key));
+                        }
+                        match page.last() {
+                            Some((key, _)) => after = Some(key.clone()),
+                            None => break,
+                        }
+                    }
+                }
+                Ok(highest)
+            })
+            .await?;
+        Ok(Self {
+            store,
+            sequence: Arc::new(AtomicU64::new(highest + 1)),
+        })
+    }
+
+    /// Where the reader of `stream` stands, by partition.
+    pub(crate) async fn standings(&self, stream: Stream) -> Result<BTreeMap<u32, Standing>, Error> {
+        let prefix = format!("p/{}/", stream.as_str()).into_bytes();
+        self.store
+            .read(move |reader| {
+                let mut standings = BTreeMap::new();
+                for (key, row) in reader.scan(&prefix, None, PARTITIONS_LIMIT)? {
+                    let partition = u32::try_from(number_of(&key)).unwrap_or(u32::MAX);
+                    standings.insert(partition, rows::read(reader, &key, &row)?);
+                }
+                Ok(standings)
+            })
+            .await
+    }
+
+    /// Runs `fill` over a new draft on a blocking thread, commits the draft, and gives what `fill` gave.
+    pub(crate) async fn turn<T: Send + 'static>(
+        &self,
+        fill: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let sequence = self.sequence.clone();
+        let (batch, done) = self
+            .store
+            .read(move |reader| {
+                let mut draft = Draft {
+                    reader,
+                    changed: BTreeMap::new(),
+                    sequence: &sequence,
+                };
+                let done = fill(&mut draft)?;
+                Ok((draft.into_batch()?, done))
+            })
+            .await?;
+        if !batch.is_empty() {
+            self.store.commit(batch).await?;
+        }
+        Ok(done)
+    }
+}
+
+impl Ledger {
+    /// As [`Ledger::turn`], but waits while the store takes no rows (a full disk) and then tries again;
+    /// `fill` gets the time of each try.
+    pub(crate) async fn patiently<T: Send + 'static>(
+        &self,
+        fill: impl Fn(&mut Draft<'_>, Timestamp) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, crate::Error> {
+        let fill = Arc::new(fill);
+        loop {
+            let (try_fill, now) = (fill.clone(), Timestamp::now());
+            match self.turn(move |draft| try_fill(draft, now)).await {
+                Ok(done) => return Ok(done),
+                Err(error) if error.retry() == syncbell_store::Retry::Later => {
+                    tracing::error!(%error, "the ledger takes no rows: waiting");
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The number at the end of a key made by [`rows::numbered`], or of a position's key; 0 if none.
+fn number_of(key: &[u8]) -> u64 {
+    let digits = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
+}
+
+/// One turn's changes.
+pub(crate) struct Draft<'a> {
+    pub(crate) reader: &'a Reader,
+    /// JSON by key; `None` is deleted.
+    changed: BTreeMap<Key, Option<Vec<u8>>>,
+    sequence: &'a AtomicU64,
+}
+
+impl Draft<'_> {
+    /// The value under `key`, with this turn's changes.
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        match self.changed.get(key) {
+            Some(None) => Ok(None),
+            Some(Some(json)) => {
+                serde_json::from_slice(json)
+                    .map(Some)
+                    .map_err(|error| Error::Failed {
+                        what: format!("row of this turn cannot be read: {error}"),
+                    })
+            }
+            None => match self.reader.get(key)? {
+                Some(row) => rows::read(self.reader, key, &row).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Error> {
+        match self.changed.get(key) {
+            Some(change) => Ok(change.is_some()),
+            None => Ok(self.reader.get(key)?.is_some()),
+        }
+    }
+
+    pub(crate) fn put<T: Serialize>(&mut self, key: Key, value: &T) {
+        self.changed.insert(key, Some(rows::json(value)));
+    }
+
+    pub(crate) fn delete(&mut self, key: Key) {
+        self.changed.insert(key, None);
+    }
+
+    /// A number above all that were ever given to rows that still stand.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the ledger knows that matters for a task: its last state, its subject, the incidents.
+    pub(crate) fn view(&self, task_id: &TaskId, subject: &Subject) -> Result<View, Error> {
+        let task: Option<crate::decide::TaskState> = self.get(&rows::task(task_id))?;
+        let mut ids: Vec<String> = Rule::ALL
+            .iter()
+            .map(|rule| subject.incident_id(*rule))
+            .collect();
+        for id in task.iter().flat_map(|task| &task.incidents) {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+        let mut incidents = Vec::new();
+        for id in ids {
+            incidents.extend(self.get(&rows::incident(&id))?);
+        }
+        let subject = self
+            .get(&rows::subject(&subject.digest()))?
+            .unwrap_or_default();
+        Ok(View {
+            task,
+            subject,
+            incidents,
+        })
+    }
+
+    /// Puts what was decided. The entries told are the caller's to group.
+    pub(crate) fn record(&mut self, task_id: &TaskId, subject: &Subject, decision: &Decision) {
+        if let Some(task) = &decision.task {
+            self.put(rows::task(task_id), task);
+        }
+        if let Some(state) = &decision.subject {
+            self.put(rows::subject(&subject.digest()), state);
+        }
+        for incident in &decision.incidents {
+            self.put(rows::incident(&incident.id), incident);
+        }
+    }
+
+    /// Puts a delivery into its target's lane.
+    pub(crate) fn enqueue(&mut self, delivery: &Delivery) {
+        let key = rows::numbered(rows::lane(&delivery.target), delivery.seq);
+        self.put(rows::pending(&delivery.id), &String::from_utf8_lossy(&key));
+        self.put(key, delivery);
+    }
+
+    pub(crate) fn bury(&mut self, letter: &DeadLetter) {
+        let key = rows::numbered(rows::DEAD_LETTERS.to_vec(), self.next_number());
+        self.put(key, letter);
+    }
+
+    pub(crate) fn stand(&mut self, stream: Stream, next: &Next, ids: &BTreeMap<u32, EventId>) {
+        for (partition, offset) in next.iter() {
+            let event_id = ids.get(&partition).cloned();
+            let standing = Standing {
+                next: offset,
+                event_id,
+            };
+            self.put(rows::position(stream, partition), &standing);
+        }
+    }
+
+    fn into_batch(self) -> Result<Batch, Error> {
+        let mut batch = Batch::new();
+        for (key, change) in self.changed {
+            let before = self.reader.get(&key)?;
+            match (change, before) {
+                (Some(json), before) => rows::put(&mut batch, &key, &json, before.as_deref()),
+                (None, Some(row)) => rows::delete(&mut batch, &key, &row),
+                (None, None) => {}
+            }
+        }
+        Ok(batch)
+    }
+}
+
+/// The lane key's rows of one target, oldest first, that come after `after`.
+pub(crate) async fn pending_after(
+    store: &Store,
+    target: &Target,
+    after: Option<Key>,
+    limit: usize,
+) -> Result<Vec<Delivery>, Error> {
+    let prefix = rows::lane(target);
+    store
+        .read(move |reader| {
+            let mut found = Vec::new();
+            let mut after = after;
+            while found.len() < limit {
+                let page = reader.scan(&prefix, after.as_deref(), limit)?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
+                    if found.len() < limit {
+                        found.push(rows::read(reader, key, row)?);
+                    }
+                }
+            }
+            Ok(found)
+        })
+        .await
+}

@@ -1,0 +1,98 @@
+//! What the notifier counts. Series exist from the start, so that a rate of zero is seen as zero.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use syncbell_service::Metrics;
+use syncbell_service::metrics::LATENCY_BUCKETS_SECONDS;
+
+use crate::outcome::Outcome;
+
+/// Of an attempt at a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DeliveryLabels {
+    receiver: String,
+    channel: &'static str,
+    outcome: &'static str,
+}
+
+/// Why something went to the dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum DeadKind {
+    Record,
+    Delivery,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeadLabels {
+    kind: DeadKind,
+}
+
+/// A handle to all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct NotifierMetrics {
+    pub(crate) events: Counter,
+    pub(crate) lag: Gauge,
+    pub(crate) told: Counter,
+    deliveries: Family<DeliveryLabels, Counter>,
+    dead: Family<DeadLabels, Counter>,
+    pub(crate) latency: Histogram,
+    pub(crate) plain_texts: Counter,
+}
+
+impl NotifierMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let this = Self {
+            events: metrics.register("events_consumed", "Events read.", Counter::default()),
+            lag: metrics.register("events_lag", "Events not read yet.", Gauge::default()),
+            told: metrics.register("alerts_told", "Conditions told.", Counter::default()),
+            deliveries: metrics.register(
+                "deliveries",
+                "Attempts at deliveries, by how they ended.",
+                Family::default(),
+            ),
+            dead: metrics.register("dead_letters", "Dead letters written.", Family::default()),
+            latency: metrics.register(
+                "alert_latency_seconds",
+                "From the poll that saw a change to the receiver that took its alert.",
+                Histogram::new(LATENCY_BUCKETS_SECONDS),
+            ),
+            plain_texts: metrics.register(
+                "plain_texts",
+                "Messages sent as built-in plain text because a template failed.",
+                Counter::default(),
+            ),
+        };
+        for kind in [DeadKind::Record, DeadKind::Delivery] {
+            this.dead(kind, 0);
+        }
+        this
+    }
+
+    /// Creates a receiver's series.
+    pub(crate) fn prepare(&self, receiver: &str, channel: &'static str) {
+        for outcome in Outcome::NAMES {
+            let labels = DeliveryLabels {
+                receiver: receiver.to_owned(),
+                channel,
+                outcome,
+            };
+            self.deliveries.get_or_create(&labels).inc_by(0);
+        }
+    }
+
+    pub(crate) fn attempt(&self, receiver: &str, channel: &'static str, outcome: &Outcome) {
+        let labels = DeliveryLabels {
+            receiver: receiver.to_owned(),
+            channel,
+            outcome: outcome.name(),
+        };
+        self.deliveries.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn dead(&self, kind: DeadKind, count: u64) {
+        self.dead.get_or_create(&DeadLabels { kind }).inc_by(count);
+    }
+}

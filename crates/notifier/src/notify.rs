@@ -1,0 +1,235 @@
+//! From entries to deliveries: groups, their timers, and the lanes' new rows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use syncbell_store::{Error, Store};
+
+use crate::consume::Done;
+use crate::decide::{Incident, repeat_entries};
+use crate::delivery::{Delivery, DeliveryId, Entry};
+use crate::group::{self, Group, Recent};
+use crate::ledger::Draft;
+use crate::route::{Recipient, Routes};
+use crate::rows;
+
+/// Entries of one notification; what waits beyond goes with the next.
+const ENTRIES_A_NOTIFICATION: usize = 500;
+
+/// Incidents that a repeat lists.
+const REPEATED_INCIDENTS: usize = 100;
+
+/// A group: (receiver, digest of its labels).
+pub(crate) type GroupKey = (String, String);
+
+/// When groups want to be looked at; a cache of what stands in their rows.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(BTreeMap<GroupKey, Timestamp>);
+
+impl Timers {
+    pub(crate) fn apply(&mut self, changes: BTreeMap<GroupKey, Option<Timestamp>>) {
+        for (key, wakes_at) in changes {
+            match wakes_at {
+                Some(at) => self.0.insert(key, at),
+                None => self.0.remove(&key),
+            };
+        }
+    }
+
+    /// Groups whose time has come; a few at a time.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<GroupKey> {
+        let due = self.0.iter().filter(|(_, at)| **at <= now);
+        due.take(64).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How long until the next one is due.
+    pub(crate) fn sleep(&self, now: Timestamp) -> Duration {
+        let next = self.0.values().min();
+        let wait = next.map_or(SignedDuration::MAX, |at| at.duration_since(now));
+        Duration::try_from(wait).unwrap_or(Duration::ZERO)
+    }
+}
+
+/// Reads the timers back: rows are the truth, memory is a cache.
+pub(crate) async fn load_timers(store: &Store) -> Result<Timers, Error> {
+    store
+        .read(|reader| {
+            let mut timers = Timers::default();
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page = reader.scan(b"g/", after.as_deref(), 1_000)?;
+                let Some((last, _)) = page.last() else {
+                    return Ok(timers);
+                };
+                after = Some(last.clone());
+                for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
+                    let group: Group = rows::read(reader, key, row)?;
+                    if let Some(at) = group.wakes_at() {
+                        let digest = group::digest(&group.labels);
+                        timers.0.insert((group.receiver, digest), at);
+                    }
+                }
+            }
+        })
+        .await
+}
+
+/// Tells `entry` to everybody it routes to: at once, or when its group is due.
+pub(crate) fn tell(
+    draft: &mut Draft<'_>,
+    entry: &Entry,
+    routes: &Routes,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    for recipient in routes.of(entry) {
+        let Some(by) = &recipient.policy.group_by else {
+            enqueue(
+                draft,
+                recipient,
+                &BTreeMap::new(),
+                std::slice::from_ref(entry),
+                0,
+                now,
+                done,
+            )?;
+            continue;
+        };
+        let labels = group::labels(by, entry);
+        let digest = group::digest(&labels);
+        let key = rows::group(&recipient.name, &digest);
+        let mut group: Group = draft
+            .get(&key)?
+            .unwrap_or_else(|| Group::new(&recipient.name, labels));
+        let due = group.add(&recipient.policy, now);
+        let mut recent = recent(draft, recipient)?;
+        let cap = recipient.policy.cap;
+        if due <= now && group.waiting == 1 && recent.allows_at(cap, now) <= now {
+            let told = vec![entry.clone()];
+            group.notified(&told, 0, &recipient.policy, now);
+            recent.note(cap, now);
+            draft.put(rows::receiver(&recipient.name), &recent);
+            enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
+        } else {
+            let prefix = rows::waiting(&recipient.name, &digest);
+            let row = rows::numbered(prefix, draft.next_number());
+            draft.put(row, entry);
+        }
+        done.timers
+            .insert((recipient.name.clone(), digest), group.wakes_at());
+        draft.put(key, &group);
+    }
+    Ok(())
+}
+
+/// A group's time has come: what waits goes out, or what stays open is told again.
+pub(crate) fn tick(
+    draft: &mut Draft<'_>,
+    key: &GroupKey,
+    routes: &Routes,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    let (name, digest) = key;
+    let row = rows::group(name, digest);
+    let Some(mut group) = draft.get::<Group>(&row)? else {
+        done.timers.insert(key.clone(), None);
+        return Ok(());
+    };
+    let Some(recipient) = routes.named(name) else {
+        // The receiver left the configuration: what waits for it stays until it is back.
+        done.timers.insert(key.clone(), None);
+        return Ok(());
+    };
+    let (policy, cap) = (&recipient.policy, recipient.policy.cap);
+    let mut recent = recent(draft, recipient)?;
+    let allowed = recent.allows_at(cap, now);
+    if allowed > now {
+        done.timers.insert(key.clone(), Some(allowed));
+        return Ok(());
+    }
+    if group.due_at.is_some_and(|due| due <= now) {
+        let prefix = rows::waiting(name, digest);
+        let mut told = Vec::new();
+        for (key, first) in draft
+            .reader
+            .scan(&prefix, None, ENTRIES_A_NOTIFICATION * 2)?
+        {
+            if !rows::is_piece(&key) && told.len() < ENTRIES_A_NOTIFICATION {
+                told.push(rows::read::<Entry>(draft.reader, &key, &first)?);
+                draft.delete(key);
+            }
+        }
+        let left = group.waiting.saturating_sub(told.len() as u64);
+        group.notified(&told, if told.is_empty() { 0 } else { left }, policy, now);
+        if !told.is_empty() {
+            recent.note(cap, now);
+            enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
+        }
+    } else if group.repeat_at.is_some_and(|at| at <= now) {
+        let mut told = Vec::new();
+        let open: Vec<String> = group.open.iter().cloned().collect();
+        for id in open {
+            match draft.get::<Incident>(&rows::incident(&id))? {
+                Some(incident) if incident.is_open() => {
+                    if told.len() < REPEATED_INCIDENTS {
+                        told.extend(repeat_entries(&incident));
+                    }
+                }
+                _ => {
+                    group.open.remove(&id);
+                }
+            }
+        }
+        group.repeats = group.repeats.saturating_add(1);
+        let repeats = group.repeats;
+        group.notified(&told, group.waiting, policy, now);
+        if !told.is_empty() {
+            recent.note(cap, now);
+            enqueue(draft, recipient, &group.labels, &told, repeats, now, done)?;
+        }
+    }
+    draft.put(rows::receiver(name), &recent);
+    done.timers.insert(key.clone(), group.wakes_at());
+    draft.put(row, &group);
+    Ok(())
+}
+
+fn recent(draft: &Draft<'_>, recipient: &Recipient) -> Result<Recent, Error> {
+    Ok(draft
+        .get(&rows::receiver(&recipient.name))?
+        .unwrap_or_default())
+}
+
+/// One delivery for each target. An id that stands already is not put twice.
+fn enqueue(
+    draft: &mut Draft<'_>,
+    recipient: &Recipient,
+    labels: &BTreeMap<String, String>,
+    entries: &[Entry],
+    repeat: u32,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    for target in &recipient.targets {
+        let id = DeliveryId::of(target, labels, entries, repeat);
+        if draft.has(&rows::pending(&id))? || draft.has(&rows::closed(&id))? {
+            continue;
+        }
+        draft.enqueue(&Delivery {
+            id,
+            seq: draft.next_number(),
+            target: target.clone(),
+            group: labels.clone(),
+            entries: entries.to_vec(),
+            repeat: repeat > 0,
+            created_at: now,
+            due_at: now,
+            attempts: 0,
+            last_error: None,
+        });
+        done.lanes.insert(target.clone());
+    }
+    Ok(())
+}

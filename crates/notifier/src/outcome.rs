@@ -1,0 +1,71 @@
+//! How one attempt ended. Every channel says exactly one of these; none of them is an exception.
+
+use std::time::Duration;
+
+/// The outcome of one attempt. `note` is for people and holds no secret and no receiver's answer body
+/// beyond its first line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The receiver took it.
+    Delivered {
+        /// What it said.
+        note: String,
+    },
+    /// The receiver asked for a pause: the whole target waits.
+    RetryAfter {
+        /// How long.
+        after: Duration,
+        /// What it said.
+        note: String,
+    },
+    /// Try again with backoff: network errors, timeouts, 408, 425, 5xx, SMTP 4xx.
+    Transient {
+        /// What happened.
+        note: String,
+        /// The receiver may have taken it all the same (the answer was lost).
+        maybe_delivered: bool,
+    },
+    /// This message can never go: to the dead letters. The target is fine.
+    PermanentMessage {
+        /// Why.
+        note: String,
+    },
+    /// The target is gone or refuses us: its lane stops, what is pending is kept.
+    PermanentTarget {
+        /// Why.
+        note: String,
+    },
+}
+
+impl Outcome {
+    /// The names of all outcomes: the closed set of a metric label.
+    pub(crate) const NAMES: [&'static str; 5] = [
+        "delivered",
+        "retry_after",
+        "transient",
+        "permanent_message",
+        "permanent_target",
+    ];
+
+    /// Its name in rows, logs and metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered { .. } => "delivered",
+            Self::RetryAfter { .. } => "retry_after",
+            Self::Transient { .. } => "transient",
+            Self::PermanentMessage { .. } => "permanent_message",
+            Self::PermanentTarget { .. } => "permanent_target",
+        }
+    }
+
+    /// What happened, for people.
+    pub(crate) fn note(&self) -> &str {
+        match self {
+            Self::Delivered { note }
+            | Self::RetryAfter { note, .. }
+            | Self::Transient { note, .. }
+            | Self::PermanentMessage { note }
+            | Self::PermanentTarget { note } => note,
+        }
+    }
+}

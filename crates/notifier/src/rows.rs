@@ -1,0 +1,215 @@
+//! The rows of the notifier's ledger: their keys, and JSON values of any size in them.
+//!
+//! | key | value |
+//! |---|---|
+//! | `p/{stream}/{partition}` | where the reader stands, and the id of the last event read |
+//! | `e/{event id}` | when it was read; kept 24 h |
+//! | `t/{task id}` | the task's last state |
+//! | `s/{subject digest}` | the subject's newest well task and history |
+//! | `i/{incident id}` | the incident |
+//! | `g/{receiver}/{group digest}` | a group: labels, timers, what is open |
+//! | `q/{receiver}/{group digest}/{seq}` | an entry that waits for its group's interval |
+//! | `r/{receiver}` | when it was last notified, for the cap |
+//! | `d/{target digest}/{seq}` | a delivery still to be made |
+//! | `x/{delivery id}` | the key of that row |
+//! | `c/{delivery id}` | a delivery that is over |
+//! | `a/{delivery id}/{attempt}` | an attempt |
+//! | `k/{target digest}/{incident}` | the incident's trigger to this target is dead |
+//! | `l/{seq}` | a dead letter still to be put on the bus |
+//!
+//! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
+//! its pieces, which stand behind it under its key, a 0xFF byte (never part of UTF-8) and a number.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use syncbell_bus::Stream;
+use syncbell_event::{EventId, TaskId, digest_id};
+use syncbell_store::{Batch, Error, Reader};
+
+use crate::delivery::{DeliveryId, Target};
+
+const PIECE_BYTES: usize = 48 * 1024;
+const WHOLE: u8 = 0;
+const SPLIT: u8 = 1;
+const PIECE_MARK: u8 = 0xFF;
+
+pub(crate) type Key = Vec<u8>;
+
+pub(crate) fn position(stream: Stream, partition: u32) -> Key {
+    format!("p/{}/{partition:010}", stream.as_str()).into_bytes()
+}
+
+pub(crate) fn event(id: &EventId) -> Key {
+    format!("e/{id}").into_bytes()
+}
+
+/// Ids of the vendor are any text of any length: their digest stands for them.
+pub(crate) fn task(id: &TaskId) -> Key {
+    format!("t/{}", digest_id([Some(id.as_str())])).into_bytes()
+}
+
+pub(crate) fn subject(digest: &str) -> Key {
+    format!("s/{digest}").into_bytes()
+}
+
+pub(crate) fn incident(id: &str) -> Key {
+    format!("i/{id}").into_bytes()
+}
+
+pub(crate) fn group(receiver: &str, digest: &str) -> Key {
+    format!("g/{}/{digest}", digest_id([Some(receiver)])).into_bytes()
+}
+
+pub(crate) fn waiting(receiver: &str, digest: &str) -> Key {
+    format!("q/{}/{digest}/", digest_id([Some(receiver)])).into_bytes()
+}
+
+pub(crate) fn receiver(name: &str) -> Key {
+    format!("r/{}", digest_id([Some(name)])).into_bytes()
+}
+
+pub(crate) fn lane(target: &Target) -> Key {
+    let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
+    format!("d/{digest}/").into_bytes()
+}
+
+/// Marks an incident whose trigger to this target is in the dead letters: its resolve is dropped.
+pub(crate) fn dead_trigger(target: &Target, incident: &str) -> Key {
+    let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
+    format!("k/{digest}/{incident}").into_bytes()
+}
+
+pub(crate) fn pending(id: &DeliveryId) -> Key {
+    format!("x/{id}").into_bytes()
+}
+
+pub(crate) fn closed(id: &DeliveryId) -> Key {
+    format!("c/{id}").into_bytes()
+}
+
+pub(crate) fn attempts(id: &DeliveryId) -> Key {
+    format!("a/{id}/").into_bytes()
+}
+
+pub(crate) const DEAD_LETTERS: &[u8] = b"l/";
+
+/// `prefix` with a number behind it, in an order that is the number's.
+pub(crate) fn numbered(mut prefix: Key, number: u64) -> Key {
+    prefix.extend(format!("{number:020}").into_bytes());
+    prefix
+}
+
+/// The JSON of a row's value.
+pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("ledger rows have string keys and plain fields")
+}
+
+/// Puts `json` under `key`, in pieces if it is large. `before` is what stood there, so that pieces of a
+/// longer value do not stay behind.
+pub(crate) fn put(batch: &mut Batch, key: &[u8], json: &[u8], before: Option<&[u8]>) {
+    let before = pieces(before);
+    let now = if json.len() <= PIECE_BYTES {
+        0
+    } else {
+        json.len().div_ceil(PIECE_BYTES)
+    };
+    if now == 0 {
+        let mut row = Vec::with_capacity(json.len() + 1);
+        row.push(WHOLE);
+        row.extend(json);
+        batch.put(key, row);
+    } else {
+        let mut row = vec![SPLIT];
+        row.extend(u32::try_from(now).unwrap_or(u32::MAX).to_be_bytes());
+        batch.put(key, row);
+        for (number, piece) in json.chunks(PIECE_BYTES).enumerate() {
+            batch.put(piece_key(key, number), piece);
+        }
+    }
+    for number in now..before {
+        batch.delete(piece_key(key, number));
+    }
+}
+
+/// Deletes the row under `key` with its pieces; `row` is what stands there.
+pub(crate) fn delete(batch: &mut Batch, key: &[u8], row: &[u8]) {
+    batch.delete(key);
+    for number in 0..pieces(Some(row)) {
+        batch.delete(piece_key(key, number));
+    }
+}
+
+/// Reads the JSON under `key`, of which `row` is the first piece.
+pub(crate) fn read<T: DeserializeOwned>(
+    reader: &Reader,
+    key: &[u8],
+    row: &[u8],
+) -> Result<T, Error> {
+    let unreadable = |what: String| Error::Failed {
+        what: format!("row {} cannot be read: {what}", key.escape_ascii()),
+    };
+    let json = match row.split_first() {
+        Some((&WHOLE, json)) => json.to_vec(),
+        Some((&SPLIT, _)) => {
+            let mut json = Vec::new();
+            for number in 0..pieces(Some(row)) {
+                let piece = reader.get(&piece_key(key, number))?;
+                json.extend(piece.ok_or_else(|| unreadable(format!("piece {number} is missing")))?);
+            }
+            json
+        }
+        _ => return Err(unreadable("it is empty or of a newer version".to_owned())),
+    };
+    serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))
+}
+
+/// Whether `key` is a piece of a larger value, to be left out of scans.
+pub(crate) fn is_piece(key: &[u8]) -> bool {
+    key.contains(&PIECE_MARK)
+}
+
+fn pieces(row: Option<&[u8]>) -> usize {
+    match row {
+        Some([SPLIT, a, b, c, d]) => {
+            usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX)
+        }
+        _ => 0,
+    }
+}
+
+fn piece_key(key: &[u8], number: usize) -> Key {
+    let mut piece = key.to_vec();
+    piece.push(PIECE_MARK);
+    piece.extend(format!("{number:06}").into_bytes());
+    piece
+}
+
+#[cfg(test)]
+mod tests {
+    use syncbell_store::Store;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn values_of_any_size_come_back_and_leave_nothing_behind() {
+        let store = Store::memory();
+        let key = b"i/x".to_vec();
+        let mut row: Option<Vec<u8>> = None;
+        for length in [10, 200_000, 49_000, 100_000, 3] {
+            let value = "x".repeat(length);
+            let mut batch = Batch::new();
+            put(&mut batch, &key, &json(&value), row.as_deref());
+            store.commit(batch).await.unwrap();
+            row = store.get(key.clone()).await.unwrap();
+            let (key, first) = (key.clone(), row.clone().unwrap());
+            let back: String = store.read(move |r| read(r, &key, &first)).await.unwrap();
+            assert_eq!(back, value);
+        }
+        let all = store.scan(b"i/".to_vec(), None, 100).await.unwrap();
+        assert_eq!(all.len(), 1, "pieces of longer values stayed behind");
+        let mut batch = Batch::new();
+        delete(&mut batch, &key, &row.unwrap());
+        store.commit(batch).await.unwrap();
+        assert!(store.scan(b"".to_vec(), None, 10).await.unwrap().is_empty());
+    }
+}
