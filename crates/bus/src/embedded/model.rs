@@ -226,6 +226,8 @@ impl Model {
 
     async fn check(&mut self) {
         let (end, needed) = (self.end(), self.needed);
+        // Answered behind the retention that the last append has set off.
+        self.log().0.publisher().ready().await.unwrap();
         let bounds = self.log().0.bounds(STREAM).await.unwrap();
         assert_eq!(bounds.end.get(PARTITION), Some(end));
         let start = bounds.start.get(PARTITION).unwrap();

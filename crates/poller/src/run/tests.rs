@@ -104,7 +104,9 @@ impl Bench {
     async fn new(tasks: Vec<Value>) -> Self {
         let vendor = Arc::new(Vendor::default());
         *vendor.tasks.lock().unwrap() = tasks;
-        let server = MockServer::start().await;
+        // One of its own, not of wiremock's pool: a request that an earlier test gave up may still be
+        // on its way to a server of the pool.
+        let server = MockServer::builder().start().await;
         Mock::given(any())
             .respond_with(Answers(vendor.clone()))
             .mount(&server)

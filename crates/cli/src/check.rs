@@ -1,0 +1,28 @@
+//! `syncbell check`: the configuration, and whether every room can be set up from it.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::exit::Failure;
+use crate::run::{load, runtime};
+
+/// Checks `file`; sends nothing and writes nothing.
+pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
+    let config = load(file)?;
+    runtime()?.block_on(async {
+        let credentials = syncbell_poller::credentials_from_environment();
+        let poller = syncbell_poller::check(&config.instances, credentials).await;
+        poller.context(Failure::Configuration)?;
+        syncbell_notifier::check(&config.receivers).context(Failure::Configuration)
+    })?;
+    for warning in &config.warnings {
+        anstream::eprintln!("{}", warning.render(false));
+    }
+    let (instances, receivers) = (config.instances.len(), config.receivers.len());
+    anstream::println!(
+        "{}: {instances} instances, {receivers} receivers: ok",
+        file.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! The HTTP server around the world.
+//!
+//! In: connections. Out: answers, and a note in the ledger for each list that was sent in full.
+//! Must never happen: a state in the ledger whose answer was not handed to the connection to its
+//! last byte, or a last byte on its way before the ledger knows.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+
+use crate::answer::Reply;
+use crate::connection::{Doors, Line};
+use crate::control;
+use crate::fault::Fault;
+use crate::rpc::{self, Service};
+use crate::task::{DEMO_INSTANCE, DEMO_REGION, ModifiedTime, skewed};
+use crate::verify::{Call, Key};
+use crate::{Error, World};
+
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// The body goes out in parts of this size, so that "sent in full" means nearly that.
+const PART_BYTES: usize = 16 << 10;
+const FLUSH: Duration = Duration::from_millis(20);
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// An instance that the service knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its id.
+    pub id: String,
+    /// Its region; for people only, the server answers for all regions.
+    pub region: String,
+}
+
+/// How the service is to be.
+#[derive(Clone)]
+pub struct Options {
+    /// Where it listens; port 0 takes any.
+    pub listen: SocketAddr,
+    /// The only key that it knows.
+    pub access_key_id: String,
+    /// Its secret.
+    pub access_key_secret: String,
+    /// With STS credentials, the token that must come along.
+    pub security_token: Option<String>,
+    /// The instances that exist.
+    pub instances: Vec<Instance>,
+    /// A larger PageSize is served as this.
+    pub max_page_size: usize,
+    /// TotalCount as a number, as on the vendor's English page; else a string, as in its SDKs.
+    pub total_as_number: bool,
+    /// Which spelling of the modified time rows have.
+    pub modified_time: ModifiedTime,
+    /// By how much the server's clock is ahead.
+    pub clock_skew: SignedDuration,
+    /// Whether the ledger has the rule `canceled`.
+    pub canceled: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            access_key_id: "simulatorAccessKeyId".to_owned(),
+            access_key_secret: "simulatorAccessKeySecret".to_owned(),
+            security_token: None,
+            instances: vec![Instance {
+                id: DEMO_INSTANCE.to_owned(),
+                region: DEMO_REGION.to_owned(),
+            }],
+            max_page_size: 100,
+            total_as_number: false,
+            modified_time: ModifiedTime::default(),
+            clock_skew: SignedDuration::ZERO,
+            canceled: false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("listen", &self.listen)
+            .field("access_key_id", &self.access_key_id)
+            .field("instances", &self.instances)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts the service.
+#[derive(Debug)]
+pub struct Simulator;
+
+impl Simulator {
+    /// Binds and serves until [`Handle::stop`].
+    pub async fn start(options: Options) -> Result<Handle, Error> {
+        let listen_error = |source| Error::Listen {
+            addr: options.listen,
+            source,
+        };
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .map_err(listen_error)?;
+        let addr = listener.local_addr().map_err(listen_error)?;
+        let world = World::new(&options);
+        let key = Key {
+            id: options.access_key_id,
+            secret: options.access_key_secret,
+            security_token: options.security_token,
+        };
+        let service = Service {
+            key,
+            total_as_number: options.total_as_number,
+        };
+        let server = Server {
+            world: world.clone(),
+            service,
+        };
+        let router = Router::new()
+            .nest("/_simulator", control::router())
+            .fallback(answer)
+            .layer(middleware::from_fn_with_state(server.clone(), date))
+            .with_state(server);
+        let token = world.token().clone();
+        world.tracker().spawn(async move {
+            let service = router.into_make_service_with_connect_info::<Line>();
+            let served = axum::serve(Doors(listener), service)
+                .with_graceful_shutdown(token.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the simulator's server stopped");
+            }
+        });
+        tracing::info!(%addr, "the simulator listens");
+        Ok(Handle { addr, world })
+    }
+}
+
+/// A running service. Dropping it leaves the service running; call [`Handle::stop`].
+#[derive(Clone, Debug)]
+pub struct Handle {
+    addr: SocketAddr,
+    world: World,
+}
+
+impl Handle {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `http://` and the address: an instance's `endpoint`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// What it serves.
+    pub fn world(&self) -> World {
+        self.world.clone()
+    }
+
+    /// Stops listening, answers what has been asked, stops scripts and generators. False if some
+    /// connection was still busy after five seconds.
+    pub async fn stop(&self) -> bool {
+        self.world.token().cancel();
+        self.world.tracker().close();
+        tokio::time::timeout(DRAIN, self.world.tracker().wait())
+            .await
+            .is_ok()
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) world: World,
+    service: Service,
+}
+
+/// The server's clock on every answer that does not have a Date yet.
+async fn date(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if !response.headers().contains_key(header::DATE) {
+        let now = server.world.state().server_now();
+        set_date(&mut response, now);
+    }
+    response
+}
+
+fn set_date(response: &mut Response, date: Timestamp) {
+    let printed = DateTimePrinter::new().timestamp_to_rfc9110_string(&date);
+    if let Some(value) = printed
+        .ok()
+        .and_then(|text| HeaderValue::try_from(text).ok())
+    {
+        response.headers_mut().insert(header::DATE, value);
+    }
+}
+
+async fn answer(
+    State(server): State<Server>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE);
+    };
+    let query = head.uri.query().unwrap_or_default();
+    let call = Call::new(
+        head.method.as_str(),
+        head.uri.path(),
+        query,
+        head.headers,
+        body,
+    );
+    let faults = server.world.meet_faults();
+    for fault in &faults {
+        if let Fault::Slow { delay_ms } = fault {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(*delay_ms)) => {}
+                () = server.world.token().cancelled() => {}
+            }
+        }
+    }
+    let server_now = met_clock(&server.world, &faults);
+    let reply = rpc::reply(&server.service, &server.world, &call, &faults, server_now);
+    tracing::debug!(
+        status = reply.status.as_u16(),
+        path = call.path,
+        query,
+        "answered"
+    );
+    if reply.close {
+        line.cut();
+    }
+    let mut response = send(reply, server.world);
+    set_date(&mut response, server_now);
+    response
+}
+
+/// The clock of this call: a skew that ended with it still holds for it.
+fn met_clock(world: &World, faults: &[Fault]) -> Timestamp {
+    let minutes = faults.iter().find_map(|fault| {
+        if let Fault::ClockSkew { minutes } = fault {
+            Some(*minutes)
+        } else {
+            None
+        }
+    });
+    let fault = SignedDuration::from_secs(minutes.unwrap_or(0).saturating_mul(60));
+    skewed(skewed(Timestamp::now(), world.state().skew), fault)
+}
+
+/// The reply as a response whose last part, when it is taken to be written, notes it as served.
+fn send(reply: Reply, world: World) -> Response {
+    let whole_bytes = reply.body.len();
+    let (body, length_bytes, is_whole) = match reply.cut {
+        None => (reply.body, whole_bytes, true),
+        Some(cut) => {
+            let half = reply.body.slice(..whole_bytes / 2);
+            let claimed = if cut.honest { half.len() } else { whole_bytes };
+            (half, claimed, false)
+        }
+    };
+    let breaks_off = body.len() < length_bytes;
+    let mut parts: Vec<Result<Bytes, io::Error>> = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        parts.push(Ok(rest.split_to(rest.len().min(PART_BYTES))));
+    }
+    let n_parts = parts.len();
+    let served = reply.served.filter(|_| is_whole);
+    let parts = parts.into_iter().enumerate().map(move |(n, part)| {
+        if n + 1 == n_parts
+            && let Some(served) = &served
+        {
+            world.served(served);
+        }
+        part
+    });
+    let end = stream::iter(breaks_off.then_some(())).then(|()| async {
+        // While the body waits, hyper flushes: the half is out before the connection breaks.
+        tokio::time::sleep(FLUSH).await;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    });
+    let mut response = Response::new(Body::from_stream(stream::iter(parts).chain(end)));
+    *response.status_mut() = reply.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(reply.content_type),
+    );
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length_bytes));
+    for (name, value) in reply.headers {
+        headers.insert(name, value);
+    }
+    response
+}
+
+fn plain(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,125 @@
+//! A client that signs calls with ACS3-HMAC-SHA256.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use reqwest::{Method, Response};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use syncbell_simulator::{DEMO_INSTANCE, Handle, Options, Simulator};
+
+/// A call that can be spoilt before it is sent.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) key_id: String,
+    pub(crate) secret: String,
+    pub(crate) action: String,
+    pub(crate) date: Timestamp,
+    pub(crate) nonce: String,
+    /// Unencoded; ASCII letters, digits, `-` and `.` only.
+    pub(crate) query: Vec<(String, String)>,
+}
+
+pub(crate) fn call(query: &[(&str, &str)]) -> Call {
+    Call {
+        method: Method::POST,
+        key_id: "simulatorAccessKeyId".to_owned(),
+        secret: "simulatorAccessKeySecret".to_owned(),
+        action: "ListRepoSyncTask".to_owned(),
+        date: Timestamp::now(),
+        nonce: hex::encode(rand::random::<[u8; 16]>()),
+        query: query
+            .iter()
+            .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+            .collect(),
+    }
+}
+
+pub(crate) async fn start() -> Handle {
+    Simulator::start(Options::default()).await.unwrap()
+}
+
+pub(crate) fn http() -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap()
+}
+
+impl Call {
+    pub(crate) async fn send(&self, handle: &Handle) -> reqwest::Result<Response> {
+        let mut pairs: Vec<String> = self.query.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        pairs.sort();
+        let (query, body_hash) = (pairs.join("&"), hex::encode(Sha256::digest(b"")));
+        let date = self.date.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let host = handle.addr().to_string();
+        let headers = [
+            ("host", host.as_str()),
+            ("x-acs-action", &self.action),
+            ("x-acs-content-sha256", &body_hash),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", &self.nonce),
+            ("x-acs-version", "2018-12-01"),
+        ];
+        let signed = headers.map(|(name, _)| name).join(";");
+        let block = headers
+            .map(|(name, value)| format!("{name}:{value}\n"))
+            .concat();
+        let canonical = format!(
+            "{}\n/\n{query}\n{block}\n{signed}\n{body_hash}",
+            self.method
+        );
+        let to_sign = format!(
+            "ACS3-HMAC-SHA256\n{}",
+            hex::encode(Sha256::digest(canonical.as_bytes()))
+        );
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).unwrap();
+        mac.update(to_sign.as_bytes());
+        let signature = hex::encode(mac.finalize().into_bytes());
+        let mut request = http().request(self.method.clone(), format!("{}/?{query}", handle.url()));
+        for (name, value) in &headers[1..] {
+            request = request.header(*name, *value);
+        }
+        let authorization = format!(
+            "ACS3-HMAC-SHA256 Credential={},SignedHeaders={signed},Signature={signature}",
+            self.key_id
+        );
+        request.header("authorization", authorization).send().await
+    }
+
+    /// Status and JSON body.
+    pub(crate) async fn json(&self, handle: &Handle) -> (u16, Value) {
+        let response = self.send(handle).await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// Status and the error's code.
+    pub(crate) async fn code(&self, handle: &Handle) -> (u16, String) {
+        let (status, body) = self.json(handle).await;
+        (status, body["Code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// One page of the demo instance.
+pub(crate) async fn page(handle: &Handle, page_no: u32, page_size: u32) -> Value {
+    let (page_no, page_size) = (page_no.to_string(), page_size.to_string());
+    let query = [
+        ("InstanceId", DEMO_INSTANCE),
+        ("PageNo", &page_no),
+        ("PageSize", &page_size),
+    ];
+    let (status, body) = call(&query).json(handle).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["IsSuccess"], true, "{body}");
+    body
+}
+
+pub(crate) fn ids(page: &Value) -> Vec<String> {
+    let rows = page["SyncTasks"].as_array().unwrap();
+    rows.iter()
+        .filter_map(|row| row["SyncTaskId"].as_str())
+        .map(str::to_owned)
+        .collect()
+}

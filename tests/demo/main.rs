@@ -1,0 +1,37 @@
+//! The built binary plays its story once and judges itself; and it says what is wrong with a file.
+
+use std::process::{Command, Output};
+
+fn syncbell(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_syncbell"))
+        .args(arguments)
+        .output()
+        .expect("the binary runs")
+}
+
+#[test]
+fn the_story_arrives_exactly_once_with_one_retry() {
+    let output = syncbell(&["demo", "--once"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last = told.lines().last().unwrap_or_default();
+    assert!(output.status.success(), "{told}\n{said}");
+    assert!(
+        last.ends_with("4 alerts, 4 deliveries, 1 retries, 0 lost, 0 repeated: ok"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_wrong_key_gets_its_place_and_exit_78() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("syncbell.yaml");
+    std::fs::write(&file, "instances:\n  - id: a\n    regoin: cn-a\n").expect("a file");
+    let output = syncbell(&["check", "-c", file.to_str().expect("a plain path")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains(":3:5") && said.contains("did you mean `region`"),
+        "{said}"
+    );
+}
