@@ -16,10 +16,11 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub(crate) struct House {
     pub(crate) simulator: Handle,
-    webhook: WebhookReceiver,
+    pub(crate) webhook: WebhookReceiver,
     mailbox: MailSink,
     folder: tempfile::TempDir,
-    binary: Mutex<Option<Binary>>,
+    pub(crate) binary: Mutex<Option<Binary>>,
+    pub(crate) access_key_secret: String,
 }
 
 impl House {
@@ -42,6 +43,7 @@ impl House {
             mailbox: MailSink::start(MailSinkOptions::default()).await,
             folder: tempfile::tempdir().expect("a folder"),
             binary: Mutex::new(None),
+            access_key_secret: Options::default().access_key_secret,
         }
     }
 
@@ -72,7 +74,7 @@ impl House {
             .args(["run", "-c", config.to_str().expect("a plain path")])
             .env("HOOK_SECRET", SECRET)
             .env("ALIBABA_CLOUD_ACCESS_KEY_ID", options.access_key_id)
-            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", options.access_key_secret)
+            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &self.access_key_secret)
             .start()
     }
 

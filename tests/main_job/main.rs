@@ -1,6 +1,7 @@
 //! The main job: the built binary between a simulated registry and real receivers. What must arrive is
 //! the simulator's ledger's word, compared both ways.
 
+mod bad_input;
 mod house;
 
 use std::time::Duration;

@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::Position;
 
-/// The most one record may take, in bytes: key, value, headers and [`RECORD_OVERHEAD_BYTES`].
+/// The most one record may take, in bytes: key, value, headers, and what the log
+/// adds to them ([`Record::size_bytes`]).
 /// The same as Kafka's default `message.max.bytes`, so that a log can change its backend.
 pub const MAX_RECORD_BYTES: usize = 1_000_000;
 
