@@ -64,13 +64,7 @@ async fn main() {
     );
 
     simulator.world().baseline_done();
-    let load = Load {
-        changes_per_second: 50.0,
-        failure_share: 0.5,
-        keep: 200,
-        ..Load::default()
-    };
-    let running = simulator.world().generate(load);
+    let running = simulator.world().generate(lively());
     tokio::time::sleep(MEASURED).await;
     running.stop();
     let answers = simulator.world().counts().answers;
@@ -94,6 +88,16 @@ async fn main() {
     stop(&mut binary).await;
     webhook.stop().await;
     simulator.stop().await;
+}
+
+/// Fifty changes a second; half of the tasks that end fail.
+fn lively() -> Load {
+    Load {
+        changes_per_second: 50.0,
+        failure_share: 0.5,
+        keep: 200,
+        ..Load::default()
+    }
 }
 
 fn configuration(folder: &Path, registry: &str, webhook: &str) -> PathBuf {

@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 /// Watches the image-synchronization tasks of Alibaba Cloud Container Registry and tells a person of
 /// each one that went wrong.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "syncbell", version, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

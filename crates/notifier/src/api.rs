@@ -28,7 +28,7 @@ const LIMIT_MAX: usize = 1_000;
 pub struct IncidentRow {
     /// Its id.
     pub id: String,
-    /// `open`, `resolved` or `moved`.
+    /// `open`, `resolved`, `moved` or `expired`.
     pub state: &'static str,
     /// Its rule.
     pub rule: &'static str,
@@ -292,6 +292,7 @@ fn incident_row(incident: &Incident) -> IncidentRow {
             None => "open",
             Some(ClosedBy::Well(_)) => "resolved",
             Some(ClosedBy::Graver) => "moved",
+            Some(ClosedBy::Expired) => "expired",
         },
         rule: incident.rule.as_str(),
         instance: incident.instance.clone(),

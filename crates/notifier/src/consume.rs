@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::{Bus, Next, Position, Read, StartAt, Stream, Subscriber};
 use syncbell_event::{Envelope, Event, EventId, Kind};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::decide::{Observation, Rules, Subject, decide};
+use crate::decide::{Incident, Observation, Rules, Subject, decide};
 use crate::delivery::Target;
 use crate::ledger::{DeadLetter, Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
@@ -39,6 +39,7 @@ pub(crate) struct Consumer {
     pub(crate) ledger: Ledger,
     pub(crate) routes: Arc<Routes>,
     pub(crate) rules: Rules,
+    pub(crate) expire_after: SignedDuration,
     pub(crate) metrics: NotifierMetrics,
     /// Told which lanes have new rows, and that there are dead letters to relay.
     pub(crate) wake: Arc<Wake>,
@@ -192,10 +193,13 @@ impl Consumer {
             .await
     }
 
-    /// Forgets event ids after their time, a bounded number an hour.
+    /// Forgets event ids after their time, and closes incidents in which nothing happens; a bounded
+    /// number an hour.
     async fn forget(&self, now: Timestamp) -> Result<(), Error> {
+        let expire_after = self.expire_after;
         self.ledger
             .patiently(move |draft, _| {
+                expire(draft, expire_after, now)?;
                 for (key, row) in draft.reader.scan(b"e/", None, 20_000)? {
                     let at: Timestamp = rows::read(draft.reader, &key, &row)?;
                     if now.duration_since(at).as_hours() >= EVENT_IDS_HOURS {
@@ -206,6 +210,28 @@ impl Consumer {
             })
             .await
     }
+}
+
+/// Closes the incidents that are over by age.
+fn expire(
+    draft: &mut Draft<'_>,
+    expire_after: SignedDuration,
+    now: Timestamp,
+) -> Result<(), syncbell_store::Error> {
+    for (key, row) in draft.reader.scan(b"i/", None, 100_000)? {
+        if rows::is_piece(&key) {
+            continue;
+        }
+        let mut incident: Incident = rows::read(draft.reader, &key, &row)?;
+        if incident.expire(expire_after, now) {
+            tracing::info!(
+                incident = incident.id,
+                "an incident expired: nothing happened in it"
+            );
+            draft.put(key, &incident);
+        }
+    }
+    Ok(())
 }
 
 /// One event: what it means, and who is told. Watch events move the position and nothing else yet.
@@ -249,4 +275,50 @@ fn consume(
         notify::tell(draft, &entry, routes, now, done)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use syncbell_event::{Status, SyncTask};
+
+    use super::*;
+    use crate::decide::Rule;
+
+    #[tokio::test]
+    async fn an_incident_in_which_nothing_happens_expires_and_a_younger_one_does_not() {
+        let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+        let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
+        let days = |days: i64| SignedDuration::from_hours(24 * days);
+        let expired = ledger.turn(move |draft| {
+            for (task, age) in [("old", days(8)), ("young", days(6))] {
+                let subject = Subject::of("cri-1", &SyncTask::new(task, Status::Error));
+                let incident = Incident::open(Rule::Failed, subject, "cri-1", now - age);
+                draft.put(rows::incident(&incident.id), &incident);
+            }
+            Ok(())
+        });
+        expired.await.unwrap();
+        ledger
+            .turn(move |draft| expire(draft, days(7), now))
+            .await
+            .unwrap();
+        let rows_of = ledger.store.read(|reader| {
+            let rows = reader.scan(b"i/", None, 10)?;
+            rows.iter()
+                .map(|(key, row)| rows::read::<Incident>(reader, key, row))
+                .collect()
+        });
+        let incidents: Vec<Incident> = rows_of.await.unwrap();
+        let open: Vec<bool> = incidents.iter().map(Incident::is_open).collect();
+        assert_eq!(
+            open.iter().filter(|open| **open).count(),
+            1,
+            "{incidents:?}"
+        );
+        assert!(
+            incidents
+                .iter()
+                .any(|i| i.is_open() && i.opened_at > now - days(7))
+        );
+    }
 }

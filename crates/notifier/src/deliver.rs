@@ -84,7 +84,7 @@ impl Channel {
     /// Attempts of one lane that may be under way at a time.
     pub(crate) fn concurrency(&self) -> usize {
         match self.kind {
-            ChannelKind::Webhook(_) => 8,
+            ChannelKind::Webhook(_) => 16,
             ChannelKind::Email(_) => 1,
         }
     }

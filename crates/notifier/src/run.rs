@@ -141,6 +141,8 @@ impl Notifier {
                 issue: parts.rules.issue,
                 canceled: parts.rules.canceled,
             },
+            expire_after: jiff::SignedDuration::try_from(parts.rules.expire_after)
+                .unwrap_or(jiff::SignedDuration::MAX),
             metrics: metrics.clone(),
             wake: Arc::new(move |lanes: &BTreeSet<Target>, dead| {
                 for signal in lanes.iter().filter_map(|target| signals.get(target)) {

@@ -1,6 +1,6 @@
 //! An incident: one rule broken on one image route, with the tasks that cause it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use syncbell_event::{EventId, Route, SyncTask, TaskId, digest_id};
 
@@ -107,6 +107,8 @@ pub(crate) enum ClosedBy {
     Well(TaskId),
     /// Its last cause became a cause of a graver rule; that is no all-clear.
     Graver,
+    /// Nothing happened for `expire_after`; that is no all-clear.
+    Expired,
 }
 
 impl Incident {
@@ -166,6 +168,19 @@ impl Incident {
             }
         }
         ended
+    }
+
+    /// Closes it if nothing happened in it for `expire_after`: immutable tags never get a newer task.
+    /// True if it did.
+    pub(crate) fn expire(&mut self, expire_after: SignedDuration, now: Timestamp) -> bool {
+        let expired = self.is_open() && now.duration_since(self.changed_at) >= expire_after;
+        if expired {
+            self.closed = Some(Closing {
+                at: now,
+                why: ClosedBy::Expired,
+            });
+        }
+        expired
     }
 
     /// Takes out the cause of `task_id` because it moves to a graver rule.
