@@ -12,7 +12,7 @@ use syncbell_bus::{StartAt, Stream};
 use syncbell_event::Alert;
 
 use crate::decide::{ClosedBy, Incident};
-use crate::deliver::Lane;
+use crate::deliver::record;
 use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
 use crate::ledger::DeadLetter;
 use crate::render::Renderer;
@@ -238,7 +238,7 @@ impl Handle {
         let id = DeliveryId(id.to_owned());
         let target = self
             .ledger
-            .patiently(move |draft, now| Lane::retry(draft, &id, now))
+            .patiently(move |draft, now| record::retry(draft, &id, now))
             .await?;
         if let Some(signal) = target.as_ref().and_then(|target| self.signals.get(target)) {
             signal.reload();

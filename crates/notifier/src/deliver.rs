@@ -6,6 +6,7 @@
 //! Must never happen: a resolve that overtakes its own trigger, a row closed without an outcome.
 
 mod lane;
+pub(crate) mod record;
 mod setup;
 mod webhook;
 mod sign;

@@ -279,7 +279,7 @@ impl Relay {
                 "a pending delivery's receiver left the configuration: to the dead letters"
             );
             let finish = move |draft: &mut crate::ledger::Draft<'_>, now: Timestamp| {
-                crate::deliver::Lane::give_up(draft, &delivery, now);
+                crate::deliver::record::give_up(draft, &delivery, now);
                 Ok(())
             };
             self.ledger.patiently(finish).await?;

@@ -3,6 +3,9 @@
 use syncbell_event::{AlertItem, AlertStatus, EventId, Severity};
 
 use super::*;
+use crate::deliver::record::{MAX_AGE, retry};
+use crate::delivery::DeliveryId;
+use jiff::SignedDuration;
 
 fn now() -> Timestamp {
     "2026-01-02T03:10:00Z".parse().unwrap()
