@@ -6,6 +6,7 @@ mod error;
 mod publisher;
 mod subscriber;
 mod embedded;
+mod kafka;
 mod bus;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -13,6 +14,7 @@ pub mod conformance;
 pub use bus::{Bus, StartAt};
 pub use embedded::EmbeddedOptions;
 pub use error::{Error, Retry};
+pub use kafka::{KafkaLogin, KafkaOptions, KafkaSasl, KafkaTls, RESERVED_PROPERTIES};
 pub use position::{Bounds, Next, Position};
 pub use publisher::Publisher;
 pub use record::{MAX_RECORD_BYTES, Read, Record, Stream};
