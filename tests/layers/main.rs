@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate with those of ours that it may use.
 const LAYERS: [(&str, &[&str]); 11] = [
@@ -40,13 +40,14 @@ const RESERVED: [(&str, &[&str]); 4] = [
     ("reqwest", &["acr", "notifier", "cli"]),
 ];
 
+fn packages() -> Vec<Package> {
+    let metadata = MetadataCommand::new().no_deps().exec();
+    metadata.expect("cargo metadata runs").packages
+}
+
 fn normal_dependencies() -> BTreeMap<String, BTreeSet<String>> {
-    let metadata = MetadataCommand::new()
-        .no_deps()
-        .exec()
-        .expect("cargo metadata runs");
-    let packages = metadata.packages.into_iter();
-    packages
+    packages()
+        .into_iter()
         .map(|package| {
             let used = package.dependencies.into_iter();
             let used = used
@@ -87,4 +88,30 @@ fn some_crates_have_one_home() {
             );
         }
     }
+}
+
+/// `syncbell_service::crash_point` obeys FAILPOINTS where `fail` has its feature `failpoints`: in the
+/// binary of the tests, by a dev-dependency, and in none that is built for use.
+#[test]
+fn only_tests_can_switch_crash_points_on() {
+    let mut switched_by = Vec::new();
+    for package in packages() {
+        for used in package
+            .dependencies
+            .iter()
+            .filter(|used| used.name == "fail")
+        {
+            if used.features.iter().any(|feature| feature == "failpoints") {
+                switched_by.push((package.name.to_string(), used.kind));
+            }
+        }
+        let mut implied = package.features.values().flatten();
+        assert!(
+            implied.all(|implied| !implied.contains("failpoints")),
+            "a feature of {} switches them on",
+            package.name
+        );
+    }
+    let expected = ("syncbell-cli".to_owned(), DependencyKind::Development);
+    assert_eq!(switched_by, [expected]);
 }

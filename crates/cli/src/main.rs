@@ -53,6 +53,7 @@ struct ConfigFile {
 }
 
 fn main() -> ExitCode {
+    syncbell_service::crash_point::arm();
     let done = match Arguments::parse().command {
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Run(file) => run::run(&file.config),

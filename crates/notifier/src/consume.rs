@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::{Bus, Next, Position, Read, StartAt, Stream, Subscriber};
 use syncbell_event::{Envelope, Event, EventId, Kind};
+use syncbell_service::crash_point;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -66,7 +67,9 @@ impl Consumer {
                 () = stop.cancelled() => return Ok(()),
                 read = subscriber.next(RECORDS_A_TURN) => {
                     let records = read?;
+                    crash_point("consume.read");
                     let done = self.take(records, &mut next).await?;
+                    crash_point("consume.committed");
                     self.finish(done, &mut timers);
                     subscriber.acknowledge(&next).await?;
                     let ends = subscriber.ends().await?;
@@ -176,6 +179,7 @@ impl Consumer {
                     }
                 }
                 draft.stand(Stream::Changes, &next, &ids);
+                crash_point("consume.decided");
                 Ok(done)
             })
             .await

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use syncbell_config::{Receiver, ReceiverKind};
+use syncbell_service::crash_point;
 
 use crate::Error;
 use crate::delivery::Delivery;
@@ -94,15 +95,16 @@ impl Channel {
     pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
         match &self.kind {
             ChannelKind::Webhook(channel) => {
-                channel
-                    .send(&delivery.id, self.renderer.webhook(delivery), now)
-                    .await
+                let body = self.renderer.webhook(delivery);
+                crash_point("deliver.webhook-rendered");
+                channel.send(&delivery.id, body, now).await
             }
             ChannelKind::Email(channel) => {
                 let mail = self.renderer.mail(delivery, now);
                 if mail.plain_fallback {
                     self.metrics.plain_texts.inc();
                 }
+                crash_point("deliver.mail-rendered");
                 let address = delivery.target.address.as_deref().unwrap_or_default();
                 channel.send(address, delivery, mail, now).await
             }

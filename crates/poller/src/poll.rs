@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use syncbell_acr::Page;
 use syncbell_event::{Detail, Envelope, Kind, SyncTask, TaskId};
+use syncbell_service::crash_point;
 use syncbell_store::Batch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,7 @@ impl Watcher {
         let mut step = Step::Ask(1);
         while let Step::Ask(page_no) = step {
             let page = self.page(page_no, stop).await?;
+            crash_point("poller.page-read");
             // Without a Date our own clock has to do.
             let date = *seen_until.get_or_insert(page.date.unwrap_or_else(Timestamp::now));
             self.baseline.begin(date);

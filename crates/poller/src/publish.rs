@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use syncbell_bus::{Publisher, Record, Retry, Stream};
-use syncbell_service::{Backoff, Condition};
+use syncbell_service::{Backoff, Condition, crash_point};
 use syncbell_store::Retry as StoreRetry;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,7 @@ impl Relay {
             let records = rows.iter().map(record).collect();
             match self.publisher.append(Stream::Changes, records).await {
                 Ok(()) => {
+                    crash_point("publish.acknowledged");
                     self.metrics.published(rows.len() as u64);
                     if pause.attempt > 0 {
                         self.condition.ready();
@@ -112,7 +113,10 @@ impl Relay {
         let mut pause = Pause::default();
         loop {
             let error = match self.outbox.acknowledged(rows).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    crash_point("publish.deleted");
+                    return Ok(true);
+                }
                 Err(Error::Store(error)) if error.retry() == StoreRetry::Later => error,
                 Err(error) => return Err(error),
             };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use syncbell_event::{Change, Detail, Envelope, Kind, Source, SyncTask, TaskId};
+use syncbell_service::crash_point;
 use syncbell_store::{Batch, Store};
 
 use crate::Error;
@@ -245,8 +246,10 @@ impl State {
         if batch.is_empty() {
             return Ok(());
         }
+        crash_point("poller.diffed");
         match self.store.commit(batch).await {
             Ok(()) => {
+                crash_point("poller.committed");
                 self.outbox.committed(&added);
                 Ok(())
             }

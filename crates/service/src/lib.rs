@@ -7,9 +7,11 @@ pub mod health;
 pub mod admin;
 pub mod backoff;
 pub mod rate;
+pub mod crash_point;
 
 pub use admin::Admin;
 pub use backoff::Backoff;
+pub use crash_point::crash_point;
 pub use health::{Condition, Health};
 pub use metrics::Metrics;
 pub use rate::Bucket;

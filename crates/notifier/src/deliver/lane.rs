@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use syncbell_service::crash_point;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -312,6 +313,7 @@ async fn attempt(
     }
     let (began, began_at) = (Instant::now(), Timestamp::now());
     let outcome = channel.send(&delivery, began_at).await;
+    crash_point("deliver.sent");
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     metrics.attempt(&delivery.target.receiver, channel.name(), &outcome);
     if let Outcome::Delivered { .. } = outcome
@@ -337,6 +339,7 @@ async fn attempt(
     let left = ledger
         .patiently(move |draft, now| Ok(record(draft, &delivery, &attempt, &given, random, now)))
         .await?;
+    crash_point("deliver.recorded");
     if left.is_none() && !matches!(outcome, Outcome::Delivered { .. }) {
         metrics.dead(DeadKind::Delivery, 1);
         buried.notify_one();
