@@ -4,19 +4,11 @@ use syncbell_event::Status;
 use syncbell_simulator::{Extent, Fault, NewTask};
 use syncbell_testkit::{Answer, Binary, eventually};
 
-use crate::house::{House, WAIT};
+use crate::house::{House, WAIT, admin_of};
 
 /// The value of the first series that starts with `series` and holds every one of `labels`.
 async fn metric(binary: &Binary, series: &str, labels: &[&str]) -> f64 {
-    let line = binary.wait_for_line("syncbell runs", WAIT).await.text;
-    let admin = line
-        .split("\"admin\":\"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next());
-    let url = format!(
-        "http://{}/metrics",
-        admin.expect("the line names the address")
-    );
+    let url = format!("http://{}/metrics", admin_of(binary).await);
     let client = reqwest::Client::builder()
         .timeout(WAIT)
         .build()

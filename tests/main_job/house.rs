@@ -1,13 +1,18 @@
 //! A whole house for a test: registry, webhook receiver, mailbox, and the built binary between them.
 
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use mail_parser::MessageParser;
-use syncbell_event::{AlertStatus, Status};
+use syncbell_event::Status;
 use syncbell_simulator::{DEMO_INSTANCE, DEMO_REGION, Got, Handle, NewTask, Options, Simulator};
-use syncbell_testkit::{Binary, MailSink, MailSinkOptions, Rng, WebhookReceiver, eventually};
+use syncbell_testkit::binary::Source;
+use syncbell_testkit::{
+    Binary, Launch, MailSink, MailSinkOptions, Rng, WebhookReceiver, eventually,
+};
 use tokio::sync::Mutex;
+
+use crate::mailbox::told_by;
 
 /// Longer than anything takes here, even on a busy machine.
 pub(crate) const WAIT: Duration = Duration::from_secs(90);
@@ -17,10 +22,12 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) struct House {
     pub(crate) simulator: Handle,
     pub(crate) webhook: WebhookReceiver,
-    mailbox: MailSink,
+    pub(crate) mailbox: MailSink,
     folder: tempfile::TempDir,
     pub(crate) binary: Mutex<Option<Binary>>,
     pub(crate) access_key_secret: String,
+    /// What the route says about groups, in YAML.
+    pub(crate) grouping: &'static str,
 }
 
 impl House {
@@ -44,16 +51,30 @@ impl House {
             folder: tempfile::tempdir().expect("a folder"),
             binary: Mutex::new(None),
             access_key_secret: Options::default().access_key_secret,
+            grouping: "group_by: ['...']",
         }
     }
 
-    /// The binary on this house's folder.
+    /// The binary on this house's folder, running.
     pub(crate) fn launch(&self, admin: &str) -> Binary {
-        let config = self
-            .folder
-            .path()
-            .join(format!("{}.yaml", admin.replace(':', "-")));
-        let (data, smtp) = (self.folder.path().join("data"), self.mailbox.addr());
+        self.launcher(admin).start()
+    }
+
+    /// The binary on this house's folder, to be started.
+    pub(crate) fn launcher(&self, admin: &str) -> Launch {
+        let config = self.config(admin);
+        let options = Options::default();
+        Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
+            .args(["run", "-c", config.to_str().expect("a plain path")])
+            .env("HOOK_SECRET", SECRET)
+            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", options.access_key_id)
+            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &self.access_key_secret)
+    }
+
+    fn config(&self, admin: &str) -> PathBuf {
+        let folder = self.folder.path();
+        let config = folder.join(format!("{}.yaml", admin.replace(':', "-")));
+        let (data, smtp, grouping) = (folder.join("data"), self.mailbox.addr(), self.grouping);
         let text = format!(
             "data_dir: {}\n\
              instances:\n  - {{id: {DEMO_INSTANCE}, region: {DEMO_REGION}, endpoint: '{}', poll_every: 1s}}\n\
@@ -61,7 +82,7 @@ impl House {
              \x20 - name: ops\n    webhook: {{url: '{}', secret: {{env: HOOK_SECRET}}}}\n\
              \x20 - name: mail\n    email: {{from: syncbell@example.test, to: [oncall@example.test], \
              smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
-             route: {{receivers: [ops, mail], group_by: ['...']}}\n\
+             route: {{receivers: [ops, mail], {grouping}}}\n\
              admin: {{listen: '{admin}'}}\n",
             data.display(),
             self.simulator.url(),
@@ -69,13 +90,7 @@ impl House {
             smtp.port(),
         );
         std::fs::write(&config, text).expect("a configuration");
-        let options = Options::default();
-        Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
-            .args(["run", "-c", config.to_str().expect("a plain path")])
-            .env("HOOK_SECRET", SECRET)
-            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", options.access_key_id)
-            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &self.access_key_secret)
-            .start()
+        config
     }
 
     pub(crate) async fn start(&self) {
@@ -101,6 +116,24 @@ impl House {
             *binary = Some(self.launch("127.0.0.1:0"));
         }
         kills
+    }
+
+    /// SIGKILL, and no new start.
+    pub(crate) async fn kill(&self) {
+        let mut binary = self.binary.lock().await.take().expect("it runs");
+        binary.kill().await;
+    }
+
+    /// What `syncbell deliveries show` says about a delivery of the binary that runs.
+    pub(crate) async fn delivery(&self, id: &str) -> serde_json::Value {
+        let running = self.binary.lock().await;
+        let admin = admin_of(running.as_ref().expect("it runs")).await;
+        let mut asking = Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
+            .args(["deliveries", "show", id, "--admin", &admin])
+            .start();
+        let status = asking.wait_for_exit(WAIT).await;
+        assert!(status.success(), "{:?}", asking.lines());
+        serde_json::from_str(&asking.text(Source::Stdout)).expect("it answers in JSON")
     }
 
     pub(crate) async fn stop(&mut self) -> ExitStatus {
@@ -130,32 +163,18 @@ impl House {
             .collect()
     }
 
-    /// What lies in the mailbox: one condition a mail.
+    /// What lies in the mailbox.
     pub(crate) fn mail_got(&self) -> Vec<Got> {
-        let mails = self.mailbox.mails();
-        mails
-            .iter()
-            .map(|mail| {
-                let parsed = MessageParser::default().parse(&mail.raw).expect("a mail");
-                let text = parsed.body_text(0).expect("a text part");
-                let field = |name: &str| {
-                    let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
-                    let word = line.and_then(|rest| rest.split_whitespace().next());
-                    word.unwrap_or_else(|| panic!("no {name} in {text}"))
-                        .to_owned()
-                };
-                let firing = mail.header("X-Alert-Status").as_deref() == Some("firing");
-                Got {
-                    task_id: field("Task "),
-                    rule: field("Rule "),
-                    status: if firing {
-                        AlertStatus::Firing
-                    } else {
-                        AlertStatus::Resolved
-                    },
-                    id: mail.message_id(),
-                }
-            })
-            .collect()
+        self.mailbox.mails().iter().flat_map(told_by).collect()
     }
+}
+
+/// The address that the binary says its API has.
+pub(crate) async fn admin_of(binary: &Binary) -> String {
+    let line = binary.wait_for_line("syncbell runs", WAIT).await.text;
+    let admin = line
+        .split("\"admin\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    admin.expect("the line names the address").to_owned()
 }
