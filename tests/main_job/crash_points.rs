@@ -2,6 +2,8 @@
 //!
 //! The points stand in the code as `crash_point("…")`, named by the step just finished; the binary of
 //! the tests obeys `FAILPOINTS` (`syncbell_service::crash_point`), one that is built for use does not.
+//!
+//! Decode, diff, decide and group are steps in memory: a death within one is a death at the point before.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
@@ -94,8 +96,12 @@ async fn die_at(house: &House, point: &str, passes: u64, traffic: &mut Traffic) 
     };
     let said: Vec<String> = binary.lines().into_iter().map(|line| line.text).collect();
     assert_eq!(exit.signal(), Some(KILLED), "{point}: {exit}: {said:?}");
-    let last = said.last().map(String::as_str).unwrap_or_default();
-    assert!(last.contains(&format!("\"point\":\"{point}\"")), "{last}");
+    // Not always the last line: other threads live on until the signal has reached them.
+    let told = format!("\"point\":\"{point}\"");
+    assert!(
+        said.iter().any(|line| line.contains(&told)),
+        "{point}: {said:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +148,7 @@ async fn after_death_between_each_pair_of_steps_nothing_is_missing_and_repeats_c
     // sent and not recorded is sent again.
     assert!(webhook.repeated.len() <= 16 * deaths, "webhook: {webhook}");
     assert!(
-        (2..=deaths).contains(&mail.repeated.len()),
+        (1..=deaths).contains(&mail.repeated.len()),
         "mailbox: {mail}"
     );
     let status = house.stop().await;
