@@ -1,5 +1,7 @@
 //! The consume loop: events from the log, through deciding and grouping, into one batch with the
-//! position.
+//! position. [`consume`] is one event; every line of it is a step.
+//!
+//! In: records of the log, the time. Out: turns of the ledger; which lanes have new rows.
 //!
 //! Must never happen: a position that moves without what its record caused, or the other way round.
 
@@ -269,7 +271,7 @@ fn consume(
     let subject = Subject::of(&seen.instance, &seen.task);
     let view = draft.view(&seen.task.task_id, &subject)?;
     let decision = decide(&seen, view, rules, now);
-    draft.record(&seen.task.task_id, &subject, &decision);
+    draft.put_decision(&seen.task.task_id, &subject, &decision);
     for entry in decision.told {
         tracing::info!(
             task.id = %seen.task.task_id, event.id = %seen.event_id, rule = entry.item.rule,

@@ -1,4 +1,5 @@
-//! The deliver loops: one lane a target. A slow receiver delays nobody but itself.
+//! The deliver loops: one lane a target (`lane.rs`), and the channel that its receiver speaks (here). A slow
+//! receiver delays nobody but itself.
 //!
 //! In: rows of the lane, oldest first. Out: attempts, each recorded with its outcome in one batch. A lane
 //! keeps a bounded window of its rows in memory; the rows are the truth and are read back at start.
@@ -86,7 +87,7 @@ impl Channel {
     /// Attempts of one lane that may be under way at a time.
     pub(crate) fn concurrency(&self) -> usize {
         match self.kind {
-            ChannelKind::Webhook(_) => 16,
+            ChannelKind::Webhook(_) => webhook::CONCURRENT,
             ChannelKind::Email(_) => 1,
         }
     }

@@ -176,9 +176,7 @@ impl Ledger {
         }
         Ok(done)
     }
-}
 
-impl Ledger {
     /// As [`Ledger::turn`], but waits while the store takes no rows (a full disk) and then tries again;
     /// `fill` gets the time of each try.
     pub(crate) async fn patiently<T: Send + 'static>(
@@ -283,7 +281,12 @@ impl Draft<'_> {
     }
 
     /// Puts what was decided. The entries told are the caller's to group.
-    pub(crate) fn record(&mut self, task_id: &TaskId, subject: &Subject, decision: &Decision) {
+    pub(crate) fn put_decision(
+        &mut self,
+        task_id: &TaskId,
+        subject: &Subject,
+        decision: &Decision,
+    ) {
         if let Some(task) = &decision.task {
             self.put(rows::task(task_id), task);
         }

@@ -1,4 +1,8 @@
 //! From entries to deliveries: groups, their timers, and the lanes' new rows.
+//!
+//! In: an entry to be told, or a group whose time has come; a draft. Out: rows of groups and deliveries in
+//! that draft, and when the groups want to be looked at. Must never happen: an entry that is in no
+//! delivery and waits in no group, or is in two deliveries of a target.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `p/{stream}/{partition}` | where the reader stands, and the id of the last event read |
 //! | `e/{event id}` | when it was read; kept 24 h |
-//! | `t/{task id}` | the task's last state |
+//! | `t/{task digest}` | the task's last state |
 //! | `s/{subject digest}` | the subject's newest well task and history |
 //! | `i/{incident id}` | the incident |
-//! | `g/{receiver}/{group digest}` | a group: labels, timers, what is open |
-//! | `q/{receiver}/{group digest}/{seq}` | an entry that waits for its group's interval |
-//! | `r/{receiver}` | when it was last notified, for the cap |
+//! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
+//! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
+//! | `r/{receiver digest}` | when it was last notified, for the cap |
 //! | `d/{target digest}/{seq}` | a delivery still to be made |
 //! | `x/{delivery id}` | the key of that row |
 //! | `c/{delivery id}` | a delivery that is over |

@@ -1,4 +1,7 @@
 //! The notifier as a service: one consume loop, a lane for each target, a relay for dead letters.
+//!
+//! In: the parts, shutdown. Out: nothing until it ends. Must never happen: a loop that ends by itself
+//! while the others go on as if nothing were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -121,7 +124,7 @@ impl Notifier {
                     metrics: metrics.clone(),
                     signal,
                     buried: buried.clone(),
-                    state: crate::deliver::Lane::fresh(),
+                    state: Lane::fresh(),
                 });
             }
         }

@@ -4,6 +4,9 @@
 //! kills. Out: nothing, or the end. Must never happen: a point that does anything in a build for use.
 //! There `fail` is built without its feature `failpoints`, every point is empty and `FAILPOINTS` is not
 //! even read. Only a dev-dependency of the binary's own crate switches the feature on.
+//!
+//! So the binary that `cargo test` or `cargo bench` leaves in the target folder is not one for use; there
+//! a point that is not asked for costs a look into an empty map.
 
 use rustix::process::{Signal, getpid, kill_process};
 

@@ -27,8 +27,8 @@ const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Below the 60 s after which many servers close, so that we are first.
 const IDLE_LIMIT: Duration = Duration::from_secs(55);
-/// As many as a lane makes attempts at a time.
-const IDLE_CONNECTIONS: usize = 8;
+/// Attempts that a lane makes at a time, and connections that are kept open for them.
+pub(super) const CONCURRENT: usize = 16;
 const NOTE_LIMIT_CHARS: usize = 200;
 
 /// A receiver of kind `webhook`.
@@ -51,7 +51,7 @@ impl WebhookChannel {
             .dns_resolver(Filtered)
             .connect_timeout(webhook.timeout.min(CONNECT_LIMIT))
             .pool_idle_timeout(IDLE_LIMIT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_max_idle_per_host(CONCURRENT)
             .tcp_nodelay(true);
         let unusable = |error: reqwest::Error| {
             SetupError::unusable(text::chain(&error.without_url(), NOTE_LIMIT_CHARS))
