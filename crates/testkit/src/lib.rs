@@ -9,11 +9,13 @@ pub mod webhook;
 pub mod mail;
 pub mod mail_sink;
 pub mod smtpd;
+pub mod kafka;
 
 pub use authority::{Authority, Identity};
 pub use binary::{Binary, Launch};
 pub use chaos::{ChaosProxy, Mode};
 pub use eventually::eventually;
+pub use kafka::{Kafka, KafkaCluster, KafkaOptions};
 pub use mail::Mail;
 pub use mail_sink::{MailSink, MailSinkOptions, SinkTls};
 pub use seed::{Rng, Seed};

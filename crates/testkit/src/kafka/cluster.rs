@@ -1,0 +1,306 @@
+//! Brokers of a test's own: started together, and each killed, stopped, restarted on request.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::admin::{Admin, Metadata};
+use super::jars;
+use super::launcher::{self, Launcher};
+use super::node::Node;
+use super::properties::{Addresses, server_properties};
+use crate::eventually;
+
+/// Formatting and starting three takes 12 s on two idle cores.
+const START_TIMEOUT: Duration = Duration::from_mins(2);
+const STOP_TIMEOUT: Duration = Duration::from_mins(1);
+const BROKERS_MAX: usize = 3;
+/// Somebody else may take a port before the broker has it.
+const STARTS_MAX: usize = 5;
+/// Below the range from which the system gives ports to outgoing connections, so that a killed broker
+/// finds its own free again, and no client that tries to reach it connects to itself.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// What to start.
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs before start()"]
+pub struct KafkaOptions {
+    brokers: usize,
+    heap: String,
+    properties: Vec<(String, String)>,
+}
+
+impl Default for KafkaOptions {
+    /// One broker.
+    fn default() -> Self {
+        Self::brokers(1)
+    }
+}
+
+impl KafkaOptions {
+    /// One to three brokers, each a controller too; their ids count from 1.
+    pub fn brokers(n: usize) -> Self {
+        assert!((1..=BROKERS_MAX).contains(&n), "one to three brokers");
+        Self {
+            brokers: n,
+            heap: "384m".to_owned(),
+            properties: Vec::new(),
+        }
+    }
+
+    /// A setting of every broker, over those that the launcher chose.
+    pub fn property(mut self, key: &str, value: &str) -> Self {
+        self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The brokers; killed when dropped, and with the test process however that ends.
+#[derive(Debug)]
+pub struct KafkaCluster {
+    // Before the folder: what runs in it goes first.
+    nodes: Vec<Node>,
+    addresses: Vec<Addresses>,
+    folder: TempDir,
+}
+
+impl KafkaCluster {
+    /// Starts brokers of the test's own and waits until each answers and sees all others. `None`, and a
+    /// line on stderr, where [`Launcher::None`] or [`Launcher::Given`] was chosen: return from the test.
+    ///
+    /// Panics with the brokers' log where they do not come up, or with what is missing.
+    pub async fn start(options: KafkaOptions) -> Option<Self> {
+        match Launcher::chosen().await {
+            Launcher::None => launcher::left_out("SYNCBELL_TEST_KAFKA=none"),
+            Launcher::Given(_) => {
+                launcher::left_out("SYNCBELL_TEST_KAFKA=HOST:PORT, which cannot be killed");
+            }
+            Launcher::Jvm => return Some(Self::launch(options).await),
+        }
+        None
+    }
+
+    pub(super) async fn launch(options: KafkaOptions) -> Self {
+        let jars = tokio::task::spawn_blocking(jars::fetched).await;
+        let jars = jars
+            .expect("does not panic")
+            .expect("could not get Kafka's jars");
+        let mut log = String::new();
+        for _ in 0..STARTS_MAX {
+            let cluster = Self::spawn(&options, &jars).expect("could not start a Kafka");
+            match cluster.comes_up().await {
+                Ok(()) => return cluster,
+                Err(said) => log = said,
+            }
+            if !log.contains("Address already in use") {
+                break;
+            }
+        }
+        panic!("Kafka did not start:\n{log}");
+    }
+
+    fn spawn(options: &KafkaOptions, jars: &std::path::Path) -> io::Result<Self> {
+        let folder = TempDir::with_prefix("syncbell-kafka-")?;
+        let ports = free_ports(2 * options.brokers);
+        let addresses = ports.chunks(2).map(|ports| Addresses {
+            plaintext: ports[0],
+            controller: ports[1],
+        });
+        let addresses: Vec<_> = addresses.collect();
+        let nodes = (1..=options.brokers).map(|id| {
+            let own = folder.path().join(id.to_string());
+            let properties = server_properties(id, &addresses, &own, &options.properties);
+            Node::new(&own, &properties, &options.heap, jars)
+        });
+        let nodes = nodes.collect::<io::Result<Vec<_>>>()?;
+        nodes.iter().try_for_each(Node::start)?;
+        Ok(Self {
+            nodes,
+            addresses,
+            folder,
+        })
+    }
+
+    /// Whether all brokers answer and see one another; their logs, if one ended.
+    async fn comes_up(&self) -> Result<(), String> {
+        let wait = eventually("the brokers", START_TIMEOUT * 2, || async {
+            if !self.nodes.iter().all(Node::is_running) {
+                return Some(false);
+            }
+            self.all_answer(&self.all()).await.then_some(true)
+        });
+        match tokio::time::timeout(START_TIMEOUT, wait).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.logs()),
+            Err(elapsed) => Err(format!(
+                "not up ({elapsed}, {START_TIMEOUT:?})\n{}",
+                self.logs()
+            )),
+        }
+    }
+
+    /// Whether each of these brokers answers and sees all of them.
+    async fn all_answer(&self, ids: &BTreeSet<i32>) -> bool {
+        for id in ids {
+            let seen = self.admin_of(*id).each_metadata().await;
+            let sees = |metadata: &Metadata| ids.iter().all(|id| metadata.brokers.contains_key(id));
+            if !seen.first().is_some_and(sees) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Where a client starts: the plain-text listeners of all brokers, `HOST:PORT,…`.
+    pub fn bootstrap(&self) -> String {
+        let addresses = self.addresses.iter();
+        let addresses: Vec<_> = addresses.map(|one| one.plaintext.to_string()).collect();
+        addresses.join(",")
+    }
+
+    /// The plain-text listener of one broker.
+    pub fn addr(&self, id: i32) -> SocketAddr {
+        self.addresses[index(id)].plaintext
+    }
+
+    /// What makes, changes and looks at topics.
+    pub fn admin(&self) -> Admin {
+        Admin::new(&self.bootstrap())
+    }
+
+    fn admin_of(&self, id: i32) -> Admin {
+        Admin::new(&self.addr(id).to_string())
+    }
+
+    fn all(&self) -> BTreeSet<i32> {
+        (1..).take(self.nodes.len()).collect()
+    }
+
+    /// SIGKILL; the broker is gone when this returns, its data stays.
+    pub fn kill(&self, id: i32) {
+        self.node(id).kill();
+    }
+
+    /// SIGSTOP: it keeps its connections and says nothing.
+    pub fn stop(&self, id: i32) {
+        self.node(id).signal(Signal::STOP);
+    }
+
+    /// SIGCONT: goes on after [`KafkaCluster::stop`].
+    pub fn cont(&self, id: i32) {
+        self.node(id).signal(Signal::CONT);
+    }
+
+    /// SIGTERM, and waits for the end: the broker hands its partitions to others first. Panics with its
+    /// log after 60 s.
+    pub async fn terminate(&self, id: i32) {
+        self.node(id).signal(Signal::TERM);
+        let ended = eventually("the broker to end", STOP_TIMEOUT * 2, || {
+            std::future::ready((!self.node(id).is_running()).then_some(()))
+        });
+        let ended = tokio::time::timeout(STOP_TIMEOUT, ended).await;
+        ended.unwrap_or_else(|elapsed| {
+            panic!(
+                "broker {id} did not end ({elapsed}, {STOP_TIMEOUT:?})\n{}",
+                self.log(id)
+            )
+        });
+        // Its watcher too.
+        self.node(id).kill();
+    }
+
+    /// Starts a broker that was killed or terminated, on its data and its ports, and waits until it
+    /// answers and sees all that run. Panics with its log after two minutes.
+    pub async fn restart(&self, id: i32) {
+        self.node(id).start().expect("could not start a Kafka");
+        let up = eventually("the broker", START_TIMEOUT * 2, || async {
+            assert!(
+                self.node(id).is_running(),
+                "broker {id} ended:\n{}",
+                self.log(id)
+            );
+            let seen = self.admin_of(id).each_metadata().await;
+            let seen = seen
+                .first()
+                .is_some_and(|seen| seen.brokers.contains_key(&id));
+            seen.then_some(())
+        });
+        let up = tokio::time::timeout(START_TIMEOUT, up).await;
+        up.unwrap_or_else(|elapsed| {
+            panic!(
+                "broker {id} is not up ({elapsed}, {START_TIMEOUT:?})\n{}",
+                self.log(id)
+            )
+        });
+    }
+
+    /// Restarts one broker after the other as an update would: SIGTERM, start, and on to the next when
+    /// all replicas are in sync again.
+    pub async fn roll(&self) {
+        for id in self.all() {
+            self.terminate(id).await;
+            self.restart(id).await;
+            self.wait_until_in_sync().await;
+        }
+    }
+
+    /// Waits until every partition has a leader and all its replicas in sync.
+    pub async fn wait_until_in_sync(&self) {
+        let healthy = |metadata: &Metadata| {
+            let mut partitions = metadata.topics.values().flatten();
+            partitions.all(|one| one.leader.is_some() && one.in_sync.len() == one.replicas.len())
+        };
+        let what = "all replicas to be in sync";
+        self.admin().wait_until_all_see(what, healthy).await;
+    }
+
+    /// Whether a broker's process is there, stopped or not.
+    pub fn is_running(&self, id: i32) -> bool {
+        self.node(id).is_running()
+    }
+
+    /// What a broker wrote, from its first start on.
+    pub fn log(&self, id: i32) -> String {
+        self.node(id).log()
+    }
+
+    /// The folder with the brokers' data.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    fn logs(&self) -> String {
+        let logs = self.all().into_iter();
+        let logs = logs.map(|id| format!("-- broker {id}\n{}\n", self.log(id)));
+        logs.collect::<Vec<_>>().concat()
+    }
+
+    fn node(&self, id: i32) -> &Node {
+        &self.nodes[index(id)]
+    }
+}
+
+/// Ids count from 1.
+fn index(id: i32) -> usize {
+    let index = usize::try_from(id - 1).ok();
+    index.expect("the ids of brokers count from 1")
+}
+
+/// Different ports of 127.0.0.1 that nobody listens on.
+fn free_ports(n: usize) -> Vec<SocketAddr> {
+    let mut rng = rand::rng();
+    let mut held = Vec::new();
+    while held.len() < n {
+        let port = rng.random_range(PORTS);
+        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    }
+    let addresses = held.iter().map(TcpListener::local_addr);
+    addresses
+        .map(|address| address.expect("a bound socket has an address"))
+        .collect()
+}
