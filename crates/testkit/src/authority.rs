@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 use tempfile::TempDir;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Signs server certificates. Its own certificate lies in a temporary folder for as long as it lives.
+/// Signs certificates for servers and clients. Its own certificate lies in a temporary folder for as long as it lives.
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -48,12 +48,21 @@ impl Authority {
     /// A certificate for a server that is called by any of `names` (host names or IP addresses).
     pub fn issue(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).expect("not a host name or IP address");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let purpose = ExtendedKeyUsagePurpose::ServerAuth;
+        self.sign("syncbell test server", names, purpose)
+    }
+
+    /// A certificate for a client, which a server knows by `name`: the subject is `CN=name`.
+    pub fn issue_client(&self, name: &str) -> Identity {
+        self.sign(name, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn sign(&self, name: &str, hosts: Vec<String>, purpose: ExtendedKeyUsagePurpose) -> Identity {
+        let mut params = CertificateParams::new(hosts).expect("not a host name or IP address");
+        params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "syncbell test server");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("could not make a key");
         let certificate = params
             .signed_by(&key, &self.issuer)
@@ -68,7 +77,7 @@ impl Default for Authority {
     }
 }
 
-/// A server's certificate and key.
+/// A server's or client's certificate and key.
 #[derive(Debug)]
 pub struct Identity {
     certificate: rcgen::Certificate,
@@ -89,10 +98,20 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// Writes `cert.pem` and `key.pem` into `folder`, for servers that read files.
+    /// The certificate, in PEM.
+    pub fn cert_pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// The key, PKCS#8 in PEM.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    /// Writes `cert.pem` and `key.pem` into `folder`, for programs that read files.
     pub fn write(&self, folder: &Path) -> std::io::Result<()> {
-        std::fs::write(folder.join("cert.pem"), self.certificate.pem())?;
-        std::fs::write(folder.join("key.pem"), self.key.serialize_pem())
+        std::fs::write(folder.join("cert.pem"), self.cert_pem())?;
+        std::fs::write(folder.join("key.pem"), self.key_pem())
     }
 }
 

@@ -6,10 +6,14 @@
 
 pub mod launcher;
 mod jars;
+pub mod listener;
 mod properties;
 mod node;
+mod process;
+mod container;
 pub mod cluster;
 pub mod admin;
+pub mod acl;
 mod records;
 mod wire;
 
@@ -17,11 +21,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::OnceCell;
 
+pub use acl::{Operation, Resource};
 pub use admin::{Admin, Topic};
 pub use cluster::{KafkaCluster, KafkaOptions};
 pub use launcher::Launcher;
+pub use listener::{Listener, Sasl, unsecured_token};
 
-static SHARED: OnceCell<Option<Kafka>> = OnceCell::const_new();
+static SHARED: OnceCell<Kafka> = OnceCell::const_new();
 static N_PREFIXES: AtomicU64 = AtomicU64::new(0);
 
 /// A Kafka that others use too: topics with a prefix of one's own, and no broker is touched.
@@ -55,28 +61,25 @@ impl Kafka {
 ///
 /// Panics with the way to get one where there is none.
 pub async fn shared() -> Option<&'static Kafka> {
+    let chosen = Launcher::chosen().await;
+    if chosen == Launcher::None {
+        launcher::left_out("SYNCBELL_TEST_KAFKA=none");
+        return None;
+    }
     let kafka = SHARED.get_or_init(|| async {
-        let cluster = match Launcher::chosen().await {
-            Launcher::None => return None,
-            Launcher::Given(bootstrap) => {
-                Admin::new(&bootstrap).wait_until_it_answers().await;
-                return Some(Kafka {
-                    bootstrap,
-                    cluster: None,
-                });
-            }
-            Launcher::Jvm => KafkaCluster::launch(KafkaOptions::default()).await,
-        };
-        Some(Kafka {
+        if let Launcher::Given(bootstrap) = chosen {
+            Admin::new(&bootstrap).wait_until_it_answers().await;
+            let cluster = None;
+            return Kafka { bootstrap, cluster };
+        }
+        let cluster = KafkaCluster::start(KafkaOptions::default()).await;
+        let cluster = cluster.expect("neither given nor left out");
+        Kafka {
             bootstrap: cluster.bootstrap(),
             cluster: Some(cluster),
-        })
+        }
     });
-    let kafka = kafka.await.as_ref();
-    if kafka.is_none() {
-        launcher::left_out("SYNCBELL_TEST_KAFKA=none");
-    }
-    kafka
+    Some(kafka.await)
 }
 
 /// A prefix for topics and groups, `name-…-`, that no other test has: not in this process, and not in

@@ -315,7 +315,7 @@ impl Admin {
     }
 
     /// Asks for a change. `done` is the code that says that an earlier try, whose answer was lost, did it.
-    async fn change(
+    pub(super) async fn change(
         &self,
         what: &str,
         request: &Request,

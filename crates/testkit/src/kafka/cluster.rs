@@ -1,20 +1,22 @@
 //! Brokers of a test's own: started together, and each killed, stopped, restarted on request.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use rustix::process::Signal;
+use rustix::process::getuid;
 use tempfile::TempDir;
 
 use super::admin::{Admin, Metadata};
-use super::jars;
-use super::launcher::{self, Launcher};
-use super::node::Node;
+use super::launcher::Launcher;
+use super::listener::{Listener, User, scram_arguments, write_keys};
+use super::node::{Engine, Launch, Node, Order};
 use super::properties::{Addresses, server_properties};
-use crate::eventually;
+use crate::{Authority, eventually};
 
 /// Formatting and starting three takes 12 s on two idle cores.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -32,7 +34,10 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 pub struct KafkaOptions {
     brokers: usize,
     heap: String,
-    properties: Vec<(String, String)>,
+    pub(super) properties: Vec<(String, String)>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) users: Vec<User>,
+    pub(super) acls: bool,
 }
 
 impl Default for KafkaOptions {
@@ -50,7 +55,36 @@ impl KafkaOptions {
             brokers: n,
             heap: "384m".to_owned(),
             properties: Vec::new(),
+            listeners: Vec::new(),
+            users: Vec::new(),
+            acls: false,
         }
+    }
+
+    /// One more way in, next to the one in plain text.
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Who can log in where a listener asks for PLAIN or SCRAM. Letters and digits.
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        for word in [name, password] {
+            let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            assert!(
+                plain,
+                "it goes into the broker's settings: letters and digits only"
+            );
+        }
+        let (name, password) = (name.to_owned(), password.to_owned());
+        self.users.push(User { name, password });
+        self
+    }
+
+    /// Nobody may do anything, but for who comes in plain text, and what [`Admin::allow`] allows.
+    pub fn acls(mut self) -> Self {
+        self.acls = true;
+        self
     }
 
     /// A setting of every broker, over those that the launcher chose.
@@ -64,8 +98,10 @@ impl KafkaOptions {
 #[derive(Debug)]
 pub struct KafkaCluster {
     // Before the folder: what runs in it goes first.
-    nodes: Vec<Node>,
+    nodes: Vec<Arc<Node>>,
     addresses: Vec<Addresses>,
+    listeners: Vec<Listener>,
+    authority: Authority,
     folder: TempDir,
 }
 
@@ -75,26 +111,12 @@ impl KafkaCluster {
     ///
     /// Panics with the brokers' log where they do not come up, or with what is missing.
     pub async fn start(options: KafkaOptions) -> Option<Self> {
-        match Launcher::chosen().await {
-            Launcher::None => launcher::left_out("SYNCBELL_TEST_KAFKA=none"),
-            Launcher::Given(_) => {
-                launcher::left_out("SYNCBELL_TEST_KAFKA=HOST:PORT, which cannot be killed");
-            }
-            Launcher::Jvm => return Some(Self::launch(options).await),
-        }
-        None
-    }
-
-    pub(super) async fn launch(options: KafkaOptions) -> Self {
-        let jars = tokio::task::spawn_blocking(jars::fetched).await;
-        let jars = jars
-            .expect("does not panic")
-            .expect("could not get Kafka's jars");
+        let engine = Launcher::engine().await?;
         let mut log = String::new();
         for _ in 0..STARTS_MAX {
-            let cluster = Self::spawn(&options, &jars).expect("could not start a Kafka");
+            let cluster = Self::spawn(&engine, &options).expect("could not start a Kafka");
             match cluster.comes_up().await {
-                Ok(()) => return cluster,
+                Ok(()) => return Some(cluster),
                 Err(said) => log = said,
             }
             if !log.contains("Address already in use") {
@@ -104,24 +126,39 @@ impl KafkaCluster {
         panic!("Kafka did not start:\n{log}");
     }
 
-    fn spawn(options: &KafkaOptions, jars: &std::path::Path) -> io::Result<Self> {
-        let folder = TempDir::with_prefix("syncbell-kafka-")?;
-        let ports = free_ports(2 * options.brokers);
-        let addresses = ports.chunks(2).map(|ports| Addresses {
+    fn spawn(engine: &Engine, options: &KafkaOptions) -> io::Result<Self> {
+        // In a folder for all clusters, of which a broker in a container can remove its own.
+        let all = std::env::temp_dir().join(format!("syncbell-kafka-{}", getuid().as_raw()));
+        fs::create_dir_all(&all)?;
+        let folder = TempDir::new_in(fs::canonicalize(all)?)?;
+        let authority = Authority::new();
+        let n_ports = 2 + options.listeners.len();
+        let ports = free_ports(n_ports * options.brokers);
+        let addresses = ports.chunks(n_ports).map(|ports| Addresses {
             plaintext: ports[0],
             controller: ports[1],
+            more: ports[2..].to_vec(),
         });
         let addresses: Vec<_> = addresses.collect();
         let nodes = (1..=options.brokers).map(|id| {
             let own = folder.path().join(id.to_string());
-            let properties = server_properties(id, &addresses, &own, &options.properties);
-            Node::new(&own, &properties, &options.heap, jars)
+            let keys = own.join("keys");
+            write_keys(&authority, &keys)?;
+            let properties = server_properties(id, &addresses, options, &own, &keys);
+            let launch = Launch {
+                folder: own,
+                heap: options.heap.clone(),
+                format: scram_arguments(&options.users),
+            };
+            Node::new(engine.clone(), launch, &properties).map(Arc::new)
         });
         let nodes = nodes.collect::<io::Result<Vec<_>>>()?;
-        nodes.iter().try_for_each(Node::start)?;
+        nodes.iter().try_for_each(|node| node.start())?;
         Ok(Self {
             nodes,
             addresses,
+            listeners: options.listeners.clone(),
+            authority,
             folder,
         })
     }
@@ -129,7 +166,7 @@ impl KafkaCluster {
     /// Whether all brokers answer and see one another; their logs, if one ended.
     async fn comes_up(&self) -> Result<(), String> {
         let wait = eventually("the brokers", START_TIMEOUT * 2, || async {
-            if !self.nodes.iter().all(Node::is_running) {
+            if !self.nodes.iter().all(|node| node.is_running()) {
                 return Some(false);
             }
             self.all_answer(&self.all()).await.then_some(true)
@@ -168,6 +205,36 @@ impl KafkaCluster {
         self.addresses[index(id)].plaintext
     }
 
+    /// Where a client starts that comes in by another listener.
+    pub fn bootstrap_of(&self, listener: Listener) -> String {
+        let index = self.listeners.iter().position(|one| *one == listener);
+        let index = index.expect("no such listener was asked for");
+        let addresses = self.addresses.iter();
+        let addresses: Vec<_> = addresses.map(|one| one.more[index].to_string()).collect();
+        addresses.join(",")
+    }
+
+    /// Who signed the certificates of the brokers, and signs those of clients.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Runs one of Kafka's own tools, a class of its jars, where the first broker runs, and gives what it
+    /// wrote; as an error, if it failed. Files for it go into [`KafkaCluster::folder`].
+    pub async fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let node = Arc::clone(&self.nodes[0]);
+        let run = tokio::task::spawn_blocking(move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            node.run(&arguments)
+        });
+        let ran = run.await.expect("does not panic");
+        match ran.expect("could not run a tool of Kafka's") {
+            (0, said) => Ok(said),
+            (code, said) => Err(format!("exit code {code}\n{said}")),
+        }
+    }
+
     /// What makes, changes and looks at topics.
     pub fn admin(&self) -> Admin {
         Admin::new(&self.bootstrap())
@@ -188,18 +255,18 @@ impl KafkaCluster {
 
     /// SIGSTOP: it keeps its connections and says nothing.
     pub fn stop(&self, id: i32) {
-        self.node(id).signal(Signal::STOP);
+        self.node(id).tell(Order::Stop);
     }
 
     /// SIGCONT: goes on after [`KafkaCluster::stop`].
     pub fn cont(&self, id: i32) {
-        self.node(id).signal(Signal::CONT);
+        self.node(id).tell(Order::Cont);
     }
 
     /// SIGTERM, and waits for the end: the broker hands its partitions to others first. Panics with its
     /// log after 60 s.
     pub async fn terminate(&self, id: i32) {
-        self.node(id).signal(Signal::TERM);
+        self.node(id).tell(Order::Term);
         let ended = eventually("the broker to end", STOP_TIMEOUT * 2, || {
             std::future::ready((!self.node(id).is_running()).then_some(()))
         });

@@ -7,7 +7,9 @@ use std::thread;
 
 use tokio::sync::OnceCell;
 
+use super::container::Image;
 use super::jars;
+use super::node::Engine;
 
 const VARIABLE: &str = "SYNCBELL_TEST_KAFKA";
 
@@ -20,6 +22,8 @@ pub enum Launcher {
     /// `HOST:PORT`: one that runs already, in plain text. Tests that need brokers of their own are left
     /// out.
     Given(String),
+    /// `docker`: containers, of the image that `SYNCBELL_TEST_KAFKA_IMAGE` names, or `apache/kafka:4.3.1`.
+    Docker,
     /// `jvm`: processes, from jars that Maven brings once into the user's cache folder.
     Jvm,
     /// `none`: tests that need a Kafka are left out.
@@ -34,7 +38,7 @@ impl Launcher {
             let said = env::var(VARIABLE).unwrap_or_default();
             match Self::parse(&said) {
                 Ok(Some(launcher)) => launcher,
-                Ok(None) => Self::first_that_works(),
+                Ok(None) => Self::first_that_works().await,
                 Err(problem) => panic!("{problem}"),
             }
         });
@@ -45,6 +49,7 @@ impl Launcher {
     fn parse(said: &str) -> Result<Option<Self>, String> {
         match said {
             "" => Ok(None),
+            "docker" => Ok(Some(Self::Docker)),
             "jvm" => Ok(Some(Self::Jvm)),
             "none" => Ok(Some(Self::None)),
             _ if is_address(said) => Ok(Some(Self::Given(said.to_owned()))),
@@ -54,14 +59,38 @@ impl Launcher {
         }
     }
 
-    fn first_that_works() -> Self {
-        match jars::available() {
-            Ok(()) => Self::Jvm,
-            Err(missing) => panic!(
-                "there is no Kafka for the tests: {missing}. Install a JDK 17 and Maven, or say \
-                 {VARIABLE}=HOST:PORT of a running one, or {VARIABLE}=none to leave these tests out"
-            ),
+    async fn first_that_works() -> Self {
+        let Err(no_docker) = Image::chosen_and_available().await else {
+            return Self::Docker;
+        };
+        let Err(no_jvm) = jars::available() else {
+            return Self::Jvm;
+        };
+        panic!(
+            "there is no Kafka for the tests: {no_docker}; {no_jvm}. Start a docker daemon, or install a \
+             JDK 17 and Maven, or say {VARIABLE}=HOST:PORT of one that runs, or {VARIABLE}=none to leave \
+             these tests out"
+        );
+    }
+
+    /// Where brokers of one's own run; none, said on stderr, where there shall be none. Panics where what
+    /// was chosen cannot be had.
+    pub(super) async fn engine() -> Option<Engine> {
+        match Self::chosen().await {
+            Self::None => left_out("SYNCBELL_TEST_KAFKA=none"),
+            Self::Given(_) => left_out("SYNCBELL_TEST_KAFKA=HOST:PORT, which is not ours to start"),
+            Self::Docker => match Image::chosen_and_available().await {
+                Ok(image) => return Some(Engine::Docker { image }),
+                Err(missing) => panic!("{VARIABLE}=docker, but {missing}"),
+            },
+            Self::Jvm => {
+                let jars = tokio::task::spawn_blocking(jars::fetched).await;
+                let jars = jars.expect("does not panic");
+                let jars = jars.unwrap_or_else(|error| panic!("{VARIABLE}=jvm, but {error}"));
+                return Some(Engine::Jvm { jars });
+            }
         }
+        None
     }
 }
 
@@ -94,6 +123,7 @@ mod tests {
     fn the_variable_names_a_launcher() {
         let parse = |said| Launcher::parse(said);
         assert_eq!(parse(""), Ok(None));
+        assert_eq!(parse("docker"), Ok(Some(Launcher::Docker)));
         assert_eq!(parse("jvm"), Ok(Some(Launcher::Jvm)));
         assert_eq!(parse("none"), Ok(Some(Launcher::None)));
         for address in ["localhost:9092", "a:1,b:2", "[::1]:9092"] {

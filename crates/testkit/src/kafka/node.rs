@@ -1,141 +1,175 @@
-//! One broker: a process, its folder, its signals.
+//! One broker: its folder, and what runs it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-
-use super::jars;
+use super::container::{Container, Image};
+use super::process::Process;
 use super::properties::CLUSTER_ID;
 
 /// Formats the data folder where it is not yet, and becomes the broker. A watcher beside it ends it when
 /// its standard input closes, which is when the test process ends, however that comes, and removes the
-/// folder. A handle ends both as a process group, whose number stays taken while the watcher lives, so
-/// that it never kills a stranger.
+/// folder; stopped first, the broker writes no more.
+///
+/// For any POSIX shell: dash, busybox.
 const SCRIPT: &str = r#"
+java=$1 jars=$2 folder=$3 heap=$4 cluster=$5 alive=$6
+shift 6
+exec >>"$folder/log" 2>&1
+if [ "$alive" != - ]; then exec <"$alive"; fi
 exec 3<&0 </dev/null
-java=$1 jars=$2 folder=$3 heap=$4 cluster=$5 properties=$3/server.properties
 (
     read -r _ <&3
-    kill -KILL $$
-    for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $$ 2>/dev/null && sleep 0.2; done
+    kill -STOP $$
     rm -rf "$folder"
     rmdir "$(dirname "$folder")"
+    kill -KILL $$
 ) &
 exec 3<&-
-"$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool \
-    format --ignore-formatted -t "$cluster" -c "$properties" || exit 1
+echo $$ >"$folder/pid"
+properties=$folder/server.properties
+"$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.level=WARN -cp "$jars/*" \
+    kafka.tools.StorageTool format --ignore-formatted -t "$cluster" -c "$properties" "$@" || exit 1
 exec "$java" "-Xmx$heap" -XX:+UseSerialGC -Dlog4j2.level=WARN -cp "$jars/*" kafka.Kafka "$properties"
 "#;
+
+/// Where brokers run.
+#[derive(Clone, Debug)]
+pub(super) enum Engine {
+    /// As processes, with the jars of this folder.
+    Jvm { jars: PathBuf },
+    /// In containers of this image.
+    Docker { image: Image },
+}
+
+/// What the script is called with.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    /// The node's own, with its settings, its data and its log.
+    pub(super) folder: PathBuf,
+    /// As `-Xmx` takes it.
+    pub(super) heap: String,
+    /// More arguments for the first formatting.
+    pub(super) format: Vec<String>,
+}
+
+impl Launch {
+    /// Arguments for a shell. `alive` is what to read from until it closes, `-` for standard input.
+    pub(super) fn shell(&self, java: &str, jars: &str, alive: &str) -> Vec<String> {
+        let folder = self.folder.display().to_string();
+        let first = ["-c", SCRIPT, "kafka-for-tests", java, jars];
+        let second = [&folder, &self.heap, CLUSTER_ID, alive];
+        let all = first.into_iter().chain(second).map(str::to_owned);
+        all.chain(self.format.iter().cloned()).collect()
+    }
+}
 
 /// A node of a cluster, running or not.
 #[derive(Debug)]
 pub(super) struct Node {
-    folder: PathBuf,
-    heap: String,
-    jars: PathBuf,
-    process: Mutex<Option<Process>>,
+    engine: Engine,
+    launch: Launch,
+    running: Mutex<Option<Running>>,
 }
 
-/// Killed, with its watcher, when dropped.
 #[derive(Debug)]
-struct Process {
-    child: Child,
+enum Running {
+    Process(Process),
+    Container(Container),
+}
+
+/// What a broker can be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    /// Says nothing more, and keeps its connections.
+    Stop,
+    /// Goes on.
+    Cont,
+    /// Ends by itself.
+    Term,
 }
 
 impl Node {
-    /// A node with these settings, its data in `folder`; not started.
-    pub(super) fn new(
-        folder: &Path,
-        properties: &str,
-        heap: &str,
-        jars: &Path,
-    ) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        fs::write(folder.join("server.properties"), properties)?;
+    /// A node with these settings; not started.
+    pub(super) fn new(engine: Engine, launch: Launch, properties: &str) -> io::Result<Self> {
+        fs::create_dir_all(&launch.folder)?;
+        fs::write(launch.folder.join("server.properties"), properties)?;
         Ok(Self {
-            folder: folder.to_owned(),
-            heap: heap.to_owned(),
-            jars: jars.to_owned(),
-            process: Mutex::new(None),
+            engine,
+            launch,
+            running: Mutex::new(None),
         })
     }
 
     /// Starts it on the data that it has. Nothing if it runs.
     pub(super) fn start(&self) -> io::Result<()> {
-        let mut process = self.process();
-        if process.as_mut().is_some_and(Process::is_running) {
+        let mut running = self.running();
+        if running.as_mut().is_some_and(Running::is_running) {
             return Ok(());
         }
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())?;
-        let child = Command::new("sh")
-            .args(["-c", SCRIPT, "kafka-for-tests"])
-            .arg(jars::java())
-            .arg(&self.jars)
-            .arg(&self.folder)
-            .args([&self.heap, CLUSTER_ID])
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .spawn()?;
-        *process = Some(Process { child });
+        *running = None;
+        *running = Some(match &self.engine {
+            Engine::Jvm { jars } => Running::Process(Process::start(&self.launch, jars)?),
+            Engine::Docker { image } => Running::Container(Container::start(&self.launch, image)?),
+        });
         Ok(())
     }
 
     /// SIGKILL; it is gone when this returns. Nothing if it does not run.
     pub(super) fn kill(&self) {
-        drop(self.process().take());
+        drop(self.running().take());
     }
 
-    /// Sends a signal to the broker itself. Panics if it does not run.
-    pub(super) fn signal(&self, signal: Signal) {
-        let mut process = self.process();
-        let process = process
-            .as_mut()
-            .expect("a broker that was not started takes no signal");
-        // Asked first: a process that was waited for has given its id back to the system.
-        assert!(process.is_running(), "a broker that ended takes no signal");
-        kill_process(Pid::from_child(&process.child), signal).expect("a child can be signalled");
+    /// Panics if it does not run.
+    pub(super) fn tell(&self, order: Order) {
+        let mut running = self.running();
+        let running = running.as_mut();
+        let running = running.expect("a broker that was not started takes no order");
+        match running {
+            Running::Process(process) => process.tell(order),
+            Running::Container(container) => container.tell(order),
+        }
     }
 
-    /// Whether its process is there, stopped or not.
+    /// Whether it is there, stopped or not.
     pub(super) fn is_running(&self) -> bool {
-        self.process().as_mut().is_some_and(Process::is_running)
+        self.running().as_mut().is_some_and(Running::is_running)
+    }
+
+    /// Runs a class of Kafka's jars where the broker runs: its exit code, and what it wrote.
+    pub(super) fn run(&self, arguments: &[&str]) -> io::Result<(i64, String)> {
+        match self.running().as_ref() {
+            Some(Running::Container(container)) => container.run(arguments),
+            _ => match &self.engine {
+                Engine::Jvm { jars } => Process::run(jars, arguments),
+                Engine::Docker { .. } => Err(io::Error::other("the container does not run")),
+            },
+        }
     }
 
     /// What it wrote, from its first start on.
     pub(super) fn log(&self) -> String {
-        let log = fs::read(self.log_path()).unwrap_or_default();
+        let log = fs::read(self.launch.folder.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.folder.join("log")
-    }
-
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Process {
+impl Running {
     fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        match self {
+            Self::Process(process) => process.is_running(),
+            Self::Container(container) => container.is_running(),
+        }
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // The group, for its watcher too. Best effort: a panic in a drop would hide the test's own.
-        kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
-        self.child.wait().ok();
-    }
+/// The classpath of a folder with jars.
+pub(super) fn classpath(jars: &Path) -> String {
+    jars.join("*").display().to_string()
 }

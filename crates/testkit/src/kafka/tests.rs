@@ -140,3 +140,5 @@ async fn the_shared_broker_does_not_survive_its_test_process() {
     })
     .await;
 }
+
+mod security;

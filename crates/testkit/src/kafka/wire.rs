@@ -90,11 +90,16 @@ impl Request {
     }
 
     async fn exchange(&self, address: &str) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(address).await?;
+        self.exchange_on(&mut stream).await
+    }
+
+    /// The same over a connection that stays.
+    pub(super) async fn exchange_on(&self, stream: &mut TcpStream) -> io::Result<Vec<u8>> {
         let correlation = 1;
         let header = Self::new(0, 0).i16(self.key).i16(self.version);
         let mut message = header.i32(correlation).text(CLIENT_ID).body;
         message.extend(&self.body);
-        let mut stream = TcpStream::connect(address).await?;
         let length = i32::try_from(message.len()).expect("no request is that long");
         stream.write_i32(length).await?;
         stream.write_all(&message).await?;
