@@ -282,7 +282,8 @@ impl KafkaCluster {
     }
 
     /// Starts a broker that was killed or terminated, on its data and its ports, and waits until it
-    /// answers and sees all that run. Panics with its log after two minutes.
+    /// answers as one of the cluster: after SIGKILL not before its session of 6 s is over. Panics with its
+    /// log after two minutes.
     pub async fn restart(&self, id: i32) {
         self.node(id).start().expect("could not start a Kafka");
         let up = eventually("the broker", START_TIMEOUT * 2, || async {

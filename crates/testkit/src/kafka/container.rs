@@ -2,7 +2,7 @@
 //!
 //! The container shares the host's network, so that a broker's advertised address is the one it listens
 //! on, and the cluster's folder at the same path, so that the same settings hold and the data outlives
-//! the container. So the daemon has to be on this machine. The command suits any image with a shell, a
+//! the container. So the daemon has to be on this machine, and not in one of its own. The command suits any image with a shell, a
 //! java on the path and Kafka's jars in `/opt/kafka/libs`: `apache/kafka` from 4.0 on, or the one that
 //! `.ci/kafka-image` makes.
 
@@ -28,7 +28,7 @@ use super::node::{Launch, Order, classpath};
 const IMAGE_VARIABLE: &str = "SYNCBELL_TEST_KAFKA_IMAGE";
 const IMAGE: &str = "apache/kafka:4.3.1";
 const JARS: &str = "/opt/kafka/libs";
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+const INFO_TIMEOUT: Duration = Duration::from_secs(5);
 /// 200 MB over a slow line.
 const PULL_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -78,16 +78,21 @@ impl Image {
                 "the docker daemon at {host} is not on this machine"
             ));
         }
-        let ping = async {
-            let docker = docker_client_instance()
-                .await
-                .map_err(|error| error.to_string())?;
-            let pong = docker.ping().await.map_err(|error| error.to_string());
-            pong.map(|_| docker)
+        let info = async {
+            let docker = docker_client_instance().await;
+            let docker = docker.map_err(|error| error.to_string())?;
+            let info = docker.info().await.map_err(|error| error.to_string());
+            info.map(|info| (docker, info))
         };
-        let docker = tokio::time::timeout(PING_TIMEOUT, ping).await;
-        let docker = docker.unwrap_or_else(|elapsed| Err(elapsed.to_string()));
-        let docker = docker.map_err(|why| format!("no docker daemon answers ({why})"))?;
+        let info = tokio::time::timeout(INFO_TIMEOUT, info).await;
+        let info = info.unwrap_or_else(|elapsed| Err(elapsed.to_string()));
+        let (docker, info) = info.map_err(|why| format!("no docker daemon answers ({why})"))?;
+        let options = info.security_options.unwrap_or_default();
+        let apart = |option: &String| option.contains("rootless") || option.contains("userns");
+        let desktop = info.operating_system.as_deref() == Some("Docker Desktop");
+        if desktop || options.iter().any(apart) {
+            return Err("the docker daemon has a network or users of its own".to_owned());
+        }
         let Self { name, tag } = &self;
         if docker.inspect_image(&format!("{name}:{tag}")).await.is_ok() {
             return Ok(());

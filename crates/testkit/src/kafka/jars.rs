@@ -39,13 +39,14 @@ pub(super) fn java() -> PathBuf {
 /// The folder with the jars; Maven fetches them when they are not there. Blocks, for a minute on a slow
 /// line. Several processes may ask at once: one fetches, the others wait for it.
 pub(super) fn fetched() -> io::Result<PathBuf> {
+    available().map_err(io::Error::other)?;
     let folder = folder()?;
     if folder.is_dir() {
         return Ok(folder);
     }
     let parent = folder.parent().expect("the folder has a parent");
     fs::create_dir_all(parent)?;
-    let lock = File::create(folder.with_extension("1.lock"))?;
+    let lock = File::create(parent.join(format!("kafka-{VERSION}.lock")))?;
     lock.lock()?;
     if !folder.is_dir() {
         // Beside its final place, so that the rename is atomic: a folder of that name is complete.
