@@ -1,5 +1,7 @@
 //! Raw → checked: every problem is collected, every default filled in.
 
+mod files;
+mod kafka;
 mod receiver;
 mod route;
 
@@ -11,10 +13,11 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Bus, Config, Filters, Instance, RuleSwitches};
+use crate::config::{Admin, Baseline, Config, Filters, Instance, RuleSwitches};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, duration};
+pub use kafka::RESERVED_KAFKA_PROPERTIES;
 #[cfg(test)]
 pub(crate) use route::LABELS;
 
@@ -46,8 +49,7 @@ pub(crate) fn check(
         .unwrap_or_else(|| "./syncbell-data".to_owned());
     let mut config = Config::new(data_dir);
     config.instances = checker.instances(raw.instances);
-    checker.bus(raw.bus);
-    config.bus = Bus::Embedded;
+    config.bus = checker.bus(raw.bus);
     let names = receiver::names(raw.receivers.as_ref());
     config.receivers = checker.receivers(raw.receivers);
     config.route = checker.route(raw.route, &names);
@@ -260,14 +262,6 @@ impl Checker<'_> {
             };
         }
         Some(instance)
-    }
-
-    fn bus(&mut self, raw: Option<Spanned<raw::Bus>>) {
-        let Some(raw) = raw else { return };
-        self.later("kafka", &raw.value.kafka);
-        if raw.value.embedded.is_none() && raw.value.kafka.is_none() {
-            self.error(raw.referenced, "`bus`: expected `{embedded: {}}`");
-        }
     }
 
     fn rules(&mut self, raw: Option<raw::Rules>) -> RuleSwitches {

@@ -1,11 +1,14 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
+mod kafka;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 use crate::{Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
@@ -99,6 +102,8 @@ pub struct Filters {
 pub enum Bus {
     /// In files under `data_dir/log`.
     Embedded,
+    /// In topics of a Kafka cluster.
+    Kafka(Box<Kafka>),
 }
 
 /// Somebody who can be told.

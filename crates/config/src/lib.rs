@@ -15,9 +15,10 @@ use std::path::Path;
 
 use serde_saphyr::MergeKeyPolicy;
 
+pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
-    Admin, Baseline, Bus, Config, Email, Filters, Instance, MatchOp, Matcher, Receiver,
-    ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
+    Admin, Baseline, Bus, Config, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls,
+    MatchOp, Matcher, Receiver, ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
 };
 pub use problem::{Level, Problem, Problems};
 pub use schema::schema;

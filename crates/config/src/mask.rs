@@ -11,7 +11,14 @@ use std::ops::Range;
 use serde_saphyr::granit_parser::{Event, Parser};
 
 /// Key names that hold secrets, in parts; also those of other versions and of slips.
-const SECRET_PARTS: [&str; 5] = ["secret", "passw", "token", "credential", "key"];
+const SECRET_PARTS: [&str; 6] = [
+    "secret",
+    "passw",
+    "passphrase",
+    "token",
+    "credential",
+    "key",
+];
 
 /// `text` without its byte order mark and with stars for secrets.
 pub(crate) fn mask(text: &str) -> String {
@@ -47,7 +54,7 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
 }
 
 /// True if the value of `key` may be a secret.
-fn is_secret_key(key: &str) -> bool {
+pub(crate) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET_PARTS.iter().any(|part| key.contains(part))
         || strsim::damerau_levenshtein(&key, "secret") <= 2

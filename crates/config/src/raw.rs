@@ -3,11 +3,16 @@
 //! Enums are structs with one `Option` a kind, checked for exactly one: serde's own ways (untagged,
 //! flatten, tags) lose line and column.
 
+mod kafka;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
+pub(crate) use self::kafka::{
+    Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
+};
 use crate::secret::RawSecret;
 
 /// What a duration looks like; `duration.rs` reads it.
@@ -90,8 +95,9 @@ pub(crate) struct Filters {
 pub(crate) struct Bus {
     /// Files under `data_dir`; nothing to install.
     pub(crate) embedded: Option<Empty>,
-    #[schemars(skip)]
-    pub(crate) kafka: Later,
+    /// Topics of an Apache Kafka cluster: then `poller` and `notifier` may be two processes.
+    #[schemars(with = "Option<Kafka>")]
+    pub(crate) kafka: Option<Spanned<Kafka>>,
 }
 
 /// Nothing to set.

@@ -1,5 +1,7 @@
 //! What users write, and what they are told.
 
+mod kafka;
+
 use super::*;
 
 const SMALLEST: &str = "\
@@ -75,8 +77,11 @@ fn keys_of(schema: &serde_json::Value, keys: &mut Vec<String>) {
             for (name, member) in members {
                 if let (true, Some(properties)) = (name == "properties", member.as_object()) {
                     keys.extend(properties.keys().cloned());
+                    // One by one: a key may be named `properties` too.
+                    properties.values().for_each(|schema| keys_of(schema, keys));
+                } else {
+                    keys_of(member, keys);
                 }
-                keys_of(member, keys);
             }
         }
         serde_json::Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
@@ -165,7 +170,7 @@ fn mistakes_are_named_at_their_place() {
         (
             "route:\n",
             "bus: { kafka: { brokers: [a] } }\nroute:\n",
-            "14:8 `kafka` is not available in this version",
+            "14:27 `brokers`: expected `HOST:PORT`: the port is missing",
         ),
         (
             "  receivers: [ops, mail]",

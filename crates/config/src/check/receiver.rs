@@ -1,7 +1,6 @@
 //! Receivers: exactly one kind each, reachable by name, with their secrets resolved.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,13 +9,10 @@ use serde_saphyr::{Location, Spanned};
 use super::Checker;
 use crate::config::{Email, Receiver, ReceiverKind, Smtp, SmtpTls, Webhook};
 use crate::problem::suggestion;
-use crate::raw::{self, Text};
-use crate::secret::{RawSecret, Secret, read_at_most};
+use crate::raw;
+use crate::secret::Secret;
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A system's whole bundle of certificates is a quarter of this.
-const CA_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// The names that the file gives to receivers, also of those that have problems of their own.
 pub(super) fn names(raw: Option<&Spanned<Vec<Spanned<raw::Receiver>>>>) -> Vec<String> {
@@ -119,7 +115,7 @@ impl Checker<'_> {
             .and_then(|url| self.url("url", &url));
         let key = if let Some(secret) = raw.secret {
             let place = secret.referenced;
-            self.secret("secret", &secret)
+            self.secret("secret", &secret.value, place)
                 .and_then(|secret| self.key(&secret, place))
         } else {
             self.warn(
@@ -131,7 +127,7 @@ impl Checker<'_> {
         let timeout = self
             .positive("timeout", raw.timeout)
             .unwrap_or(DELIVERY_TIMEOUT);
-        let ca_file = self.ca_file(raw.ca_file);
+        let ca_file = self.certificates("ca_file", raw.ca_file);
         Some(Webhook {
             url: url?,
             key,
@@ -162,38 +158,6 @@ impl Checker<'_> {
             }
             Err(_) => {
                 self.error(at, "`secret`: what follows `whsec_` is not base64");
-                None
-            }
-        }
-    }
-
-    fn secret(&mut self, key: &str, raw: &Spanned<RawSecret>) -> Option<Secret<String>> {
-        if matches!(raw.value, RawSecret::Literal(_)) {
-            let message =
-                format!("`{key}` stands in the file: prefer `{{env: NAME}}` or `{{file: PATH}}`");
-            self.warn(raw.referenced, message);
-        }
-        match raw.value.resolve(self.folder, self.env) {
-            Ok(secret) => Some(secret),
-            Err(message) => {
-                self.error(raw.referenced, format!("`{key}`: {message}"));
-                None
-            }
-        }
-    }
-
-    fn ca_file(&mut self, raw: Text) -> Option<PathBuf> {
-        let raw = raw?;
-        let path = self.folder.join(&raw.value);
-        match read_at_most(&path, CA_LIMIT_BYTES) {
-            Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(path),
-            Ok(_) => {
-                self.error(raw.referenced, "`ca_file`: expected certificates as PEM");
-                None
-            }
-            Err(error) => {
-                let message = format!("`ca_file`: cannot read {}: {error}", path.display());
-                self.error(raw.referenced, message);
                 None
             }
         }
@@ -272,7 +236,7 @@ impl Checker<'_> {
         let password = raw
             .password
             .as_ref()
-            .and_then(|raw| self.secret("password", raw));
+            .and_then(|raw| self.secret("password", &raw.value, raw.referenced));
         if raw.username.is_some() != raw.password.is_some() {
             self.error(at, "`username` and `password` belong together");
         }
@@ -304,7 +268,7 @@ impl Checker<'_> {
             tls,
             username: raw.username.map(|name| name.value),
             password,
-            ca_file: self.ca_file(raw.ca_file),
+            ca_file: self.certificates("ca_file", raw.ca_file),
             timeout: self
                 .positive("timeout", raw.timeout)
                 .unwrap_or(DELIVERY_TIMEOUT),
@@ -337,7 +301,7 @@ fn is_domain(domain: &str) -> bool {
     domain.len() <= 253 && domain.split('.').all(label)
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     is_domain(host.strip_suffix('.').unwrap_or(host)) || host.parse::<std::net::IpAddr>().is_ok()
 }
 
@@ -356,7 +320,7 @@ fn is_hello(hello: &str) -> bool {
     )
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host
             .parse::<std::net::IpAddr>()
