@@ -16,7 +16,7 @@ use url::Url;
 use crate::config::{Admin, Baseline, Config, Filters, Instance, RuleSwitches};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
-use crate::{Env, duration};
+use crate::{Env, Part, duration};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
 #[cfg(test)]
 pub(crate) use route::LABELS;
@@ -24,18 +24,19 @@ pub(crate) use route::LABELS;
 /// Requests a second that one account may make in one region.
 const BUDGET_PER_SECOND: f64 = 10.0;
 
-/// Checks `raw`, which was read from `text`.
+/// Checks `raw`, which was read from `source`.
 pub(crate) fn check(
     raw: raw::Config,
-    text: &str,
-    file: &str,
+    source: Source,
     folder: &Path,
+    part: Part,
     env: Env<'_>,
 ) -> Result<Config, Problems> {
     let mut checker = Checker {
-        source: Source::new(file, text),
+        source,
         folder,
         env,
+        is_needed_here: true,
         problems: Vec::new(),
     };
     // systemd joins several folders by colons.
@@ -51,8 +52,13 @@ pub(crate) fn check(
     config.instances = checker.instances(raw.instances);
     config.bus = checker.bus(raw.bus);
     let names = receiver::names(raw.receivers.as_ref());
-    config.receivers = checker.receivers(raw.receivers);
-    config.route = checker.route(raw.route, &names);
+    checker.is_needed_here = part.needs_receivers();
+    let receivers = checker.receivers(raw.receivers);
+    checker.is_needed_here = true;
+    let route = checker.route(raw.route, &names);
+    if part.needs_receivers() {
+        (config.receivers, config.route) = (receivers, route);
+    }
     config.rules = checker.rules(raw.rules);
     config.baseline = Baseline {
         alert: raw
@@ -77,6 +83,8 @@ pub(crate) struct Checker<'a> {
     source: Source,
     folder: &'a Path,
     env: Env<'a>,
+    /// Whether what is looked at is for the service that reads the file.
+    is_needed_here: bool,
     problems: Vec<Problem>,
 }
 
@@ -87,6 +95,15 @@ impl Checker<'_> {
 
     fn warn(&mut self, at: Location, message: impl Into<String>) {
         self.add(Level::Warning, at, message.into());
+    }
+
+    /// What the file names and this machine does not have, or has in another form.
+    fn lack(&mut self, at: Location, message: String) {
+        if self.is_needed_here {
+            self.error(at, message);
+        } else {
+            self.warn(at, format!("{message} (not needed by this service)"));
+        }
     }
 
     fn add(&mut self, level: Level, at: Location, message: String) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// What a duration looks like, for messages.
 pub(crate) const EXPECTED: &str = "a duration such as `30s`, `5m`, `2h` or `1h30m`";
 
-/// Reads `text`; none if it is not a duration.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+/// Reads a duration as people write it (`500ms`, `30s`, `5m`, `2h`, `7d`, `1h30m`); none if `text` is not one.
+pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {

@@ -20,6 +20,7 @@ pub use config::{
     Admin, Baseline, Bus, Config, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls,
     MatchOp, Matcher, Receiver, ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
 };
+pub use duration::parse as parse_duration;
 pub use problem::{Level, Problem, Problems};
 pub use schema::schema;
 pub use secret::Secret;
@@ -30,18 +31,57 @@ const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 /// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Whose part of the file must work here. The file is one for all services, but they may run on several
+/// machines: a variable or file that only another service needs may be missing, which is a warning.
+/// What is wrong in the file itself is an error for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it: both services in one process, and `check`.
+    All,
+    /// `instances` and the bus. `receivers` and `route` are checked and then left empty.
+    Poller,
+    /// `receivers`, `route` and the bus.
+    Notifier,
+    /// The bus: for questions about what the services keep. `receivers` and `route` are left empty.
+    Bus,
+}
+
+impl Part {
+    fn needs_receivers(self) -> bool {
+        match self {
+            Self::All | Self::Notifier => true,
+            Self::Poller | Self::Bus => false,
+        }
+    }
+}
+
 /// Reads and checks the file at `path`. The error holds every problem that could be found at once; show
 /// it and exit 78.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    load_part(path, Part::All, env)
+}
+
+/// [`load`] for one service.
+pub fn load_part(path: &Path, part: Part, env: Env<'_>) -> Result<Config, Problems> {
     let name = path.display().to_string();
     let text = secret::read_at_most(path, FILE_LIMIT_BYTES)
         .map_err(|error| Problems::of_file(&name, format!("cannot be read: {error}")))?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    parse(&text, &name, folder, env)
+    parse_part(&text, &name, folder, part, env)
 }
 
 /// Checks `text`. `file_name` is for messages; relative paths in it start at `folder`.
 pub fn parse(text: &str, file_name: &str, folder: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    parse_part(text, file_name, folder, Part::All, env)
+}
+
+fn parse_part(
+    text: &str,
+    file_name: &str,
+    folder: &Path,
+    part: Part,
+    env: Env<'_>,
+) -> Result<Config, Problems> {
     if text.trim().is_empty() {
         let what = "is empty: it needs at least `instances`, `receivers` and `route`";
         return Err(Problems::of_file(file_name, what));
@@ -50,5 +90,6 @@ pub fn parse(text: &str, file_name: &str, folder: &Path, env: Env<'_>) -> Result
     let options = serde_saphyr::options! { merge_keys: MergeKeyPolicy::Error, with_snippet: false };
     let raw = serde_saphyr::from_str_with_options::<raw::Config>(text, options)
         .map_err(|error| problem::of_yaml(&error, text, file_name))?;
-    check::check(raw, text, file_name, folder, env)
+    let source = problem::Source::new(file_name, text);
+    check::check(raw, source, folder, part, env)
 }

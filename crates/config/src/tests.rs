@@ -402,3 +402,42 @@ fn the_small_file_works_without_a_warning() {
     let config = load(&path, &|_| Some("0123456789abcdef".to_owned())).unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
+
+#[test]
+fn what_only_another_service_needs_may_be_missing_here() {
+    let text = SMALLEST.replace("secret: {", "ca_file: missing.pem\n      secret: {");
+    let read = |text: &str, part: Part| parse_part(text, "x", Path::new("."), part, &|_| None);
+    for part in [Part::All, Part::Notifier] {
+        let told = read(&text, part).unwrap_err().0;
+        assert_eq!(told.len(), 3, "{part:?}: {told:?}");
+    }
+    for part in [Part::Poller, Part::Bus] {
+        let config = read(&text, part).unwrap();
+        assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+        assert!(
+            config
+                .warnings
+                .iter()
+                .all(|w| w.message.ends_with("(not needed by this service)"))
+        );
+        assert!(config.receivers.is_empty() && config.route.receivers.is_empty());
+        assert_eq!(config.instances.len(), 1);
+        // The text itself is one for all.
+        let wrong = text.replace("[ops, mail]", "[pager]");
+        assert!(
+            read(&wrong, part)
+                .unwrap_err()
+                .to_string()
+                .contains("no receiver is named")
+        );
+    }
+    let bus =
+        "bus: {kafka: {brokers: [a:1], tls: {}, sasl: {plain: {username: x, password: {env: P}}}}}";
+    for part in [Part::All, Part::Poller, Part::Notifier, Part::Bus] {
+        let told = read(&format!("{text}{bus}\n"), part).unwrap_err();
+        assert!(
+            told.to_string().contains("variable P is not set"),
+            "{part:?}: {told}"
+        );
+    }
+}

@@ -29,7 +29,7 @@ impl Checker<'_> {
         match raw.resolve(self.folder, self.env) {
             Ok(secret) => Some(secret),
             Err(message) => {
-                self.error(at, format!("`{key}`: {message}"));
+                self.lack(at, format!("`{key}`: {message}"));
                 None
             }
         }
@@ -54,7 +54,7 @@ impl Checker<'_> {
         if pem.contains(marker) {
             return Some((path, pem));
         }
-        self.error(raw.referenced, format!("`{key}`: expected {what} as PEM"));
+        self.lack(raw.referenced, format!("`{key}`: expected {what} as PEM"));
         None
     }
 
@@ -66,12 +66,12 @@ impl Checker<'_> {
             // By mistake the secret itself may stand there.
             Err(error) if is_secret_key(key) => {
                 let message = format!("`{key}`: cannot read the file: {error}");
-                self.error(raw.referenced, message);
+                self.lack(raw.referenced, message);
                 None
             }
             Err(error) => {
                 let message = format!("`{key}`: cannot read {}: {error}", path.display());
-                self.error(raw.referenced, message);
+                self.lack(raw.referenced, message);
                 None
             }
         }

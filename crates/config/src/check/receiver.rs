@@ -141,10 +141,8 @@ impl Checker<'_> {
         let text = secret.expose();
         let Some(encoded) = text.strip_prefix("whsec_") else {
             if text.len() < 16 {
-                self.error(
-                    at,
-                    "`secret`: expected `whsec_` and base64, or at least 16 characters",
-                );
+                let message = "`secret`: expected `whsec_` and base64, or at least 16 characters";
+                self.lack(at, message.to_owned());
                 return None;
             }
             return Some(Secret::new(text.as_bytes().to_vec()));
@@ -153,11 +151,12 @@ impl Checker<'_> {
             Ok(key) if (24..=64).contains(&key.len()) => Some(Secret::new(key)),
             Ok(key) => {
                 let message = format!("`secret`: expected 24 to 64 bytes, found {}", key.len());
-                self.error(at, message);
+                self.lack(at, message);
                 None
             }
             Err(_) => {
-                self.error(at, "`secret`: what follows `whsec_` is not base64");
+                let message = "`secret`: what follows `whsec_` is not base64";
+                self.lack(at, message.to_owned());
                 None
             }
         }
