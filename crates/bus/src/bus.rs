@@ -1,10 +1,11 @@
 //! The handle from which publishers and subscribers are made. It chooses the backend once; behind
-//! it no caller can tell which one it is. A second backend is a second variant of [`Backend`].
+//! it no caller can tell which one it is.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::embedded::{EmbeddedLog, EmbeddedOptions};
+use crate::kafka::{ClientStatistics, KafkaLog, KafkaOptions};
 use crate::{Bounds, Error, Next, Position, Publisher, Read, Stream, Subscriber};
 
 /// A log, open. Cheap to clone; the log is closed by [`Bus::close`], or when the last handle,
@@ -17,6 +18,7 @@ pub struct Bus {
 #[derive(Clone, Debug)]
 enum Backend {
     Embedded(Arc<EmbeddedLog>),
+    Kafka(Arc<KafkaLog>),
 }
 
 /// Where a new reader starts.
@@ -39,16 +41,28 @@ impl Bus {
         })
     }
 
+    /// The log on a Kafka cluster. Returns at once, whether a broker is there or not: `ready` of the
+    /// publisher says that. [`Error::Options`] where a setting cannot be used.
+    ///
+    /// Topics are made when they are missing, and looked at, before the first use. Must be called on a
+    /// runtime.
+    pub fn kafka(options: KafkaOptions) -> Result<Bus, Error> {
+        let log = KafkaLog::try_new(options)?;
+        Ok(Bus {
+            backend: Backend::Kafka(Arc::new(log)),
+        })
+    }
+
     /// The writing side.
     pub fn publisher(&self) -> Arc<dyn Publisher> {
         match &self.backend {
             Backend::Embedded(log) => log.clone(),
+            Backend::Kafka(log) => log.clone(),
         }
     }
 
     /// A new reader of `stream`. [`Error::OutOfRange`] when `from` lies before what is held or
     /// beyond its end: the caller decides where to start instead.
-    #[expect(clippy::unused_async, reason = "a broker is asked over the network")]
     pub async fn subscribe(
         &self,
         stream: Stream,
@@ -58,6 +72,10 @@ impl Bus {
             Backend::Embedded(log) => log
                 .subscribe(stream, &from)
                 .map(|reader| Box::new(reader) as Box<dyn Subscriber>),
+            Backend::Kafka(log) => {
+                let reader = log.subscribe(stream, from).await?;
+                Ok(Box::new(reader))
+            }
         }
     }
 
@@ -66,22 +84,31 @@ impl Bus {
     pub async fn read_at(&self, stream: Stream, position: Position) -> Result<Option<Read>, Error> {
         match &self.backend {
             Backend::Embedded(log) => log.read_at(stream, position).await,
+            Backend::Kafka(log) => log.read_at(stream, position).await,
         }
     }
 
     /// What `stream` holds now.
-    #[expect(clippy::unused_async, reason = "a broker is asked over the network")]
     pub async fn bounds(&self, stream: Stream) -> Result<Bounds, Error> {
         match &self.backend {
             Backend::Embedded(log) => log.bounds(stream),
+            Backend::Kafka(log) => log.bounds(stream).await,
         }
     }
 
     /// What all streams take on this machine's disk, in bytes.
-    #[expect(clippy::unused_async, reason = "a broker is asked over the network")]
-    pub async fn size_bytes(&self) -> Result<u64, Error> {
+    pub fn size_bytes(&self) -> Result<u64, Error> {
         match &self.backend {
             Backend::Embedded(log) => log.size_bytes(),
+            Backend::Kafka(_) => Ok(0),
+        }
+    }
+
+    /// How the clients of a Kafka cluster stand; empty on the embedded log, and for the first 15 s.
+    pub fn statistics(&self) -> Vec<ClientStatistics> {
+        match &self.backend {
+            Backend::Embedded(_) => Vec::new(),
+            Backend::Kafka(log) => log.statistics(),
         }
     }
 
@@ -90,6 +117,7 @@ impl Bus {
     pub async fn close(&self) {
         match &self.backend {
             Backend::Embedded(log) => log.close().await,
+            Backend::Kafka(log) => log.close().await,
         }
     }
 }

@@ -39,6 +39,12 @@ pub enum Error {
         /// The action and its cause.
         what: String,
     },
+    /// What the operator set cannot be used. The process stops with "configuration" (exit 78).
+    #[error("cannot use the settings of the event log: {what}")]
+    Options {
+        /// Which one, and what is wrong with it. No secrets.
+        what: String,
+    },
     /// A record over the limit. Nothing of the append was written; drop or shrink that record.
     #[error("cannot append to {stream}: a record of {size_bytes} bytes is over {limit_bytes}")]
     TooLarge {
@@ -80,6 +86,7 @@ impl Error {
         match self {
             Error::Locked { .. } | Error::Unavailable { .. } => Retry::Later,
             Error::OutOfRange { .. }
+            | Error::Options { .. }
             | Error::TooLarge { .. }
             | Error::Corrupt { .. }
             | Error::Closed => Retry::Never,

@@ -89,7 +89,7 @@ async fn dead_letters_are_bounded_by_size_whether_read_or_not() {
     bus.publisher().ready().await.unwrap();
     let limit = fixture.options.retention_bytes + fixture.options.segment_bytes * 2;
     let (start, end) = bounds(&bus, Stream::DeadLetters).await;
-    assert!(start > 0 && end == 30 && bus.size_bytes().await.unwrap() <= limit);
+    assert!(start > 0 && end == 30 && bus.size_bytes().unwrap() <= limit);
     let error = soon(reader.next(1)).await.unwrap_err();
     assert!(matches!(error, Error::OutOfRange { wanted: 0, start: s, .. } if s == start));
 }
