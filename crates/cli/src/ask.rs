@@ -1,19 +1,17 @@
 //! Commands about a running service. They ask its API; when none runs, they read its folders.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
 use syncbell_config::Config;
-use syncbell_notifier::Handle;
+use syncbell_notifier::{Handle, dead_letters_of};
 
+use crate::bus;
 use crate::exit::Failure;
-use crate::run::{load, runtime};
+use crate::run::block_on;
+use crate::service::{File, Who, find};
 
 /// What is wrong, and what was.
 #[derive(Debug, Subcommand)]
@@ -60,16 +58,6 @@ pub(crate) struct One {
     file: File,
     /// The delivery's id
     id: String,
-}
-
-#[derive(Debug, Args)]
-struct File {
-    /// The configuration of the service
-    #[arg(short, long, value_name = "FILE", default_value = "syncbell.yaml")]
-    config: PathBuf,
-    /// Ask this address instead of the configuration's
-    #[arg(long, value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -161,85 +149,42 @@ fn list(shape: &Shape, what: &str, columns: &[&str]) -> anyhow::Result<()> {
 }
 
 fn ask(file: &File, method: &str, path: &str) -> anyhow::Result<Value> {
-    let config = if file.admin.is_some() {
-        None
-    } else {
-        Some(load(&file.config)?)
-    };
-    let listen = config.as_ref().map(|config| config.admin.listen);
-    let address = file.admin.or(listen).context("no address to ask")?;
-    runtime()?.block_on(async {
-        match over_http(address, method, path).await? {
-            Some(answer) => Ok(answer),
-            None => match config {
-                Some(config) => in_folders(config, method, path).await,
-                None => Err(anyhow::anyhow!("nothing answers at {address}"))
-                    .context(Failure::Unavailable),
-            },
+    let config = file.config()?;
+    block_on(async {
+        let addresses = file.addresses(config.as_ref());
+        if let Some(service) = find(Who::Notifier, &addresses).await? {
+            return service.ask(method, path).await;
+        }
+        let missing = Who::Notifier.missing(&addresses);
+        match config {
+            Some(config) => in_folders(config, method, path, &missing).await,
+            None => Err(anyhow!(missing)).context(Failure::Unavailable),
         }
     })
 }
 
-/// The API's answer; none if nothing listens there.
-async fn over_http(address: SocketAddr, method: &str, path: &str) -> anyhow::Result<Option<Value>> {
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(30))
-        .build()?;
-    let url = format!("http://{address}/api/v1/{path}");
-    let request = if method == "POST" {
-        http.post(url)
-    } else {
-        http.get(url)
-    };
-    let answer = match request.send().await {
-        Ok(answer) => answer,
-        Err(error) if error.is_connect() => return Ok(None),
-        Err(error) => return Err(error).context(Failure::Unavailable),
-    };
-    let status = answer.status();
-    let body: Value = answer
-        .json()
-        .await
-        .context("the service's answer is not JSON")?;
-    if !status.is_success() {
-        bail!(
-            "{}",
-            body["error"].as_str().unwrap_or("the service refused")
-        );
-    }
-    Ok(Some(body))
-}
-
-/// The same answers from the stores themselves: no service holds their locks.
-async fn in_folders(config: Config, method: &str, path: &str) -> anyhow::Result<Value> {
-    let data_dir = config.data_dir;
-    if !data_dir.join("notifier").is_dir() {
-        return Err(anyhow::anyhow!(
-            "no service runs, and {} holds none",
-            data_dir.display()
-        ))
-        .context(Failure::Unavailable);
-    }
-    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let store = syncbell_notifier::open_store(&data_dir).context(Failure::TryAgain)?;
-        Ok((
-            store,
-            syncbell_notifier::open_bus(&data_dir).context(Failure::TryAgain)?,
-        ))
-    });
-    let (store, bus) = opened.await.context("opening the stores panicked")??;
-    let handle = Handle::offline(store, bus)
-        .await
-        .context(Failure::TryAgain)?;
+/// The same answers from the stores themselves: no service holds their locks. `missing` says that none
+/// was found.
+async fn in_folders(
+    config: Config,
+    method: &str,
+    path: &str,
+    missing: &str,
+) -> anyhow::Result<Value> {
     let (what, query) = path.split_once("?limit=").unwrap_or((path, "100"));
     let limit: usize = query.parse().unwrap_or(100);
+    if what == "dead-letters" {
+        let bus = bus::open_kept(config.bus, config.data_dir, "syncbell-ask", missing).await?;
+        let letters = dead_letters_of(&bus, limit).await;
+        bus.close().await;
+        return Ok(serde_json::to_value(
+            letters.context(Failure::Unavailable)?,
+        )?);
+    }
+    let handle = open(config, missing).await?;
     let mut parts = what.split('/');
     match (method, parts.next(), parts.next()) {
         (_, Some("incidents"), _) => Ok(serde_json::to_value(handle.incidents(limit).await?)?),
-        (_, Some("dead-letters"), _) => {
-            Ok(serde_json::to_value(handle.dead_letters(limit).await?)?)
-        }
         (_, Some("deliveries"), None) => Ok(serde_json::to_value(handle.deliveries(limit).await?)?),
         ("POST", _, Some(id)) => {
             if !handle.retry_by_id(id).await? {
@@ -250,4 +195,21 @@ async fn in_folders(config: Config, method: &str, path: &str) -> anyhow::Result<
         (_, _, Some(id)) => handle.delivery_by_id(id).await?.context("no such delivery"),
         _ => bail!("there is no such question"),
     }
+}
+
+/// The notifier's folder, if there is one and nobody has it open.
+async fn open(config: Config, missing: &str) -> anyhow::Result<Handle> {
+    let folder = config.data_dir.join("notifier");
+    if !folder.is_dir() {
+        let what = format!("{missing}, and there is no folder {}", folder.display());
+        return Err(anyhow!(what)).context(Failure::Unavailable);
+    }
+    let data_dir = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || syncbell_notifier::open_store(&data_dir));
+    let store = opened.await.context("opening the store panicked")?;
+    let store = store.with_context(|| bus::elsewhere(missing));
+    let store = store.context(Failure::TryAgain)?;
+    let bus = bus::open(config.bus, config.data_dir, "syncbell-ask").await?;
+    let handle = Handle::offline(store, bus).await;
+    handle.context(Failure::TryAgain)
 }

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use syncbell_config::Part;
+
 use crate::exit::Failure;
-use crate::run::{load, runtime};
+use crate::run::{block_on, load};
 
 /// Checks `file`; sends nothing and writes nothing.
 pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
-    let config = load(file)?;
-    runtime()?.block_on(async {
+    let config = load(file, Part::All)?;
+    block_on(async {
         let credentials = syncbell_poller::credentials_from_environment();
         let poller = syncbell_poller::check(&config.instances, credentials).await;
         poller.context(Failure::Configuration)?;

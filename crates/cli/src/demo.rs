@@ -12,8 +12,8 @@ use syncbell_simulator::{
 };
 
 use crate::exit::Failure;
-use crate::run::runtime;
-use crate::start::{Started, start};
+use crate::run::block_on;
+use crate::start::{Services, Started, start};
 use crate::story::Story;
 
 /// The demo's shared secret, and its bytes as Standard Webhooks decodes them.
@@ -37,7 +37,7 @@ pub(crate) fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("syncbell-demo-").tempdir();
     let folder = folder.context("could not make a folder for the demo")?;
     let once = arguments.once;
-    runtime()?.block_on(async {
+    block_on(async {
         let simulator = Simulator::start(Options::default()).await?;
         simulator.world().load(Script::demo());
         let options = receiver::Options {
@@ -54,7 +54,7 @@ pub(crate) fn demo(arguments: &Arguments) -> anyhow::Result<()> {
                 _ => None,
             }
         });
-        let started = start(config, credentials).await?;
+        let started = start(config, credentials, Services::Both).await?;
         let told = play(&simulator, &receiver, &started, once).await;
         let stopped = started.stop().await;
         receiver.stop().await;

@@ -28,6 +28,19 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The chain of causes. Many of our errors end in the words of their cause already.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.ends_with(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
 /// Says what failed on stderr, and gives its code.
 pub(crate) fn code(done: anyhow::Result<()>) -> ExitCode {
     let Err(error) = done else {
@@ -35,7 +48,7 @@ pub(crate) fn code(done: anyhow::Result<()>) -> ExitCode {
     };
     let failure = error.downcast_ref::<Failure>().copied();
     if failure != Some(Failure::No) {
-        anstream::eprintln!("syncbell: {error:#}");
+        anstream::eprintln!("syncbell: {}", in_words(&error));
     }
     ExitCode::from(match failure {
         Some(Failure::Unavailable) => 69,
@@ -43,4 +56,19 @@ pub(crate) fn code(done: anyhow::Result<()>) -> ExitCode {
         Some(Failure::Configuration) => 78,
         Some(Failure::No) | None => 1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_not_said_twice() {
+        let error = anyhow!("the log: it is gone").context(Failure::Unavailable);
+        assert_eq!(in_words(&error), "unavailable: the log: it is gone");
+        let error = anyhow!("it is gone").context("the log: it is gone");
+        assert_eq!(in_words(&error), "the log: it is gone");
+    }
 }

@@ -1,10 +1,14 @@
 //! `syncbell`: one binary, a file a command. This file only dispatches.
 
 mod ask;
+mod bus;
 mod check;
 mod demo;
+mod events;
 mod exit;
+mod kafka_metrics;
 mod run;
+mod service;
 mod simulate;
 mod start;
 mod story;
@@ -13,6 +17,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::start::Services;
 
 /// Watches the image-synchronization tasks of Alibaba Cloud Container Registry and tells a person of
 /// each one that went wrong.
@@ -29,6 +35,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Poll and notify, in one process
     Run(ConfigFile),
+    /// Poll and put what changed on Kafka; the notifier is another process
+    Poller(ConfigFile),
+    /// Read what changed from Kafka and tell people; the poller is another process
+    Notifier(ConfigFile),
     /// Check a configuration and say every problem with its place
     Check(ConfigFile),
     /// Serve a simulated registry that speaks ListRepoSyncTask
@@ -42,6 +52,9 @@ enum Command {
     /// What could not be read or delivered
     #[command(subcommand)]
     DeadLetters(ask::DeadLetters),
+    /// What the poller told: the event log as it is
+    #[command(subcommand)]
+    Events(events::Events),
 }
 
 /// Which configuration.
@@ -56,12 +69,15 @@ fn main() -> ExitCode {
     syncbell_service::crash_point::arm();
     let done = match Arguments::parse().command {
         Command::Demo(arguments) => demo::demo(&arguments),
-        Command::Run(file) => run::run(&file.config),
+        Command::Run(file) => run::run(&file.config, Services::Both),
+        Command::Poller(file) => run::run(&file.config, Services::Poller),
+        Command::Notifier(file) => run::run(&file.config, Services::Notifier),
         Command::Check(file) => check::check(&file.config),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Incidents(asked) => ask::incidents(&asked),
         Command::Deliveries(asked) => ask::deliveries(&asked),
         Command::DeadLetters(asked) => ask::dead_letters(&asked),
+        Command::Events(asked) => events::events(&asked),
     };
     exit::code(done)
 }

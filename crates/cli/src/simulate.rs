@@ -7,7 +7,7 @@ use syncbell_service::{shutdown, telemetry};
 use syncbell_simulator::{DEMO_INSTANCE, DEMO_REGION, Load, Options, Script, Simulator};
 
 use crate::exit::Failure;
-use crate::run::runtime;
+use crate::run::block_on;
 
 /// How the simulator is to be.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn simulate(arguments: &Arguments) -> anyhow::Result<()> {
     telemetry::init(telemetry::Format::Auto, "warn");
-    runtime()?.block_on(async {
+    block_on(async {
         let options = Options {
             listen: arguments.listen,
             ..Options::default()

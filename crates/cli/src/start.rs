@@ -1,119 +1,256 @@
-//! Starting poller and notifier in one process: what `run` and `demo` have in common.
+//! Starting poller and notifier: what `run`, `poller`, `notifier` and `demo` have in common.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use syncbell_config::Config;
-use syncbell_notifier::Notifier;
+use anyhow::{Context as _, bail};
+use syncbell_config::{Config, Part};
+use syncbell_notifier::{Bus, Notifier, Store};
 use syncbell_service::{Admin, Health, Metrics, Shutdown};
+use tokio::task::JoinHandle;
 
 use crate::exit::Failure;
+use crate::{bus, kafka_metrics, service};
 
 /// How long a shutdown may take.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// How long the log and the stores may take to close after it.
+const CLOSE: Duration = Duration::from_secs(8);
+
 /// How soon a service that ended by itself is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Both services, running.
+/// Which services a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Services {
+    /// Both, with any log.
+    Both,
+    /// The poller alone, over Kafka.
+    Poller,
+    /// The notifier alone, over Kafka.
+    Notifier,
+}
+
+/// The services, running.
 pub(crate) struct Started {
     pub(crate) admin: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
-    poller: tokio::task::JoinHandle<Result<(), syncbell_poller::Error>>,
-    notifier: tokio::task::JoinHandle<Result<(), syncbell_notifier::Error>>,
-    close: Box<dyn FnOnce() -> Closing + Send>,
+    services: Vec<(&'static str, JoinHandle<anyhow::Result<()>>)>,
+    opened: Opened,
 }
 
-type Closing = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What was opened, to be closed at the end.
+struct Opened {
+    poller: Option<Store>,
+    notifier: Option<Store>,
+    bus: Bus,
+}
+
+/// What every service of a process hands its state to.
+#[derive(Clone)]
+struct Common {
+    metrics: Metrics,
+    health: Health,
+    shutdown: Shutdown,
+    bus: Bus,
+}
+
+impl Services {
+    fn poll(self) -> bool {
+        self != Self::Notifier
+    }
+
+    fn notify(self) -> bool {
+        self != Self::Poller
+    }
+
+    /// What must work of the configuration.
+    pub(crate) fn part(self) -> Part {
+        match self {
+            Self::Both => Part::All,
+            Self::Poller => Part::Poller,
+            Self::Notifier => Part::Notifier,
+        }
+    }
+
+    /// The names by which commands look for them.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Both => &["poller", "notifier"],
+            Self::Poller => &["poller"],
+            Self::Notifier => &["notifier"],
+        }
+    }
+
+    /// For log lines.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Both => "poller and notifier",
+            Self::Poller => "poller",
+            Self::Notifier => "notifier",
+        }
+    }
+
+    fn client_id(self) -> &'static str {
+        match self {
+            Self::Both => "syncbell",
+            Self::Poller => "syncbell-poller",
+            Self::Notifier => "syncbell-notifier",
+        }
+    }
+}
 
 /// Takes the admin address and the folders, then starts the loops. An error is told by what to do next.
 pub(crate) async fn start(
     config: Config,
     credentials: Arc<dyn syncbell_poller::CredentialsProvider>,
+    services: Services,
 ) -> anyhow::Result<Started> {
-    let (metrics, health, shutdown) = (Metrics::new(), Health::new(), Shutdown::new());
-    let admin = Admin::bind(config.admin.listen)
-        .await
-        .context(Failure::TryAgain)?;
-    let address = admin.local_addr();
-    let (poller_store, notifier_store, bus) = open(config.data_dir.clone()).await?;
-
-    let notifier = Notifier::open(syncbell_notifier::Parts {
-        receivers: config.receivers,
-        route: config.route,
-        rules: config.rules,
-        store: notifier_store.clone(),
-        bus: bus.clone(),
-        metrics: metrics.clone(),
-        health: health.clone(),
-    });
-    let notifier = notifier.await.context(Failure::Configuration)?;
-    let status = syncbell_poller::Status::new();
-    let api = syncbell_notifier::api(notifier.handle()).merge(syncbell_poller::api(status.clone()));
-    let poller = syncbell_poller::run(
-        syncbell_poller::Parts {
-            instances: config.instances,
-            baseline: config.baseline,
-            store: poller_store.clone(),
-            publisher: bus.publisher(),
-            credentials,
-            metrics: metrics.clone(),
-            health: health.clone(),
-            status,
-        },
-        shutdown.clone(),
-    );
-    shutdown.spawn(
-        "admin",
-        admin.serve(health, metrics.clone(), api, shutdown.clone()),
-    );
-    let notifier = shutdown.spawn("notifier", notifier.run(shutdown.clone()));
-    let poller = shutdown.spawn("poller", poller);
-    let close = move || -> Closing {
-        Box::pin(async move {
-            bus.close().await;
-            for closed in [poller_store.close().await, notifier_store.close().await] {
-                if let Err(error) = closed {
-                    tracing::error!(%error, "a store did not close");
-                }
-            }
-        })
+    if services != Services::Both && matches!(config.bus, syncbell_config::Bus::Embedded) {
+        let one = anyhow::anyhow!(
+            "the embedded event log joins poller and notifier in one process: use `syncbell run`, \
+             or set `bus.kafka`"
+        );
+        return Err(one).context(Failure::Configuration);
+    }
+    let listen = match services {
+        Services::Both | Services::Poller => config.admin.listen,
+        Services::Notifier => config.admin.notifier_listen,
     };
+    let admin = Admin::bind(listen).await.context(Failure::TryAgain)?;
+    let address = admin.local_addr();
+    let opened = Opened::open(&config, services).await?;
+    let common = Common {
+        metrics: Metrics::new(),
+        health: Health::new(),
+        shutdown: Shutdown::new(),
+        bus: opened.bus.clone(),
+    };
+    let Common {
+        metrics,
+        health,
+        shutdown,
+        bus,
+    } = common.clone();
+    kafka_metrics::observe(&bus, &metrics);
+
+    let tail = syncbell_notifier::tail::api(bus.clone(), shutdown.clone());
+    let mut api = service::api(services).merge(tail);
+    let mut notifier = None;
+    if let Some(store) = opened.notifier.clone() {
+        let opened = open_notifier(&config, store, &common).await?;
+        api = api.merge(syncbell_notifier::api(opened.handle()));
+        notifier = Some(opened);
+    }
+    let status = syncbell_poller::Status::new();
+    if opened.poller.is_some() {
+        api = api.merge(syncbell_poller::api(status.clone()));
+    }
+    let serve = admin.serve(health, metrics.clone(), api, shutdown.clone());
+    shutdown.spawn("admin", serve);
+    let mut running = Vec::new();
+    if let Some(notifier) = notifier {
+        let run = notifier.run(shutdown.clone());
+        let run = async { run.await.context(Failure::TryAgain) };
+        running.push(("notifier", shutdown.spawn("notifier", run)));
+    }
+    if let Some(store) = opened.poller.clone() {
+        let parts = poller_parts(config, store, credentials, status, &common);
+        let run = syncbell_poller::run(parts, shutdown.clone());
+        let run = async { run.await.context(Failure::TryAgain) };
+        running.push(("poller", shutdown.spawn("poller", run)));
+    }
     Ok(Started {
         admin: address,
         metrics,
         shutdown,
-        poller,
-        notifier,
-        close: Box::new(close),
+        services: running,
+        opened,
     })
 }
 
-/// The three folders, each with its lock, opened on a blocking thread.
-async fn open(data_dir: PathBuf) -> anyhow::Result<(Store, Store, Bus)> {
-    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let poller = syncbell_poller::open_store(&data_dir).context(Failure::TryAgain)?;
-        let notifier = syncbell_notifier::open_store(&data_dir).context(Failure::TryAgain)?;
-        let bus = syncbell_notifier::open_bus(&data_dir).context(Failure::TryAgain)?;
-        Ok((poller, notifier, bus))
+async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow::Result<Notifier> {
+    let notifier = Notifier::open(syncbell_notifier::Parts {
+        receivers: config.receivers.clone(),
+        route: config.route.clone(),
+        rules: config.rules.clone(),
+        store,
+        bus: common.bus.clone(),
+        metrics: common.metrics.clone(),
+        health: common.health.clone(),
     });
-    opened.await.context("opening the stores panicked")?
+    notifier.await.context(Failure::Configuration)
 }
 
-/// The services hand these out; the command line only passes them on.
-pub(crate) use syncbell_notifier::{Bus, Store};
+fn poller_parts(
+    config: Config,
+    store: Store,
+    credentials: Arc<dyn syncbell_poller::CredentialsProvider>,
+    status: syncbell_poller::Status,
+    common: &Common,
+) -> syncbell_poller::Parts {
+    syncbell_poller::Parts {
+        instances: config.instances,
+        baseline: config.baseline,
+        store,
+        publisher: common.bus.publisher(),
+        bus: common.bus.clone(),
+        credentials,
+        metrics: common.metrics.clone(),
+        health: common.health.clone(),
+        status,
+    }
+}
+
+impl Opened {
+    /// The folders of the services, each with its lock, and the log.
+    async fn open(config: &Config, services: Services) -> anyhow::Result<Opened> {
+        let data_dir = config.data_dir.clone();
+        let stores = move |data_dir: PathBuf| -> anyhow::Result<_> {
+            let (mut poller, mut notifier) = (None, None);
+            if services.poll() {
+                let opened = syncbell_poller::open_store(&data_dir);
+                poller = Some(opened.context(Failure::TryAgain)?);
+            }
+            if services.notify() {
+                let opened = syncbell_notifier::open_store(&data_dir);
+                notifier = Some(opened.context(Failure::TryAgain)?);
+            }
+            Ok((poller, notifier))
+        };
+        let opened = tokio::task::spawn_blocking(move || stores(data_dir)).await;
+        let (poller, notifier) = opened.context("opening the stores panicked")??;
+        let bus = bus::open(
+            config.bus.clone(),
+            config.data_dir.clone(),
+            services.client_id(),
+        );
+        Ok(Opened {
+            poller,
+            notifier,
+            bus: bus.await?,
+        })
+    }
+
+    async fn close(self) {
+        self.bus.close().await;
+        for store in [self.poller, self.notifier].into_iter().flatten() {
+            if let Err(error) = store.close().await {
+                tracing::error!(%error, "a store did not close");
+            }
+        }
+    }
+}
 
 impl Started {
     /// Waits until one of the services ends by itself: something is broken.
     pub(crate) async fn broken(&self) {
-        while !self.shutdown.is_triggered()
-            && !self.poller.is_finished()
-            && !self.notifier.is_finished()
-        {
+        let ended = || self.services.iter().any(|(_, one)| one.is_finished());
+        while !self.shutdown.is_triggered() && !ended() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -122,17 +259,35 @@ impl Started {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.trigger();
         let drained = self.shutdown.drained(DRAIN).await;
-        if drained {
-            (self.close)().await;
-            self.poller
-                .await
-                .context("the poller panicked")?
-                .context(Failure::TryAgain)?;
-            self.notifier
-                .await
-                .context("the notifier panicked")?
-                .context(Failure::TryAgain)?;
+        if !drained {
+            // What is under way is left as it is: the next start finds it. Who ended by itself says why.
+            for (name, service) in self.services {
+                if service.is_finished() {
+                    ended(name, service.await)?;
+                }
+            }
+            return Err(anyhow::anyhow!("the shutdown took too long")).context(Failure::TryAgain);
+        }
+        if tokio::time::timeout(CLOSE, self.opened.close())
+            .await
+            .is_err()
+        {
+            tracing::error!("the stores and the log did not close in time");
+        }
+        for (name, service) in self.services {
+            ended(name, service.await)?;
         }
         Ok(())
+    }
+}
+
+/// How a service ended, as the process's own end.
+fn ended(
+    name: &str,
+    ended: Result<anyhow::Result<()>, tokio::task::JoinError>,
+) -> anyhow::Result<()> {
+    match ended {
+        Ok(ended) => ended,
+        Err(_) => bail!("the {name} panicked"),
     }
 }

@@ -80,6 +80,7 @@ impl Change {
             source: source.clone(),
             subject: self.task_id.0.clone(),
             time: observed_at,
+            traceparent: None,
             event: Event::Task {
                 kind: self.kind,
                 data: Box::new(TaskData {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::watch::watch_id;
-use crate::{EventId, Failing, Kind, Recovered, Swept, SyncTask};
+use crate::{EventId, Failing, Kind, Recovered, Swept, SyncTask, TraceParent};
 
 /// The `content-type` header of a record that holds an [`Envelope`] (CloudEvents Kafka binding).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -122,6 +122,8 @@ pub struct Envelope {
     pub subject: String,
     /// When it was observed.
     pub time: Timestamp,
+    /// The poll that found it. Never part of the id.
+    pub traceparent: Option<TraceParent>,
     /// What happened.
     pub event: Event,
 }
@@ -158,6 +160,8 @@ pub(crate) struct Wire<D> {
     pub(crate) time: Timestamp,
     #[serde(default = "json_type")]
     pub(crate) datacontenttype: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
     pub(crate) data: D,
 }
 
@@ -253,6 +257,7 @@ impl Envelope {
             source: source.clone(),
             subject: source.instance.clone(),
             time,
+            traceparent: None,
             event,
         }
     }
@@ -274,9 +279,20 @@ impl Envelope {
             subject: self.subject.clone(),
             time: self.time,
             datacontenttype: json_type(),
+            traceparent: self.traceparent.map(String::from),
             data,
         };
         serde_json::to_vec(&wire).expect("a JSON value and strings always serialize")
+    }
+
+    /// The `traceparent` of an encoded event, without reading the rest.
+    pub fn traceparent_of(bytes: &[u8]) -> Option<TraceParent> {
+        #[derive(Deserialize)]
+        struct Traced {
+            traceparent: Option<TraceParent>,
+        }
+        let traced: Traced = serde_json::from_slice(bytes).ok()?;
+        traced.traceparent
     }
 
     /// Reads the bytes back. Unknown attributes and fields are accepted.
@@ -293,6 +309,8 @@ impl Envelope {
             source,
             subject: wire.subject,
             time: wire.time,
+            // Another's, of a version that is not ours: the event counts, not its trace.
+            traceparent: wire.traceparent.and_then(|text| text.parse().ok()),
             event: Event::decode(&wire.kind, wire.data)?,
         })
     }

@@ -4,7 +4,9 @@ mod task;
 mod id;
 mod change;
 mod watch;
+mod trace;
 mod envelope;
+mod request;
 mod alert;
 pub mod schema;
 
@@ -14,5 +16,7 @@ pub use envelope::{
     BatchCounts, CONTENT_TYPE, DecodeError, Detail, Envelope, Event, Source, TaskData,
 };
 pub use id::{EventId, TaskId, digest_id};
+pub use request::SnapshotRequest;
 pub use task::{Image, Phase, Route, Status, SyncTask};
+pub use trace::{NotATraceParent, TraceParent};
 pub use watch::{Failing, Recovered, SweepKind, Swept};

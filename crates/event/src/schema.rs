@@ -40,6 +40,8 @@ struct EventV1 {
     time: String,
     /// Always `application/json`.
     datacontenttype: String,
+    /// The poll that found it, as W3C Trace Context writes it.
+    traceparent: Option<String>,
     /// By type.
     data: EventData,
 }

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use syncbell_bus::{StartAt, Stream};
+use syncbell_bus::{Bus, StartAt, Stream};
 use syncbell_event::Alert;
 
 use crate::decide::{ClosedBy, Incident};
@@ -17,7 +17,7 @@ use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
 use crate::ledger::DeadLetter;
 use crate::render::Renderer;
 use crate::run::Handle;
-use crate::{Error, rows};
+use crate::{Error, rows, tail};
 
 /// Rows of one answer, unless asked otherwise.
 const LIMIT: usize = 100;
@@ -246,31 +246,35 @@ impl Handle {
         Ok(target.is_some())
     }
 
-    /// Dead letters, newest first: those on the log, and those that are still to be put there.
+    /// [`dead_letters_of`] this notifier's log.
     pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let bounds = self.bus.bounds(Stream::DeadLetters).await?;
-        let mut letters: Vec<DeadLetter> = Vec::new();
-        let mut left = syncbell_bus::Next::new().lag(&bounds.end)
-            - syncbell_bus::Next::new().lag(&bounds.start);
-        let mut subscriber = self
-            .bus
-            .subscribe(Stream::DeadLetters, StartAt::Start)
-            .await?;
-        while left > 0 {
-            let read = subscriber.next(LIMIT_MAX).await?;
-            left = left.saturating_sub(read.len() as u64);
-            let decoded = read
-                .iter()
-                .filter_map(|read| serde_json::from_slice(&read.record.value).ok());
-            letters.extend(decoded);
-            // Only the newest are asked for: memory stays bounded however long the log is.
-            let over = letters.len().saturating_sub(LIMIT_MAX);
-            letters.drain(..over);
-        }
-        letters.reverse();
-        letters.truncate(limit);
-        Ok(letters)
+        dead_letters_of(&self.bus, limit).await
     }
+}
+
+/// The dead letters that the log holds, newest first, at most `limit`.
+pub async fn dead_letters_of(bus: &Bus, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    let bounds = bus.bounds(Stream::DeadLetters).await?;
+    let mut letters: Vec<DeadLetter> = Vec::new();
+    let mut next = bounds.start;
+    if next.lag(&bounds.end) == 0 {
+        return Ok(letters);
+    }
+    let mut subscriber = bus.subscribe(Stream::DeadLetters, StartAt::Start).await?;
+    while next.lag(&bounds.end) > 0 {
+        for read in tail::soon(&mut *subscriber).await? {
+            next.advance(read.position);
+            letters.extend(serde_json::from_slice::<DeadLetter>(&read.record.value).ok());
+        }
+        // Only the newest are asked for: memory stays bounded however long the log is.
+        let over = letters.len().saturating_sub(LIMIT_MAX);
+        letters.drain(..over);
+    }
+    // Several partitions come one after the other.
+    letters.sort_by_key(|letter| letter.at);
+    letters.reverse();
+    letters.truncate(limit);
+    Ok(letters)
 }
 
 fn state(ending: &Ending) -> &'static str {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use syncbell_bus::{Bus, Next, Position, Read, StartAt, Stream, Subscriber};
-use syncbell_event::{Envelope, Event, EventId, Kind};
+use syncbell_bus::{Read, Stream};
+use syncbell_event::{Envelope, Event, Kind};
 use syncbell_service::crash_point;
+use syncbell_service::shutdown::past;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -21,6 +22,7 @@ use crate::delivery::Target;
 use crate::ledger::{DeadLetter, Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
+use crate::reader::Reader;
 use crate::route::Routes;
 use crate::rows;
 
@@ -30,6 +32,9 @@ const RECORDS_A_TURN: usize = 256;
 /// The loop looks at its timers at least this often: the wall clock may jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
+/// What is under way when the process stops may take this long.
+const LAST_TRY: Duration = Duration::from_secs(2);
+
 /// How long event ids are remembered.
 const EVENT_IDS_HOURS: i64 = 24;
 
@@ -38,7 +43,6 @@ pub(crate) type Wake = dyn Fn(&BTreeSet<Target>, bool) + Send + Sync;
 
 /// What a consume loop works with.
 pub(crate) struct Consumer {
-    pub(crate) bus: Bus,
     pub(crate) ledger: Ledger,
     pub(crate) routes: Arc<Routes>,
     pub(crate) rules: Rules,
@@ -59,29 +63,39 @@ pub(crate) struct Done {
 
 impl Consumer {
     /// Runs until `stop`. An error is a broken ledger or log.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+    pub(crate) async fn run(
+        self,
+        mut reader: Reader,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
         let mut timers = notify::load_timers(&self.ledger.store).await?;
-        let (mut subscriber, mut next) = self.subscribe().await?;
         let mut swept_at = Timestamp::UNIX_EPOCH;
         loop {
             let sleep = timers.sleep(Timestamp::now()).min(LONGEST_SLEEP);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                read = subscriber.next(RECORDS_A_TURN) => {
+                read = reader.next(RECORDS_A_TURN) => {
                     let records = read?;
                     crash_point("consume.read");
-                    let done = self.take(records, &mut next).await?;
+                    // A full disk may make it wait for ever; the log still has the records.
+                    let done = tokio::select! {
+                        biased;
+                        done = self.take(records) => done?,
+                        () = past(&stop, LAST_TRY) => return Ok(()),
+                    };
                     crash_point("consume.committed");
                     self.finish(done, &mut timers);
-                    subscriber.acknowledge(&next).await?;
-                    let ends = subscriber.ends().await?;
-                    self.metrics.lag.set(i64::try_from(next.lag(&ends)).unwrap_or(i64::MAX));
+                    reader.acknowledge().await?;
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
             let now = Timestamp::now();
             for key in timers.due(now) {
-                let done = self.tick(key, now).await?;
+                let done = tokio::select! {
+                    biased;
+                    done = self.tick(key, now) => done?,
+                    () = past(&stop, LAST_TRY) => return Ok(()),
+                };
                 self.finish(done, &mut timers);
             }
             if now.duration_since(swept_at).as_hours() >= 1 {
@@ -98,89 +112,34 @@ impl Consumer {
         (self.wake)(&done.lanes, done.dead > 0);
     }
 
-    /// Starts where the ledger stands, if the log still holds there what was read; else at the start.
-    async fn subscribe(&self) -> Result<(Box<dyn Subscriber>, Next), Error> {
-        let standings = self.ledger.standings(Stream::Changes).await?;
-        let bounds = self.bus.bounds(Stream::Changes).await?;
-        let mut next = Next::new();
-        for (partition, standing) in &standings {
-            if let Some(why) = self.misfit(*partition, standing, &bounds).await? {
-                tracing::error!(
-                    partition,
-                    next = standing.next,
-                    why,
-                    "the event log is not the one that was read: it is read from its start"
-                );
-                let subscriber = self.bus.subscribe(Stream::Changes, StartAt::Start).await?;
-                return Ok((subscriber, bounds.start));
-            }
-            next.set(*partition, standing.next);
-        }
-        let start = if standings.is_empty() {
-            StartAt::Start
-        } else {
-            StartAt::At(next.clone())
-        };
-        Ok((self.bus.subscribe(Stream::Changes, start).await?, next))
-    }
-
-    async fn misfit(
-        &self,
-        partition: u32,
-        standing: &Standing,
-        bounds: &syncbell_bus::Bounds,
-    ) -> Result<Option<&'static str>, Error> {
-        let (start, end) = (bounds.start.get(partition), bounds.end.get(partition));
-        if end.is_none_or(|end| end < standing.next) {
-            return Ok(Some("it ends before"));
-        }
-        if start.is_some_and(|start| start > standing.next) {
-            return Ok(Some("it starts after"));
-        }
-        let (Some(known), Some(offset)) = (&standing.event_id, standing.next.checked_sub(1)) else {
-            return Ok(None);
-        };
-        // The record itself may have been cut away by retention: then nothing contradicts.
-        if start.is_some_and(|start| start > offset) {
-            return Ok(None);
-        }
-        let position = Position { partition, offset };
-        let held = self.bus.read_at(Stream::Changes, position).await?;
-        let held = held.and_then(|read| Envelope::decode(&read.record.value).ok());
-        let same = held.is_some_and(|envelope| envelope.id == *known);
-        Ok((!same).then_some("it holds another event there"))
-    }
-
     /// One turn: `records` decided in order, one batch, position included. Waits while the disk is full.
-    async fn take(&self, records: Vec<Read>, next: &mut Next) -> Result<Done, Error> {
+    async fn take(&self, records: Vec<Read>) -> Result<Done, Error> {
         self.metrics.events.inc_by(records.len() as u64);
-        for read in &records {
-            next.advance(read.position);
-        }
         let records = Arc::new(records);
         let (routes, rules) = (self.routes.clone(), self.rules);
-        let next = next.clone();
         self.ledger
             .patiently(move |draft, now| {
                 let mut done = Done::default();
-                let mut ids: BTreeMap<u32, EventId> = BTreeMap::new();
+                let mut read_to: BTreeMap<u32, Standing> = BTreeMap::new();
                 for read in records.iter() {
+                    let mut standing = Standing::behind(read.position);
                     match Envelope::decode(&read.record.value) {
                         Ok(envelope) => {
-                            ids.insert(read.position.partition, envelope.id.clone());
+                            standing.event_id = Some(envelope.id.clone());
+                            standing.observed_at = Some(envelope.time);
                             consume(draft, envelope, &routes, rules, now, &mut done)?;
                         }
                         Err(error) => {
                             let (partition, offset) =
                                 (read.position.partition, read.position.offset);
                             tracing::error!(%error, partition, offset, "a record is no event");
-                            ids.remove(&partition);
                             draft.bury(&DeadLetter::of_record(read, error.to_string(), now));
                             done.dead += 1;
                         }
                     }
+                    read_to.insert(read.position.partition, standing);
                 }
-                draft.stand(Stream::Changes, &next, &ids);
+                draft.stand(Stream::Changes, &read_to);
                 crash_point("consume.decided");
                 Ok(done)
             })
@@ -267,6 +226,7 @@ fn consume(
         observed_at: envelope.time,
         task,
         detail: data.detail,
+        traceparent: envelope.traceparent,
     };
     let subject = Subject::of(&seen.instance, &seen.task);
     let view = draft.view(&seen.task.task_id, &subject)?;

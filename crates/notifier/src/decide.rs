@@ -13,7 +13,9 @@ mod tests;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use syncbell_event::{AlertItem, AlertStatus, Detail, EventId, Kind, Status, SyncTask, TaskId};
+use syncbell_event::{
+    AlertItem, AlertStatus, Detail, EventId, Kind, Status, SyncTask, TaskId, TraceParent,
+};
 
 use crate::delivery::Entry;
 
@@ -33,6 +35,7 @@ pub(crate) struct Observation {
     pub(crate) observed_at: Timestamp,
     pub(crate) task: SyncTask,
     pub(crate) detail: Option<Detail>,
+    pub(crate) traceparent: Option<TraceParent>,
 }
 
 /// The last state of a task that the ledger knows.
@@ -270,6 +273,7 @@ impl Turn<'_> {
             entry.observed_at = self.seen.observed_at;
             entry.history.clone_from(&known.history);
             entry.item.detail.clone_from(&self.seen.detail);
+            entry.traceparent = self.seen.traceparent;
             self.told.push(entry);
         }
     }
@@ -296,6 +300,7 @@ impl Turn<'_> {
                 entry.item.resolved_by = Some(well.task_id.clone());
                 entry.event_id = self.seen.event_id.clone();
                 entry.observed_at = self.seen.observed_at;
+                entry.traceparent = self.seen.traceparent;
                 self.told.push(entry);
             }
         }
@@ -334,6 +339,7 @@ fn entry(incident: &Incident, cause: &Cause, status: AlertStatus, summary: Strin
         history: Vec::new(),
         instance: incident.instance.clone(),
         observed_at: incident.changed_at,
+        traceparent: None,
     }
 }
 

@@ -97,8 +97,9 @@ impl Channel {
         match &self.kind {
             ChannelKind::Webhook(channel) => {
                 let body = self.renderer.webhook(delivery);
+                let trace = delivery.traceparent();
                 crash_point("deliver.webhook-rendered");
-                channel.send(&delivery.id, body, now).await
+                channel.send(&delivery.id, trace, body, now).await
             }
             ChannelKind::Email(channel) => {
                 let mail = self.renderer.mail(delivery, now);

@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use syncbell_event::{AlertItem, AlertStatus, EventId, digest_id};
+use syncbell_event::{AlertItem, AlertStatus, EventId, TraceParent, digest_id};
 
 /// The stable id of a delivery: 32 hex; the `webhook-id`, the alert's `id`, the Message-ID's left side.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,6 +85,9 @@ pub struct Entry {
     pub instance: String,
     /// When the poller saw it: where end-to-end latency starts.
     pub observed_at: Timestamp,
+    /// The poll that saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
 impl Entry {
@@ -119,6 +122,15 @@ pub struct Delivery {
     /// How the last attempt ended, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+impl Delivery {
+    /// The delivery as a step of the trace of its first entry that has one: the same for each attempt.
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        let poll = self.entries.iter().find_map(|entry| entry.traceparent)?;
+        let span = self.id.0.get(..16).unwrap_or_default();
+        Some(poll.child(u64::from_str_radix(span, 16).unwrap_or_default()))
+    }
 }
 
 /// How a delivery ended.

@@ -13,6 +13,9 @@ pub enum Error {
     /// The ledger is broken: the process stops.
     #[error("the ledger failed: {0}")]
     Ledger(#[from] syncbell_store::Error),
+    /// A loop panicked: a fault in this program. Stop the process.
+    #[error("a loop of the notifier panicked")]
+    Panicked,
     /// The event log is broken: the process stops.
     #[error("the event log failed: {0}")]
     Bus(#[from] syncbell_bus::Error),

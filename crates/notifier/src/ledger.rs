@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use syncbell_bus::{Next, Position, Read, Record, Stream};
-use syncbell_event::{CONTENT_TYPE, EventId, TaskId};
+use syncbell_event::{CONTENT_TYPE, EventId, SnapshotRequest, TaskId};
 use syncbell_store::{Batch, Error, Reader, Store};
 
 use crate::decide::{Decision, Rule, Subject, View};
@@ -21,6 +21,9 @@ use crate::rows::{self, Key};
 
 /// Positions read at start; more partitions than any topic of ours has.
 const PARTITIONS_LIMIT: usize = 4_096;
+
+/// The bytes of a record that are kept with its dead letter: in base64 it must fit into a record again.
+const VALUE_LIMIT_BYTES: usize = 512 * 1024;
 
 /// Between looks at a full disk.
 const FULL_DISK_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -37,6 +40,9 @@ pub(crate) struct Ledger {
 pub(crate) struct Standing {
     /// The next offset to read.
     pub(crate) next: u64,
+    /// When the event before it was observed: how far back something may be missing, if the log goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) observed_at: Option<Timestamp>,
     /// The id of the event before it, if it was one: the log must still hold it there.
     pub(crate) event_id: Option<EventId>,
 }
@@ -63,10 +69,30 @@ pub struct DeadLetter {
     pub value_base64: Option<String>,
 }
 
+impl Standing {
+    /// Behind the record at `position`, whose event is not known.
+    pub(crate) fn behind(position: Position) -> Self {
+        Self {
+            next: position.offset.saturating_add(1),
+            observed_at: None,
+            event_id: None,
+        }
+    }
+}
+
 impl DeadLetter {
     /// A record of the log that is not an event.
     pub(crate) fn of_record(read: &Read, reason: String, now: Timestamp) -> Self {
         use base64::Engine as _;
+        let value = &read.record.value;
+        let (reason, value) = if value.len() > VALUE_LIMIT_BYTES {
+            let n = value.len();
+            let reason = format!("{reason} (its {n} bytes are too many to keep: see the log)");
+            (reason, None)
+        } else {
+            let value = base64::engine::general_purpose::STANDARD.encode(value);
+            (reason, Some(value))
+        };
         Self {
             reason,
             at: now,
@@ -74,9 +100,7 @@ impl DeadLetter {
             position: Some(read.position),
             delivery: None,
             key: String::from_utf8_lossy(&read.record.key).into_owned(),
-            value_base64: Some(
-                base64::engine::general_purpose::STANDARD.encode(&read.record.value),
-            ),
+            value_base64: value,
         }
     }
 
@@ -116,7 +140,7 @@ impl Ledger {
         let highest = store
             .read(|reader| {
                 let mut highest = 0;
-                for prefix in [b"d/".as_slice(), b"q/", rows::DEAD_LETTERS] {
+                for prefix in [b"d/".as_slice(), b"q/", rows::DEAD_LETTERS, rows::REQUESTS] {
                     let mut after: Option<Key> = None;
                     loop {
                         let page = reader.scan(prefix, after.as_deref(), 1_000)?;
@@ -140,7 +164,7 @@ impl Ledger {
 
     /// Where the reader of `stream` stands, by partition.
     pub(crate) async fn standings(&self, stream: Stream) -> Result<BTreeMap<u32, Standing>, Error> {
-        let prefix = format!("p/{}/", stream.as_str()).into_bytes();
+        let prefix = positions(stream);
         self.store
             .read(move |reader| {
                 let mut standings = BTreeMap::new();
@@ -196,6 +220,11 @@ impl Ledger {
             }
         }
     }
+}
+
+/// The rows that say where the reader of `stream` stands.
+fn positions(stream: Stream) -> Key {
+    format!("p/{}/", stream.as_str()).into_bytes()
 }
 
 /// The number at the end of a key made by [`rows::numbered`], or of a position's key; 0 if none.
@@ -310,15 +339,35 @@ impl Draft<'_> {
         self.put(key, letter);
     }
 
-    pub(crate) fn stand(&mut self, stream: Stream, next: &Next, ids: &BTreeMap<u32, EventId>) {
-        for (partition, offset) in next.iter() {
-            let event_id = ids.get(&partition).cloned();
+    /// Asks the poller how everything stands; relayed like a dead letter.
+    pub(crate) fn request(&mut self, request: &SnapshotRequest) {
+        let key = rows::numbered(rows::REQUESTS.to_vec(), self.next_number());
+        let text = String::from_utf8_lossy(&request.encode()).into_owned();
+        self.put(key, &text);
+    }
+
+    /// The reader of `stream` has taken what lies before these, by partition.
+    pub(crate) fn stand(&mut self, stream: Stream, read_to: &BTreeMap<u32, Standing>) {
+        for (partition, standing) in read_to {
+            self.put(rows::position(stream, *partition), standing);
+        }
+    }
+
+    /// Forgets where the reader of `stream` stood: it begins at `start`, which names every partition.
+    pub(crate) fn stand_at_start(&mut self, stream: Stream, start: &Next) -> Result<(), Error> {
+        let prefix = positions(stream);
+        for (key, _) in self.reader.scan(&prefix, None, PARTITIONS_LIMIT)? {
+            self.delete(key);
+        }
+        for (partition, next) in start.iter() {
             let standing = Standing {
-                next: offset,
-                event_id,
+                next,
+                observed_at: None,
+                event_id: None,
             };
             self.put(rows::position(stream, partition), &standing);
         }
+        Ok(())
     }
 
     fn into_batch(self) -> Result<Batch, Error> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod run;
+mod reader;
 mod consume;
 mod decide;
 mod notify;
@@ -12,15 +13,22 @@ mod delivery;
 mod render;
 mod deliver;
 mod outcome;
+mod dead_letters;
+mod lag;
+pub mod tail;
 mod api;
 mod metrics;
 mod error;
 
-pub use api::{DeliveryRow, IncidentRow, api};
+pub use api::{DeliveryRow, IncidentRow, api, dead_letters_of};
 pub use error::Error;
 pub use ledger::DeadLetter;
 pub use run::{Handle, Notifier, Parts, check, open_bus, open_store};
 
-// Handed out by `open_bus` and `open_store`: the command line passes them on without naming their crates.
-pub use syncbell_bus::Bus;
+// The command line opens the log and passes stores on without naming their crates.
+
+pub use syncbell_bus::{
+    BrokerStatistics, Bus, ClientStatistics, KafkaLogin, KafkaOptions, KafkaSasl, KafkaTls,
+    RESERVED_PROPERTIES, SecretString,
+};
 pub use syncbell_store::Store;

@@ -35,6 +35,7 @@ struct DeadLabels {
 pub(crate) struct NotifierMetrics {
     pub(crate) events: Counter,
     pub(crate) lag: Gauge,
+    pub(crate) log_restarts: Counter,
     pub(crate) told: Counter,
     deliveries: Family<DeliveryLabels, Counter>,
     dead: Family<DeadLabels, Counter>,
@@ -47,6 +48,11 @@ impl NotifierMetrics {
         let this = Self {
             events: metrics.register("events_consumed", "Events read.", Counter::default()),
             lag: metrics.register("events_lag", "Events not read yet.", Gauge::default()),
+            log_restarts: metrics.register(
+                "events_log_restarts",
+                "Times the event log was not the one that was read, and was read from its start.",
+                Counter::default(),
+            ),
             told: metrics.register("alerts_told", "Conditions told.", Counter::default()),
             deliveries: metrics.register(
                 "deliveries",

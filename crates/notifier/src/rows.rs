@@ -16,6 +16,7 @@
 //! | `a/{delivery id}/{attempt}` | an attempt |
 //! | `k/{target digest}/{incident}` | the incident's trigger to this target is dead |
 //! | `l/{seq}` | a dead letter still to be put on the bus |
+//! | `m/{seq}` | a request to the poller still to be put on the bus |
 //!
 //! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
 //! its pieces, which stand behind it under its key, a 0xFF byte (never part of UTF-8) and a number.
@@ -90,6 +91,8 @@ pub(crate) fn closed(id: &DeliveryId) -> Key {
 pub(crate) fn attempts(id: &DeliveryId) -> Key {
     format!("a/{id}/").into_bytes()
 }
+
+pub(crate) const REQUESTS: &[u8] = b"m/";
 
 pub(crate) const DEAD_LETTERS: &[u8] = b"l/";
 

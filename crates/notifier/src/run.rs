@@ -5,28 +5,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jiff::Timestamp;
-use syncbell_bus::{Bus, Publisher, Stream};
+use syncbell_bus::Bus;
 use syncbell_config::{Receiver, Route, RuleSwitches};
-use syncbell_service::{Health, Metrics, Shutdown};
+use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::consume::Consumer;
+use crate::dead_letters::Relay;
 use crate::decide::Rules;
 use crate::deliver::{Channel, Lane, LaneSignal};
-use crate::delivery::{Delivery, Target};
-use crate::ledger::{DeadLetter, Ledger};
-use crate::metrics::{DeadKind, NotifierMetrics};
+use crate::delivery::Target;
+use crate::lag;
+use crate::ledger::Ledger;
+use crate::metrics::NotifierMetrics;
+use crate::reader::Reader;
 use crate::render::Renderer;
 use crate::route::{Routes, targets};
-use crate::rows;
 
 /// What a notifier is made of.
 pub struct Parts {
@@ -48,10 +47,11 @@ pub struct Parts {
 
 /// A notifier that is ready to run; its [`Handle`] answers the API.
 pub struct Notifier {
+    reader: Reader,
     consumer: Consumer,
     lanes: Vec<Lane>,
     relay: Relay,
-    health: Health,
+    condition: Condition,
     handle: Handle,
 }
 
@@ -109,25 +109,7 @@ impl Notifier {
         let metrics = NotifierMetrics::new(&parts.metrics);
         let ledger = Ledger::open(parts.store).await?;
         let (renderer, buried) = (Arc::new(Renderer::new()), Arc::new(Notify::new()));
-        let (mut lanes, mut signals) = (Vec::new(), BTreeMap::new());
-        for receiver in &parts.receivers {
-            let channel = Channel::try_new(receiver, renderer.clone(), metrics.clone())?;
-            metrics.prepare(&receiver.name, channel.name());
-            let channel = Arc::new(channel);
-            for target in targets(receiver) {
-                let signal = Arc::new(LaneSignal::default());
-                signals.insert(target.clone(), signal.clone());
-                lanes.push(Lane {
-                    target,
-                    channel: channel.clone(),
-                    ledger: ledger.clone(),
-                    metrics: metrics.clone(),
-                    signal,
-                    buried: buried.clone(),
-                    state: Lane::fresh(),
-                });
-            }
-        }
+        let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderer, &metrics, &buried)?;
         let signals = Arc::new(signals);
         let handle = Handle {
             ledger: ledger.clone(),
@@ -135,8 +117,15 @@ impl Notifier {
             signals: signals.clone(),
         };
         let woken = buried.clone();
+        let condition = parts.health.condition("notifier");
+        let reader = Reader::new(
+            parts.bus.clone(),
+            ledger.clone(),
+            metrics.clone(),
+            buried.clone(),
+            condition.clone(),
+        );
         let consumer = Consumer {
-            bus: parts.bus.clone(),
             ledger: ledger.clone(),
             routes: Arc::new(Routes::new(&parts.route, &parts.receivers)),
             rules: Rules {
@@ -163,10 +152,11 @@ impl Notifier {
             metrics,
         };
         Ok(Self {
+            reader,
             consumer,
             lanes,
             relay,
-            health: parts.health,
+            condition,
             handle,
         })
     }
@@ -178,21 +168,24 @@ impl Notifier {
 
     /// Runs until shutdown. `Err` is a broken ledger or log: the process stops. Receivers never end it.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let condition = self.health.condition("notifier");
-        self.relay.bury_orphans(&self.handle.signals).await?;
+        let condition = self.condition;
         let stop = shutdown.token().child_token();
+        let (bus, ledger) = (self.handle.bus.clone(), self.handle.ledger.clone());
+        let lag = lag::watch(bus, ledger, self.relay.metrics.clone(), stop.clone());
+        self.relay.bury_orphans(&self.handle.signals).await?;
         let mut loops = FuturesUnordered::new();
         for lane in self.lanes {
             loops.push(shutdown.spawn("deliver", lane.run(stop.clone())));
         }
-        loops.push(shutdown.spawn("consume", self.consumer.run(stop.clone())));
+        loops.push(shutdown.spawn("consume", self.consumer.run(self.reader, stop.clone())));
         loops.push(shutdown.spawn("dead-letters", self.relay.run(stop.clone())));
-        condition.ready();
+        loops.push(shutdown.spawn("lag", lag));
         let mut ended = Ok(());
         while let Some(done) = loops.next().await {
             // One that ends before the shutdown takes the others with it.
             stop.cancel();
-            if let Ok(Err(error)) = done
+            let done = done.unwrap_or(Err(Error::Panicked));
+            if let Err(error) = done
                 && ended.is_ok()
             {
                 condition.fail(error.to_string());
@@ -203,91 +196,33 @@ impl Notifier {
     }
 }
 
-/// Puts dead letters on the bus, as the outbox does with events: written first, deleted when taken.
-struct Relay {
-    ledger: Ledger,
-    publisher: Arc<dyn Publisher>,
-    buried: Arc<Notify>,
-    metrics: NotifierMetrics,
-}
-
-impl Relay {
-    async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        loop {
-            while self.turn().await? {}
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = self.buried.notified() => {}
-                () = tokio::time::sleep(Duration::from_secs(30)) => {}
-            }
+/// A lane for each target of each receiver, and how it is woken.
+#[expect(clippy::type_complexity, reason = "the two halves of one loop")]
+fn lanes(
+    receivers: &[Receiver],
+    ledger: &Ledger,
+    renderer: &Arc<Renderer>,
+    metrics: &NotifierMetrics,
+    buried: &Arc<Notify>,
+) -> Result<(Vec<Lane>, BTreeMap<Target, Arc<LaneSignal>>), Error> {
+    let (mut lanes, mut signals) = (Vec::new(), BTreeMap::new());
+    for receiver in receivers {
+        let channel = Channel::try_new(receiver, renderer.clone(), metrics.clone())?;
+        metrics.prepare(&receiver.name, channel.name());
+        let channel = Arc::new(channel);
+        for target in targets(receiver) {
+            let signal = Arc::new(LaneSignal::default());
+            signals.insert(target.clone(), signal.clone());
+            lanes.push(Lane {
+                target,
+                channel: channel.clone(),
+                ledger: ledger.clone(),
+                metrics: metrics.clone(),
+                signal,
+                buried: buried.clone(),
+                state: Lane::fresh(),
+            });
         }
     }
-
-    /// Relays the oldest ones. True if there may be more.
-    async fn turn(&self) -> Result<bool, Error> {
-        let letters = self.ledger.store.read(|reader| {
-            let mut letters: Vec<(Vec<u8>, DeadLetter)> = Vec::new();
-            for (key, row) in reader.scan(rows::DEAD_LETTERS, None, 64)? {
-                if !rows::is_piece(&key) {
-                    let letter = rows::read(reader, &key, &row)?;
-                    letters.push((key, letter));
-                }
-            }
-            Ok(letters)
-        });
-        let letters = letters.await?;
-        if letters.is_empty() {
-            return Ok(false);
-        }
-        let records = letters.iter().map(|(_, letter)| letter.record()).collect();
-        if let Err(error) = self.publisher.append(Stream::DeadLetters, records).await {
-            tracing::error!(%error, "dead letters could not be put on the log: they are kept");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            return Ok(false);
-        }
-        let keys: Vec<Vec<u8>> = letters.into_iter().map(|(key, _)| key).collect();
-        self.ledger
-            .patiently(move |draft, _| {
-                for key in &keys {
-                    draft.delete(key.clone());
-                }
-                Ok(())
-            })
-            .await?;
-        Ok(true)
-    }
-
-    /// Deliveries to targets that left the configuration can go nowhere: to the dead letters.
-    async fn bury_orphans(&self, known: &BTreeMap<Target, Arc<LaneSignal>>) -> Result<(), Error> {
-        let known: BTreeSet<Target> = known.keys().cloned().collect();
-        let orphans = self.ledger.store.read(move |reader| {
-            let (mut orphans, mut after): (Vec<Delivery>, Option<Vec<u8>>) = (Vec::new(), None);
-            loop {
-                let page = reader.scan(b"d/", after.as_deref(), 500)?;
-                let Some((last, _)) = page.last() else {
-                    return Ok(orphans);
-                };
-                after = Some(last.clone());
-                for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-                    let delivery: Delivery = rows::read(reader, key, row)?;
-                    if !known.contains(&delivery.target) {
-                        orphans.push(delivery);
-                    }
-                }
-            }
-        });
-        for delivery in orphans.await? {
-            tracing::error!(
-                delivery.id = %delivery.id, receiver = delivery.target.receiver,
-                "a pending delivery's receiver left the configuration: to the dead letters"
-            );
-            let finish = move |draft: &mut crate::ledger::Draft<'_>, now: Timestamp| {
-                crate::deliver::record::give_up(draft, &delivery, now);
-                Ok(())
-            };
-            self.ledger.patiently(finish).await?;
-            self.metrics.dead(DeadKind::Delivery, 1);
-        }
-        Ok(())
-    }
+    Ok((lanes, signals))
 }

@@ -12,10 +12,14 @@ mod row;
 mod state;
 mod outbox;
 mod publish;
+mod requests;
+mod snapshot;
 mod watch;
 mod metrics;
 mod status;
 mod error;
+#[doc(hidden)]
+pub mod measure;
 
 pub use error::Error;
 pub use run::{Parts, check, credentials_from, credentials_from_environment, open_store, run};

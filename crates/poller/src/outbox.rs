@@ -141,7 +141,21 @@ impl Outbox {
         self.leave(added.0);
     }
 
-    /// The oldest `limit` events: durable ones only.
+    /// The oldest `limit` events besides `sent`: durable ones only.
+    ///
+    /// Not those behind the last sent: of two instances one may commit later what it added earlier.
+    pub(crate) async fn oldest_besides(
+        &self,
+        sent: &[Waiting],
+        limit: usize,
+    ) -> Result<Vec<Waiting>, Error> {
+        let mut rows = self.oldest(sent.len() + limit).await?;
+        rows.retain(|row| sent.binary_search_by(|one| one.key.cmp(&row.key)).is_err());
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    /// The oldest `limit` events, in order: durable ones only.
     pub(crate) async fn oldest(&self, limit: usize) -> Result<Vec<Waiting>, Error> {
         let rows = self.store.scan(PREFIX, None, limit).await?;
         rows.into_iter()

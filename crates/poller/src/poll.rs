@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use syncbell_acr::Page;
-use syncbell_event::{Detail, Envelope, Kind, SyncTask, TaskId};
+use syncbell_event::{Detail, Envelope, Kind, SyncTask, TaskId, TraceParent};
 use syncbell_service::crash_point;
 use syncbell_store::Batch;
 use tokio::time::Instant;
@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::admit::admit;
 use crate::instance::Watcher;
+use crate::requests::Wanted;
+use crate::row::Row;
+use crate::snapshot::{Newest, is_wanted, snapshot_of};
 use crate::state::{CHUNK_ROWS, Counts, Listed};
 use crate::sweep::{Answer, Outcome, PAGE_CAP, Step, Sweep, Why};
 use crate::upstream::asked_to_wait;
@@ -81,8 +84,11 @@ impl Watcher {
     /// Reads the whole list once. What was committed before a failure stays: it was seen.
     pub(crate) async fn poll(&mut self, stop: &CancellationToken) -> Result<Report, Stopped> {
         let started = Instant::now();
-        self.state.begin_turn();
+        let trace = TraceParent::new(rand::random(), rand::random());
+        self.state.begin_turn(trace);
         self.baseline.begin_turn();
+        // Asked before the first page: the answer is at least as new as the question.
+        let wanted = self.state.wanted().await?;
         let mut sweep = Sweep::new(PAGE_CAP);
         let mut told = Vec::new();
         let mut seen_until = None;
@@ -105,6 +111,9 @@ impl Watcher {
             told.extend(self.settle_absent(now, stop).await?);
         }
         told.extend(self.finish_baseline(&told, now, stop).await?);
+        if let Some(wanted) = wanted {
+            told.extend(self.answer(&wanted, now, stop).await?);
+        }
         let counts = self.state.counts();
         let seen_until = seen_until.unwrap_or(now);
         if self.watch.is_due(now) {
@@ -239,6 +248,49 @@ impl Watcher {
         Ok(told)
     }
 
+    /// Tells the notifier how everything stands that it may not know: what is open or bad, what was
+    /// modified since, and the newest task of each sync rule.
+    async fn answer(
+        &mut self,
+        wanted: &Wanted,
+        now: Timestamp,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Kind>, Stopped> {
+        let requested = Detail {
+            requested: true,
+            ..Detail::default()
+        };
+        let mut told = Vec::new();
+        let mut newest = Newest::default();
+        let mut after = None;
+        while let Some((rows, last)) = self.state.rows_after(after).await? {
+            after = Some(last);
+            let rows = rows.into_iter().filter(|row| row.absent_since.is_none());
+            let (now_told, rest): (Vec<Row>, Vec<Row>) =
+                rows.partition(|row| is_wanted(row, wanted.since));
+            newest.note(rest);
+            self.room(stop).await?;
+            let changes = now_told.iter().map(snapshot_of).collect();
+            let some = self
+                .state
+                .commit_told(changes, Batch::new(), Some(&requested), now);
+            told.extend(some.await?);
+        }
+        self.room(stop).await?;
+        let changes = newest.rows().map(snapshot_of).collect();
+        let last = self
+            .state
+            .commit_told(changes, wanted.answered(), Some(&requested), now);
+        told.extend(last.await?);
+        self.metrics.told(&told);
+        tracing::info!(
+            instance = %self.source.instance,
+            snapshots = told.len(),
+            "told the notifier how everything stands"
+        );
+        Ok(told)
+    }
+
     /// Tells the last snapshots of a baseline and says what it found. `before` is what the turn told.
     async fn finish_baseline(
         &mut self,
@@ -253,12 +305,13 @@ impl Watcher {
         while snapshots.len() > CHUNK_ROWS {
             self.room(stop).await?;
             let later = snapshots.split_off(CHUNK_ROWS);
-            let some = self.state.commit_told(snapshots, Batch::new(), now);
+            let some = self.state.commit_told(snapshots, Batch::new(), None, now);
             told.extend(some.await?);
             snapshots = later;
         }
         self.room(stop).await?;
-        told.extend(self.state.commit_told(snapshots, batch, now).await?);
+        let last = self.state.commit_told(snapshots, batch, None, now);
+        told.extend(last.await?);
         let found = self.baseline.set_complete();
         self.metrics.told(&told);
         self.metrics.baseline(true);

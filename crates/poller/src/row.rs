@@ -95,6 +95,11 @@ impl Row {
         n
     }
 
+    /// What [`Row::enter`] said when the row came into the state that it is in.
+    pub(crate) fn times_before(&self) -> u32 {
+        self.visits.last().map_or(0, |(_, n)| n.saturating_sub(1))
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("our own struct has string keys and no failing serializer")
     }

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use syncbell_acr::CredentialsProvider;
-use syncbell_bus::Publisher;
+use syncbell_bus::{Bus, Publisher};
 use syncbell_config::Instance;
 use syncbell_event::Source;
 use syncbell_service::{Health, Metrics, Shutdown};
@@ -21,6 +21,7 @@ use crate::instance::Watcher;
 use crate::metrics::PollerMetrics;
 use crate::outbox::Outbox;
 use crate::publish::Relay;
+use crate::requests::Requests;
 use crate::state::State;
 use crate::upstream::{Budget, Budgets, Upstream};
 use crate::watch::Watch;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub store: Store,
     /// The log that events go to.
     pub publisher: Arc<dyn Publisher>,
+    /// The same log, to read from it what the notifier asks.
+    pub bus: Bus,
     /// Who we are to the upstream.
     pub credentials: Arc<dyn CredentialsProvider>,
     /// Where to count.
@@ -66,6 +69,12 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         let watcher = watcher(&parts, instance, budget, &outbox, &metrics).await?;
         polls.push(shutdown.spawn("poll", watcher.run(stop.clone())));
     }
+    let requests = Requests {
+        bus: parts.bus.clone(),
+        store: parts.store.clone(),
+        instances: parts.instances.iter().map(|one| one.id.clone()).collect(),
+    };
+    polls.push(shutdown.spawn("requests", requests.run(stop.clone())));
     let relay = Relay {
         outbox,
         publisher: parts.publisher,

@@ -10,13 +10,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use syncbell_event::{Change, Detail, Envelope, Kind, Source, SyncTask, TaskId};
+use syncbell_event::{Change, Detail, Envelope, Kind, Source, SyncTask, TaskId, TraceParent};
 use syncbell_service::crash_point;
 use syncbell_store::{Batch, Store};
 
 use crate::Error;
 use crate::diff::{KEEP_ABSENT, Missed, Sight, diff, missed};
 use crate::outbox::Outbox;
+use crate::requests::Wanted;
 use crate::row::{Row, task_key, task_prefix};
 
 /// Rows that are read, or written, at once where there may be very many.
@@ -31,6 +32,8 @@ pub(crate) struct State {
     filters: String,
     prefix: Vec<u8>,
     index: HashMap<TaskId, Entry>,
+    /// The poll under way, for the events that it finds.
+    traceparent: TraceParent,
     /// Counts the polls, so that an entry can say in which it was last listed.
     turn: u32,
 }
@@ -98,12 +101,14 @@ impl State {
             filters,
             prefix,
             index,
+            traceparent: TraceParent::new(0, 0),
             turn: 0,
         })
     }
 
     /// A new poll begins: nothing is listed yet.
-    pub(crate) fn begin_turn(&mut self) {
+    pub(crate) fn begin_turn(&mut self, traceparent: TraceParent) {
+        self.traceparent = traceparent;
         self.turn += 1;
     }
 
@@ -215,13 +220,36 @@ impl State {
         &self,
         changes: Vec<Change>,
         also: Batch,
+        detail: Option<&Detail>,
         now: Timestamp,
     ) -> Result<Vec<Kind>, Error> {
-        self.commit(also, changes, None, now).await
+        self.commit(also, changes, detail, now).await
+    }
+
+    /// The next rows behind `after`, at most [`CHUNK_ROWS`] of them, with the last one's key; `None`
+    /// at the end.
+    pub(crate) async fn rows_after(
+        &self,
+        after: Option<Vec<u8>>,
+    ) -> Result<Option<(Vec<Row>, Vec<u8>)>, Error> {
+        let found = self.store.scan(self.prefix.clone(), after, CHUNK_ROWS);
+        let found = found.await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(None);
+        };
+        let last = last.clone();
+        let rows = found.iter().map(|(key, value)| Row::decode(key, value));
+        Ok(Some((rows.collect::<Result<_, _>>()?, last)))
+    }
+
+    /// What the notifier asks of this instance.
+    pub(crate) async fn wanted(&self) -> Result<Option<Wanted>, Error> {
+        Wanted::load(&self.store, &self.source.instance).await
     }
 
     /// Puts a watch event behind all that was told before.
-    pub(crate) async fn commit_watch(&self, envelope: Envelope) -> Result<(), Error> {
+    pub(crate) async fn commit_watch(&self, mut envelope: Envelope) -> Result<(), Error> {
+        envelope.traceparent = Some(self.traceparent);
         self.commit_batch(Batch::new(), &[envelope]).await
     }
 
@@ -235,7 +263,11 @@ impl State {
         let told = changes.iter().map(|change| change.kind).collect();
         let envelopes: Vec<Envelope> = changes
             .into_iter()
-            .map(|change| change.into_envelope(&self.source, now, detail.cloned()))
+            .map(|change| {
+                let mut envelope = change.into_envelope(&self.source, now, detail.cloned());
+                envelope.traceparent = Some(self.traceparent);
+                envelope
+            })
             .collect();
         self.commit_batch(batch, &envelopes).await?;
         Ok(told)

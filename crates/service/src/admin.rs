@@ -22,6 +22,9 @@ use crate::{Error, Health, Metrics, Shutdown};
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the shutdown waits for answers that are under way.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// A bound admin listener that does not answer yet.
 #[derive(Debug)]
 pub struct Admin {
@@ -68,10 +71,17 @@ impl Admin {
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         let token = shutdown.token();
         let served = axum::serve(self.listener, service)
-            .with_graceful_shutdown(async move { token.cancelled().await })
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the admin interface stopped");
+            .with_graceful_shutdown(async move { token.cancelled().await });
+        let too_late = async {
+            shutdown.triggered().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            served = served.into_future() => if let Err(error) = served {
+                tracing::error!(%error, "the admin interface stopped");
+            },
+            // Somebody who does not read its answer must not hold up the end of the process.
+            () = too_late => tracing::info!("answers of the admin interface were left unread"),
         }
     }
 }
@@ -190,5 +200,23 @@ mod tests {
         assert!(second.contains(&address.to_string()), "{second}");
         shutdown.trigger();
         assert!(shutdown.drained(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_does_not_hold_up_the_shutdown() {
+        let shutdown = Shutdown::new();
+        let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = admin.local_addr();
+        let large = || async { "x".repeat(64 * 1024 * 1024) };
+        let api = Router::new().route("/large", get(large));
+        let serve = admin.serve(Health::new(), Metrics::new(), api, shutdown.clone());
+        shutdown.spawn("admin", serve);
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = b"GET /api/v1/large HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        stream.read_u8().await.unwrap();
+        shutdown.trigger();
+        assert!(shutdown.drained(Duration::from_secs(10)).await);
+        drop(stream);
     }
 }

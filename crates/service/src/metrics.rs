@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Metric, Registry};
 
 /// Upper bounds in seconds, from 1 ms to 60 s: fit for requests, commits and deliveries.
@@ -39,6 +43,22 @@ impl Metrics {
         metric
     }
 
+    /// Adds a family of gauges that is read anew at each scrape: for what somebody else counts, and
+    /// whose series come and go.
+    pub fn observe(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(Observed {
+            name,
+            help,
+            read: Box::new(read),
+        }));
+    }
+
     /// Everything as OpenMetrics text, with the memory of the process.
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -62,6 +82,39 @@ impl Metrics {
     }
 }
 
+/// One value of a family that is read at each scrape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Names and values; every sample of a family has the same names.
+    pub labels: Vec<(&'static str, String)>,
+    /// In the unit that the family's name ends with.
+    pub value: f64,
+}
+
+/// What [`Metrics::observe`] was given.
+struct Observed {
+    name: &'static str,
+    help: &'static str,
+    read: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Observed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Collector for Observed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut family =
+            encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        for sample in (self.read)() {
+            ConstGauge::new(sample.value).encode(family.encode_family(&sample.labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// `VmRSS` of this process (proc(5)), in bytes; none where there is no `/proc`.
 pub fn resident_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -75,6 +128,29 @@ mod tests {
     use prometheus_client::metrics::counter::Counter;
 
     use super::*;
+
+    #[test]
+    fn what_is_observed_is_read_at_each_scrape() {
+        let metrics = Metrics::new();
+        let lag = Arc::new(Mutex::new(vec![1.0, 2.5]));
+        let read = lag.clone();
+        metrics.observe("lag_records", "Behind.", move || {
+            let lag = read.lock().unwrap();
+            let samples = lag.iter().enumerate().map(|(n, value)| Sample {
+                labels: vec![("partition", n.to_string())],
+                value: *value,
+            });
+            samples.collect()
+        });
+        let text = metrics.encode();
+        assert!(text.contains("# TYPE syncbell_lag_records gauge"), "{text}");
+        assert!(
+            text.contains("syncbell_lag_records{partition=\"1\"} 2.5"),
+            "{text}"
+        );
+        lag.lock().unwrap().truncate(1);
+        assert!(!metrics.encode().contains("partition=\"1\""));
+    }
 
     #[test]
     fn the_text_has_our_prefix_the_memory_and_one_end() {

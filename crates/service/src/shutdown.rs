@@ -138,6 +138,12 @@ pub async fn signalled() -> Result<&'static str, Error> {
     }
 }
 
+/// Ready `after` the stop: for work that may be finished when the process stops, but not for ever.
+pub async fn past(stop: &CancellationToken, after: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(after).await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -103,6 +103,7 @@ fn observation(kind: Kind, task: SyncTask, second: i64) -> Observation {
         observed_at: at(second),
         task,
         detail: None,
+        traceparent: None,
     }
 }
 

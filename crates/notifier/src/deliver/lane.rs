@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use syncbell_event::TraceParent;
 use syncbell_service::crash_point;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -353,13 +354,18 @@ async fn attempt(
 
 fn log(delivery: &Delivery, attempt: &Attempt) {
     let (id, target) = (&delivery.id, &delivery.target.receiver);
+    let trace_id = delivery.traceparent().map(TraceParent::trace_id);
+    let trace_id = trace_id.as_deref().unwrap_or_default();
     let (number, outcome, note) = (attempt.number, attempt.outcome.as_str(), &attempt.note);
     if outcome == "delivered" {
-        tracing::info!(delivery.id = %id, receiver = target, delivery.attempt = number, "delivered");
+        tracing::info!(
+            delivery.id = %id, receiver = target, delivery.attempt = number, trace.id = trace_id,
+            "delivered"
+        );
     } else {
         tracing::warn!(
             delivery.id = %id, receiver = target, delivery.attempt = number, outcome, note,
-            "a delivery was not taken"
+            trace.id = trace_id, "a delivery was not taken"
         );
     }
 }

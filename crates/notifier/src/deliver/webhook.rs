@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, Response, redirect, retry};
 use syncbell_config::{Secret, Webhook};
+use syncbell_event::TraceParent;
 use url::Url;
 
 use crate::delivery::DeliveryId;
@@ -76,13 +77,21 @@ impl WebhookChannel {
     }
 
     /// Makes one attempt. It ends within the receiver's timeout, the reading of the answer included.
-    pub(crate) async fn send(&self, id: &DeliveryId, body: Vec<u8>, now: Timestamp) -> Outcome {
+    pub(crate) async fn send(
+        &self,
+        id: &DeliveryId,
+        trace: Option<TraceParent>,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) -> Outcome {
         if let Some(address) = refused_literal(&self.url) {
             let note = format!("nothing is sent to {address}: link-local or metadata service");
             return Outcome::PermanentTarget { note };
         }
         let deadline = tokio::time::Instant::now() + self.timeout;
-        let response = match tokio::time::timeout_at(deadline, self.post(id, body, now)).await {
+        let response = match tokio::time::timeout_at(deadline, self.post(id, trace, body, now))
+            .await
+        {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 // A request that found no connection cannot have arrived.
@@ -116,6 +125,7 @@ impl WebhookChannel {
     async fn post(
         &self,
         id: &DeliveryId,
+        trace: Option<TraceParent>,
         body: Vec<u8>,
         now: Timestamp,
     ) -> Result<Response, reqwest::Error> {
@@ -129,6 +139,9 @@ impl WebhookChannel {
         if let Some(key) = &self.key {
             let signature = sign(key.expose(), &id.0, timestamp, &body);
             request = request.header("webhook-signature", signature);
+        }
+        if let Some(trace) = trace {
+            request = request.header("traceparent", trace.to_string());
         }
         request.body(body).send().await
     }

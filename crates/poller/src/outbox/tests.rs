@@ -132,3 +132,22 @@ async fn a_cut_row_is_an_error_that_names_it() {
     let error = outbox.oldest(1).await.unwrap_err();
     assert!(error.to_string().contains("outbox/"), "{error}");
 }
+
+#[tokio::test]
+async fn what_is_sent_and_not_yet_deleted_is_not_given_again_and_hides_nothing() {
+    let store = Store::memory();
+    let outbox = Outbox::load(store.clone()).await.unwrap();
+    let (mut early, mut late) = (Batch::new(), Batch::new());
+    let first = outbox.add(&mut early, &[envelope(1)]);
+    let second = outbox.add(&mut late, &[envelope(2), envelope(3)]);
+    // Added earlier, committed later: another instance's.
+    store.commit(late).await.unwrap();
+    outbox.committed(&second);
+    let sent = outbox.oldest(2).await.unwrap();
+    assert_eq!(outbox.oldest_besides(&sent, 10).await.unwrap(), []);
+    store.commit(early).await.unwrap();
+    outbox.committed(&first);
+    let besides = outbox.oldest_besides(&sent, 10).await.unwrap();
+    let events: Vec<Vec<u8>> = besides.into_iter().map(|row| row.event).collect();
+    assert_eq!(events, [envelope(1).encode()]);
+}

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use syncbell_bus::{BoxFuture, Record, Stream};
+use syncbell_bus::{BoxFuture, EmbeddedOptions, Record, Stream};
 use syncbell_event::{Envelope, Event, Kind};
 use tokio::sync::watch;
 use wiremock::matchers::any;
@@ -94,6 +94,8 @@ struct Bench {
     server: MockServer,
     store: Store,
     log: Arc<Log>,
+    bus: Bus,
+    _folder: tempfile::TempDir,
     metrics: Metrics,
     health: Health,
     status: Status,
@@ -102,6 +104,7 @@ struct Bench {
 
 impl Bench {
     async fn new(tasks: Vec<Value>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let vendor = Arc::new(Vendor::default());
         *vendor.tasks.lock().unwrap() = tasks;
         // One of its own, not of wiremock's pool: a request that an earlier test gave up may still be
@@ -115,6 +118,8 @@ impl Bench {
             vendor,
             server,
             store: Store::memory(),
+            bus: Bus::embedded(folder.path(), EmbeddedOptions::default()).unwrap(),
+            _folder: folder,
             log: Arc::new(Log {
                 written: watch::Sender::new(Vec::new()),
             }),
@@ -134,6 +139,7 @@ impl Bench {
             baseline: syncbell_config::Baseline { alert: false },
             store: self.store.clone(),
             publisher: self.log.clone(),
+            bus: self.bus.clone(),
             credentials: credentials_from(|name| match name {
                 "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some("id".to_owned()),
                 "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some("secret".to_owned()),

@@ -39,7 +39,7 @@ impl Bench {
 
     /// A turn of one page that lists `tasks`. Gives what was told.
     async fn turn(&mut self, tasks: Vec<SyncTask>, now: Timestamp) -> Vec<Kind> {
-        self.state.begin_turn();
+        self.state.begin_turn(TraceParent::new(1, 1));
         let listed = Listed {
             tasks,
             refused: vec!["rst-refused".into()],
@@ -120,7 +120,7 @@ async fn a_failed_commit_changes_nothing_and_the_page_is_told_when_it_comes_agai
         detail: None,
         now,
     };
-    bench.state.begin_turn();
+    bench.state.begin_turn(TraceParent::new(1, 1));
     let mut too_large = Batch::new();
     too_large.put("x", vec![0; 100_000]);
     let failed = bench

@@ -38,6 +38,7 @@ fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
             history: Vec::new(),
             instance: "cri-1".into(),
             observed_at: now(),
+            traceparent: None,
         }],
         repeat: false,
         created_at: now(),

@@ -101,7 +101,9 @@ fn answering(status: u16, headers: &[(&str, &str)], body: &str) -> http::Respons
 
 async fn send(webhook: &Webhook) -> Outcome {
     let channel = WebhookChannel::try_new(webhook).unwrap();
-    channel.send(&id(), b"{}".to_vec(), Timestamp::now()).await
+    channel
+        .send(&id(), None, b"{}".to_vec(), Timestamp::now())
+        .await
 }
 
 fn id() -> DeliveryId {
@@ -118,7 +120,9 @@ async fn an_attempt_is_one_signed_post_that_the_standard_s_own_library_accepts()
     let body = r#"{"text":"磁盘"}"#;
     let now = Timestamp::now();
     for _ in 0..2 {
-        let outcome = channel.send(&id(), body.as_bytes().to_vec(), now).await;
+        let trace = TraceParent::new(0xabc, 0xdef);
+        let body = body.as_bytes().to_vec();
+        let outcome = channel.send(&id(), Some(trace), body, now).await;
         assert_eq!(
             outcome,
             Outcome::Delivered {
@@ -133,6 +137,8 @@ async fn an_attempt_is_one_signed_post_that_the_standard_s_own_library_accepts()
         oracle.verify(&seen.body, &seen.headers).unwrap();
         let header = |name: &str| seen.headers[name].to_str().unwrap();
         assert_eq!(header("webhook-id"), id().0);
+        let trace = "00-00000000000000000000000000000abc-0000000000000def-01";
+        assert_eq!(header("traceparent"), trace);
         assert_eq!(header("webhook-timestamp"), now.as_second().to_string());
         assert_eq!(
             header("content-type"),

@@ -1,0 +1,173 @@
+//! From the ledger's rows to the log: dead letters, and requests to the poller.
+//!
+//! In: that something was buried or asked. Out: records, then their rows deleted. Must never happen: a row
+//! deleted before its record is acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use syncbell_bus::{Publisher, Record, Stream};
+use syncbell_event::CONTENT_TYPE;
+use syncbell_service::shutdown::past;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::deliver::LaneSignal;
+use crate::delivery::{Delivery, Target};
+use crate::ledger::{DeadLetter, Draft, Ledger};
+use crate::metrics::{DeadKind, NotifierMetrics};
+use crate::rows;
+
+/// The notifier's outbox: written first, deleted when taken.
+pub(crate) struct Relay {
+    pub(crate) ledger: Ledger,
+    pub(crate) publisher: Arc<dyn Publisher>,
+    /// Woken when a dead letter was written.
+    pub(crate) buried: Arc<Notify>,
+    pub(crate) metrics: NotifierMetrics,
+}
+
+/// Rows relayed at once.
+const BATCH_ROWS: usize = 64;
+
+/// What is under way when the process stops may take this long.
+const LAST_TRY: Duration = Duration::from_secs(2);
+
+impl Relay {
+    /// Relays until `stop`; what is not taken then stays for the next start.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        loop {
+            loop {
+                // An append may wait long for a broker; the rows stay until the next start.
+                let more = tokio::select! {
+                    biased;
+                    more = self.turn() => more?,
+                    () = past(&stop, LAST_TRY) => return Ok(()),
+                };
+                if !more {
+                    break;
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.buried.notified() => {}
+                () = tokio::time::sleep(Duration::from_secs(30)) => {}
+            }
+        }
+    }
+
+    /// Relays the oldest requests and dead letters. True if there may be more.
+    async fn turn(&self) -> Result<bool, Error> {
+        let relayed = async { Ok(self.relay_requests().await? | self.relay_letters().await?) };
+        match relayed.await {
+            Err(Error::Ledger(error)) if error.retry() == syncbell_store::Retry::Later => {
+                tracing::error!(%error, "the ledger's rows cannot be read: waiting");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok(false)
+            }
+            relayed => relayed,
+        }
+    }
+
+    async fn relay_requests(&self) -> Result<bool, Error> {
+        let requests = self.ledger.store.read(|reader| {
+            let mut requests: Vec<(Vec<u8>, String)> = Vec::new();
+            for (key, row) in reader.scan(rows::REQUESTS, None, BATCH_ROWS)? {
+                if !rows::is_piece(&key) {
+                    let request = rows::read(reader, &key, &row)?;
+                    requests.push((key, request));
+                }
+            }
+            Ok(requests)
+        });
+        let (keys, requests): (Vec<Vec<u8>>, Vec<String>) = requests.await?.into_iter().unzip();
+        let records = requests.into_iter().map(|request| Record {
+            headers: vec![("content-type".to_owned(), CONTENT_TYPE.as_bytes().to_vec())],
+            ..Record::new("notifier", request)
+        });
+        self.put(Stream::Requests, records.collect(), keys).await
+    }
+
+    async fn relay_letters(&self) -> Result<bool, Error> {
+        let letters = self.ledger.store.read(|reader| {
+            let mut letters: Vec<(Vec<u8>, DeadLetter)> = Vec::new();
+            for (key, row) in reader.scan(rows::DEAD_LETTERS, None, BATCH_ROWS)? {
+                if !rows::is_piece(&key) {
+                    let letter = rows::read(reader, &key, &row)?;
+                    letters.push((key, letter));
+                }
+            }
+            Ok(letters)
+        });
+        let letters = letters.await?;
+        let records = letters.iter().map(|(_, letter)| letter.record()).collect();
+        let keys = letters.into_iter().map(|(key, _)| key).collect();
+        self.put(Stream::DeadLetters, records, keys).await
+    }
+
+    /// Appends `records` and deletes their rows. False where there are none, or the log takes none now.
+    async fn put(
+        &self,
+        stream: Stream,
+        records: Vec<Record>,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<bool, Error> {
+        if records.is_empty() {
+            return Ok(false);
+        }
+        if let Err(error) = self.publisher.append(stream, records).await {
+            tracing::error!(%error, %stream, "rows could not be put on the log: they are kept");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            return Ok(false);
+        }
+        self.ledger
+            .patiently(move |draft, _| {
+                for key in &keys {
+                    draft.delete(key.clone());
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(true)
+    }
+
+    /// Deliveries to targets that left the configuration can go nowhere: to the dead letters.
+    pub(crate) async fn bury_orphans(
+        &self,
+        known: &BTreeMap<Target, Arc<LaneSignal>>,
+    ) -> Result<(), Error> {
+        let known: BTreeSet<Target> = known.keys().cloned().collect();
+        let orphans = self.ledger.store.read(move |reader| {
+            let (mut orphans, mut after): (Vec<Delivery>, Option<Vec<u8>>) = (Vec::new(), None);
+            loop {
+                let page = reader.scan(b"d/", after.as_deref(), 500)?;
+                let Some((last, _)) = page.last() else {
+                    return Ok(orphans);
+                };
+                after = Some(last.clone());
+                for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
+                    let delivery: Delivery = rows::read(reader, key, row)?;
+                    if !known.contains(&delivery.target) {
+                        orphans.push(delivery);
+                    }
+                }
+            }
+        });
+        for delivery in orphans.await? {
+            tracing::error!(
+                delivery.id = %delivery.id, receiver = delivery.target.receiver,
+                "a pending delivery's receiver left the configuration: to the dead letters"
+            );
+            let finish = move |draft: &mut Draft<'_>, now: Timestamp| {
+                crate::deliver::record::give_up(draft, &delivery, now);
+                Ok(())
+            };
+            self.ledger.patiently(finish).await?;
+            self.metrics.dead(DeadKind::Delivery, 1);
+        }
+        Ok(())
+    }
+}
