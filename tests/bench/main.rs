@@ -1,7 +1,8 @@
 //! The whole path, measured on the built binary: start to ready, idle memory, and from a change that the
 //! registry served to the webhook that has it, at 50 changes a second.
 //!
-//! `cargo bench -p syncbell-cli --bench whole_path`. Prints; asserts nothing.
+//! `cargo bench -p syncbell-cli --bench whole_path`, on the embedded log and over Kafka. Prints; asserts
+//! nothing.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -25,6 +26,22 @@ async fn main() {
         "release"
     };
     println!("profile: {profile}");
+    measure("embedded log, one process", &["run"], "").await;
+    let Some(kafka) = syncbell_testkit::kafka::shared().await else {
+        println!("kafka: left out");
+        return;
+    };
+    let (broker, prefix) = (
+        kafka.bootstrap(),
+        syncbell_testkit::kafka::unique_prefix("bench"),
+    );
+    let bus = format!("bus: {{kafka: {{brokers: ['{broker}'], topic_prefix: '{prefix}'}}}}\n");
+    measure("kafka, two processes", &["poller", "notifier"], &bus).await;
+}
+
+/// Everything, with `services` as processes and `bus` as the file's words on the event log.
+async fn measure(name: &str, services: &[&str], bus: &str) {
+    println!("== {name}");
     let simulator = Simulator::start(Options::default())
         .await
         .expect("a free port");
@@ -33,45 +50,33 @@ async fn main() {
         .await
         .expect("a free port");
     let folder = tempfile::tempdir().expect("a folder");
-    let config = configuration(folder.path(), &simulator.url(), &webhook.url());
+    let config = configuration(folder.path(), &simulator.url(), &webhook.url(), bus);
 
     let mut starts_ms = Vec::new();
-    let mut binary = None;
+    let mut running: Vec<Binary> = Vec::new();
     for _ in 0..STARTS {
-        if let Some(mut running) = binary.take() {
-            stop(&mut running).await;
+        stop(&mut running).await;
+        for service in services {
+            let began = Instant::now();
+            let started = launch(&config, service);
+            started.wait_for_line("syncbell runs", WAIT).await;
+            starts_ms.push(began.elapsed().as_secs_f64() * 1_000.0);
+            running.push(started);
         }
-        let began = Instant::now();
-        let started = launch(&config);
-        started.wait_for_line("syncbell runs", WAIT).await;
-        starts_ms.push(began.elapsed().as_secs_f64() * 1_000.0);
-        binary = Some(started);
     }
-    let mut binary = binary.expect("it was started");
     println!(
         "start to running, {STARTS} starts: median {:.0} ms",
         quantile(&mut starts_ms, 0.5)
     );
 
-    let answers = simulator.world().counts().answers;
-    simulator
-        .world()
-        .until(|world| world.counts().answers > answers + 5)
-        .await;
-    println!(
-        "idle memory: {:.1} MiB resident",
-        resident_mib(binary.pid())
-    );
+    until_more_answers(&simulator.world(), 5).await;
+    print_memory("idle memory", services, &running);
 
     simulator.world().baseline_done();
-    let running = simulator.world().generate(lively());
+    let load = simulator.world().generate(lively());
     tokio::time::sleep(MEASURED).await;
-    running.stop();
-    let answers = simulator.world().counts().answers;
-    simulator
-        .world()
-        .until(|world| world.counts().answers > answers + 30)
-        .await;
+    load.stop();
+    until_more_answers(&simulator.world(), 30).await;
 
     let mut latencies_ms = latencies_ms(&simulator.world(), &webhook);
     println!(
@@ -81,13 +86,26 @@ async fn main() {
         quantile(&mut latencies_ms, 0.5),
         quantile(&mut latencies_ms, 0.99),
     );
-    println!(
-        "memory after it: {:.1} MiB resident",
-        resident_mib(binary.pid())
-    );
-    stop(&mut binary).await;
+    print_memory("memory after it", services, &running);
+    stop(&mut running).await;
     webhook.stop().await;
     simulator.stop().await;
+}
+
+async fn until_more_answers(world: &World, n: u64) {
+    let answers = world.counts().answers;
+    world
+        .until(|world| world.counts().answers > answers + n)
+        .await;
+}
+
+fn print_memory(when: &str, services: &[&str], running: &[Binary]) {
+    for (service, binary) in services.iter().zip(running) {
+        println!(
+            "{when}, {service}: {:.1} MiB resident",
+            resident_mib(binary.pid())
+        );
+    }
 }
 
 /// Fifty changes a second; half of the tasks that end fail.
@@ -100,23 +118,23 @@ fn lively() -> Load {
     }
 }
 
-fn configuration(folder: &Path, registry: &str, webhook: &str) -> PathBuf {
+fn configuration(folder: &Path, registry: &str, webhook: &str, bus: &str) -> PathBuf {
     let config = folder.join("syncbell.yaml");
     let text = format!(
         "data_dir: {}\n\
          instances:\n  - {{id: {DEMO_INSTANCE}, region: {DEMO_REGION}, endpoint: '{registry}', poll_every: 1s}}\n\
          receivers:\n  - {{name: ops, webhook: {{url: '{webhook}'}}}}\n\
-         route: {{receivers: [ops]}}\nadmin: {{listen: '127.0.0.1:0'}}\n",
+         route: {{receivers: [ops]}}\nadmin: {{listen: '127.0.0.1:0', notifier_listen: '127.0.0.1:0'}}\n{bus}",
         folder.join("data").display(),
     );
     std::fs::write(&config, text).expect("a configuration");
     config
 }
 
-fn launch(config: &Path) -> Binary {
+fn launch(config: &Path, service: &str) -> Binary {
     let options = Options::default();
     Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
-        .args(["run", "-c", config.to_str().expect("a plain path")])
+        .args([service, "-c", config.to_str().expect("a plain path")])
         .env("ALIBABA_CLOUD_ACCESS_KEY_ID", options.access_key_id)
         .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", options.access_key_secret)
         .start()
@@ -142,9 +160,11 @@ fn latencies_ms(world: &World, webhook: &Receiver) -> Vec<f64> {
     latencies_ms
 }
 
-async fn stop(binary: &mut Binary) {
-    binary.terminate();
-    binary.wait_for_exit(WAIT).await;
+async fn stop(running: &mut Vec<Binary>) {
+    for mut binary in running.drain(..) {
+        binary.terminate();
+        binary.wait_for_exit(WAIT).await;
+    }
 }
 
 fn quantile(values: &mut [f64], share: f64) -> f64 {

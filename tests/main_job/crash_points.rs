@@ -13,7 +13,7 @@ use syncbell_simulator::NewTask;
 use syncbell_testkit::{Answer, Seed};
 
 use crate::house::{House, WAIT};
-use crate::settled;
+use crate::story::settled;
 
 /// SIGKILL.
 const KILLED: i32 = 9;
@@ -81,7 +81,7 @@ async fn die_at(house: &House, point: &str, passes: u64, traffic: &mut Traffic) 
         traffic.next(house);
     }
     let mut binary = house
-        .launcher("127.0.0.1:0")
+        .launcher("run", "127.0.0.1:0")
         .env("FAILPOINTS", format!("{point}={passes}*off->return"))
         .start();
     let mut changes = tokio::time::interval(Duration::from_millis(150));

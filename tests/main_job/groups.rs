@@ -11,7 +11,7 @@ use syncbell_testkit::{Mail, eventually};
 
 use crate::house::{House, WAIT};
 use crate::mailbox::{text_of, told_by};
-use crate::settled;
+use crate::story::settled;
 
 /// Failing tasks of the flood, each on a route of its own; every fourth is a SUCCESS with an issue.
 const FLOOD: usize = 60;

@@ -7,9 +7,7 @@ use std::time::Duration;
 use syncbell_event::Status;
 use syncbell_simulator::{DEMO_INSTANCE, DEMO_REGION, Got, Handle, NewTask, Options, Simulator};
 use syncbell_testkit::binary::Source;
-use syncbell_testkit::{
-    Binary, Launch, MailSink, MailSinkOptions, Rng, WebhookReceiver, eventually,
-};
+use syncbell_testkit::{Binary, Launch, MailSink, MailSinkOptions, Rng, WebhookReceiver};
 use tokio::sync::Mutex;
 
 use crate::mailbox::told_by;
@@ -19,18 +17,43 @@ pub(crate) const WAIT: Duration = Duration::from_secs(90);
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// Where the event log is, if it is no folder.
+struct Kafka {
+    brokers: String,
+    topic_prefix: String,
+}
+
 pub(crate) struct House {
     pub(crate) simulator: Handle,
     pub(crate) webhook: WebhookReceiver,
     pub(crate) mailbox: MailSink,
     folder: tempfile::TempDir,
+    /// The one that runs both services, or the poller.
     pub(crate) binary: Mutex<Option<Binary>>,
+    /// The notifier, where it is a process of its own.
+    notifier: Mutex<Option<Binary>>,
+    /// Over Kafka poller and notifier are two processes.
+    kafka: Option<Kafka>,
+    /// Who is told, in YAML.
+    pub(crate) receivers: &'static str,
     pub(crate) access_key_secret: String,
     /// What the route says about groups, in YAML.
     pub(crate) grouping: &'static str,
 }
 
 impl House {
+    /// The same over Kafka: poller and notifier as two processes, on topics of the house's own.
+    pub(crate) async fn over_kafka(bootstrap: &str, name: &str) -> Self {
+        let kafka = Kafka {
+            brokers: bootstrap.to_owned(),
+            topic_prefix: syncbell_testkit::kafka::unique_prefix(name),
+        };
+        Self {
+            kafka: Some(kafka),
+            ..Self::build().await
+        }
+    }
+
     /// 150 quiet tasks over many pages, receivers that verify, a configuration.
     pub(crate) async fn build() -> Self {
         let options = Options {
@@ -50,6 +73,9 @@ impl House {
             mailbox: MailSink::start(MailSinkOptions::default()).await,
             folder: tempfile::tempdir().expect("a folder"),
             binary: Mutex::new(None),
+            notifier: Mutex::new(None),
+            kafka: None,
+            receivers: "[ops, mail]",
             access_key_secret: Options::default().access_key_secret,
             grouping: "group_by: ['...']",
         }
@@ -57,21 +83,22 @@ impl House {
 
     /// The binary on this house's folder, running.
     pub(crate) fn launch(&self, admin: &str) -> Binary {
-        self.launcher(admin).start()
+        self.launcher("run", admin).start()
     }
 
-    /// The binary on this house's folder, to be started.
-    pub(crate) fn launcher(&self, admin: &str) -> Launch {
+    /// The binary on this house's folder, to be started as `service`.
+    pub(crate) fn launcher(&self, service: &str, admin: &str) -> Launch {
         let config = self.config(admin);
         let options = Options::default();
         Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
-            .args(["run", "-c", config.to_str().expect("a plain path")])
+            .args([service, "-c", config.to_str().expect("a plain path")])
             .env("HOOK_SECRET", SECRET)
             .env("ALIBABA_CLOUD_ACCESS_KEY_ID", options.access_key_id)
             .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &self.access_key_secret)
     }
 
-    fn config(&self, admin: &str) -> PathBuf {
+    /// A configuration of this house, in which the services answer at `admin`.
+    pub(crate) fn config(&self, admin: &str) -> PathBuf {
         let folder = self.folder.path();
         let config = folder.join(format!("{}.yaml", admin.replace(':', "-")));
         let (data, smtp, grouping) = (folder.join("data"), self.mailbox.addr(), self.grouping);
@@ -82,21 +109,81 @@ impl House {
              \x20 - name: ops\n    webhook: {{url: '{}', secret: {{env: HOOK_SECRET}}}}\n\
              \x20 - name: mail\n    email: {{from: syncbell@example.test, to: [oncall@example.test], \
              smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
-             route: {{receivers: [ops, mail], {grouping}}}\n\
-             admin: {{listen: '{admin}'}}\n",
+             route: {{receivers: {}, {grouping}}}\n\
+             admin: {{listen: '{admin}', notifier_listen: '{admin}'}}\n{}",
             data.display(),
             self.simulator.url(),
             self.webhook.url(),
             smtp.port(),
+            self.receivers,
+            self.bus(),
         );
         std::fs::write(&config, text).expect("a configuration");
         config
     }
 
+    /// What the file says of the event log.
+    fn bus(&self) -> String {
+        let Some(kafka) = &self.kafka else {
+            return String::new();
+        };
+        let brokers: Vec<String> = kafka
+            .brokers
+            .split(',')
+            .map(|one| format!("'{one}'"))
+            .collect();
+        let (brokers, prefix) = (brokers.join(", "), &kafka.topic_prefix);
+        format!("bus: {{kafka: {{brokers: [{brokers}], topic_prefix: '{prefix}'}}}}\n")
+    }
+
+    /// The topic of the events.
+    pub(crate) fn changes_topic(&self) -> String {
+        let kafka = self.kafka.as_ref().expect("this house is over Kafka");
+        format!("{}.changes", kafka.topic_prefix)
+    }
+
+    /// Every event on the log, in the order in which it is read, as `events tail` prints it.
+    pub(crate) async fn events(&self) -> Vec<serde_json::Value> {
+        let config = self.config("127.0.0.1:0");
+        let config = config.to_str().expect("a plain path");
+        let arguments = [
+            "events",
+            "tail",
+            "--from",
+            "start",
+            "--no-follow",
+            "-o",
+            "jsonl",
+            "-c",
+            config,
+        ];
+        let mut tail = Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
+            .args(arguments)
+            .env("HOOK_SECRET", SECRET)
+            .start();
+        let status = tail.wait_for_exit(WAIT).await;
+        let text = tail.text(Source::Stdout);
+        assert!(status.success(), "{:?}", tail.lines());
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("an event a line"))
+            .collect()
+    }
+
     pub(crate) async fn start(&self) {
-        let binary = self.launch("127.0.0.1:0");
-        binary.wait_for_line("syncbell runs", WAIT).await;
-        *self.binary.lock().await = Some(binary);
+        for (service, place) in self.services() {
+            let binary = self.launcher(service, "127.0.0.1:0").start();
+            binary.wait_for_line("syncbell runs", WAIT).await;
+            *place.lock().await = Some(binary);
+        }
+    }
+
+    /// The processes of this house, by the command that each is started with.
+    fn services(&self) -> Vec<(&'static str, &Mutex<Option<Binary>>)> {
+        match self.kafka {
+            None => vec![("run", &self.binary)],
+            Some(_) => vec![("poller", &self.binary), ("notifier", &self.notifier)],
+        }
     }
 
     /// Waits until the first look is complete: what comes from now on is told.
@@ -107,13 +194,16 @@ impl House {
         self.simulator.world().baseline_done();
     }
 
-    /// SIGKILL after random moments, then a start on the same folder. Gives the number of kills.
+    /// SIGKILL after random moments, each time of one of the processes by chance, then its start on the
+    /// same folder. Gives the number of kills.
     pub(crate) async fn kill_and_restart(&self, kills: usize, rng: &mut Rng) -> usize {
         for _ in 0..kills {
             tokio::time::sleep(rng.duration(50..1_200)).await;
-            let mut binary = self.binary.lock().await;
+            let services = self.services();
+            let (service, place) = *rng.pick(&services);
+            let mut binary = place.lock().await;
             binary.as_mut().expect("it runs").kill().await;
-            *binary = Some(self.launch("127.0.0.1:0"));
+            *binary = Some(self.launcher(service, "127.0.0.1:0").start());
         }
         kills
     }
@@ -122,6 +212,28 @@ impl House {
     pub(crate) async fn kill(&self) {
         let mut binary = self.binary.lock().await.take().expect("it runs");
         binary.kill().await;
+    }
+
+    /// Waits until the poller and the notifier have said these.
+    pub(crate) async fn say(&self, poller: &str, notifier: &str) {
+        for (place, what) in [(&self.binary, poller), (&self.notifier, notifier)] {
+            let binary = place.lock().await;
+            let binary = binary.as_ref().expect("it runs");
+            binary.wait_for_line(what, WAIT).await;
+        }
+    }
+
+    /// SIGKILL to the notifier, where it is a process of its own.
+    pub(crate) async fn kill_notifier(&self) {
+        let mut notifier = self.notifier.lock().await.take().expect("it runs");
+        notifier.kill().await;
+    }
+
+    /// Starts the notifier again, and waits until it says `what`.
+    pub(crate) async fn start_notifier(&self, what: &str) {
+        let notifier = self.launcher("notifier", "127.0.0.1:0").start();
+        notifier.wait_for_line(what, WAIT).await;
+        *self.notifier.lock().await = Some(notifier);
     }
 
     /// What `syncbell deliveries show` says about a delivery of the binary that runs.
@@ -136,18 +248,19 @@ impl House {
         serde_json::from_str(&asking.text(Source::Stdout)).expect("it answers in JSON")
     }
 
+    /// SIGTERM to each process; the status of the last one that did not end well, or of the last.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        let mut binary = self.binary.lock().await.take().expect("it runs");
-        eventually("the binary to be up", WAIT, async || {
-            binary
-                .lines()
-                .iter()
-                .any(|line| line.text.contains("syncbell runs"))
-                .then_some(())
-        })
-        .await;
-        binary.terminate();
-        binary.wait_for_exit(WAIT).await
+        let mut ended = ExitStatus::default();
+        for (_, place) in self.services() {
+            let mut binary = place.lock().await.take().expect("it runs");
+            binary.wait_for_line("syncbell runs", WAIT).await;
+            binary.terminate();
+            let status = binary.wait_for_exit(WAIT).await;
+            if ended.success() {
+                ended = status;
+            }
+        }
+        ended
     }
 
     /// What the webhook took.
