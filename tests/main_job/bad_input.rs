@@ -7,7 +7,7 @@ use syncbell_testkit::{Answer, Binary, eventually};
 use crate::house::{House, WAIT, admin_of};
 
 /// The value of the first series that starts with `series` and holds every one of `labels`.
-async fn metric(binary: &Binary, series: &str, labels: &[&str]) -> f64 {
+pub(crate) async fn metric(binary: &Binary, series: &str, labels: &[&str]) -> f64 {
     let url = format!("http://{}/metrics", admin_of(binary).await);
     let client = reqwest::Client::builder()
         .timeout(WAIT)

@@ -7,6 +7,7 @@ use syncbell_simulator::{DEMO_INSTANCE, Load, compare};
 use syncbell_testkit::kafka::{KafkaCluster, KafkaOptions};
 use syncbell_testkit::{Seed, eventually};
 
+use crate::bad_input::metric;
 use crate::house::{House, WAIT};
 
 const CHANGES_PER_SECOND: f64 = 200.0;
@@ -67,7 +68,18 @@ async fn a_dead_a_hanging_and_three_rolled_brokers_lose_and_reorder_nothing() {
         HANGS.as_secs()
     );
     assert!(told.is_exact(), "{told}");
-    in_order(&house.events().await);
+    {
+        let poller = house.binary.lock().await;
+        let poller = poller.as_ref().expect("it runs");
+        let up = metric(poller, "syncbell_kafka_broker_up", &["producer"]).await;
+        assert!(
+            (up - 1.0).abs() < f64::EPSILON,
+            "librdkafka's statistics are among the metrics"
+        );
+    }
+    let events = house.events().await;
+    in_order(&events);
+    of_one_trace(&events, &house);
     let status = house.stop().await;
     assert!(status.success(), "{status}");
 }
@@ -97,6 +109,22 @@ async fn leader_of(cluster: &KafkaCluster, topic: &str, partition: i32) -> i32 {
         admin.leader_of(topic, partition).await
     })
     .await
+}
+
+/// Each webhook carries the trace of the poll that found its event.
+fn of_one_trace(events: &[serde_json::Value], house: &House) {
+    let polls: HashSet<&str> = events
+        .iter()
+        .filter_map(|event| event["traceparent"].as_str()?.get(3..35))
+        .collect();
+    for request in house.webhook.accepted() {
+        let trace = request.headers.get("traceparent");
+        let trace = trace.and_then(|trace| trace.to_str().ok()?.get(3..35));
+        assert!(
+            trace.is_some_and(|trace| polls.contains(trace)),
+            "{trace:?}"
+        );
+    }
 }
 
 /// Of the one instance, what is read for the first time was never observed before what was read.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tempfile::TempDir;
 
-use super::tests::soon;
+use super::tests::{open, soon};
 use super::*;
 use crate::{Bus, Subscriber};
 
@@ -90,7 +90,7 @@ impl Model {
     /// Opens the log and takes the reader up where its ledger says, or at the start where the log
     /// ends before that.
     async fn open(&mut self) {
-        let bus = Bus::embedded(self.dir.path(), self.options.clone()).unwrap();
+        let bus = open(self.dir.path(), &self.options).await;
         let from = StartAt::At(Next::from_iter([(PARTITION, self.next)]));
         let reader = match bus.subscribe(STREAM, from).await {
             Ok(reader) => {

@@ -62,6 +62,13 @@ impl Lookups {
         })
     }
 
+    /// Asks nobody: for tests of what goes on without an answer.
+    #[cfg(test)]
+    pub(super) fn nowhere() -> Lookups {
+        let options = KafkaOptions::new(["127.0.0.1:1"]);
+        Lookups::try_new(&options, &Arc::default()).expect("plain options")
+    }
+
     /// Which partitions `topic` has.
     pub(super) async fn topic(&self, topic: &str) -> Result<Topic, Error> {
         let topic = topic.to_owned();

@@ -279,7 +279,7 @@ impl KafkaSubscriber {
     }
 
     /// Lets go of the client; the next call makes another at the same place.
-    fn leave_client(&mut self) {
+    pub(super) fn leave_client(&mut self) {
         self.client = None;
     }
 
@@ -406,5 +406,33 @@ impl Drop for KafkaSubscriber {
         self.acknowledged.shown_at = None;
         self.show();
         self.leave_client();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(offsets: [u64; 2]) -> Next {
+        (0..).zip(offsets).collect()
+    }
+
+    #[test]
+    fn a_partition_that_gives_nothing_twice_stands_still_whatever_the_others_do() {
+        let mut look = Look {
+            lookups: Lookups::nowhere(),
+            due_at: Instant::now(),
+            under_way: None,
+            stood: Next::new(),
+            behind: BTreeSet::new(),
+        };
+        // The first one goes on all the time; the second has ten records and gives none.
+        assert!(!look.stands_still(&next([5, 0]), &next([9, 10])));
+        assert!(!look.stands_still(&next([9, 0]), &next([20, 10])));
+        assert!(look.stands_still(&next([20, 0]), &next([30, 10])));
+        // Its client was made anew: it has its two looks again.
+        assert!(!look.stands_still(&next([30, 0]), &next([30, 10])));
+        assert!(!look.stands_still(&next([30, 10]), &next([30, 10])));
+        assert!(!look.stands_still(&next([30, 10]), &next([30, 10])));
     }
 }

@@ -251,6 +251,117 @@ async fn a_broker_that_comes_later_is_found_and_nothing_is_lost_meanwhile() {
     bus.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_client_is_made_anew_goes_on_at_its_place() {
+    let Some(fixture) = Fixture::new("client").await else {
+        return;
+    };
+    let log = Arc::new(KafkaLog::try_new(fixture.options.clone()).unwrap());
+    let bus = fixture.open().await;
+    append(&bus, 0..30).await;
+    let subscribed = log.subscribe(Stream::Changes, StartAt::Start).await;
+    let mut subscriber = subscribed.unwrap();
+    let mut reads = take(&mut subscriber, 10).await;
+    subscriber.leave_client();
+    append(&bus, 30..40).await;
+    reads.extend(take(&mut subscriber, 30).await);
+    let places: BTreeSet<_> = reads.iter().map(|read| read.position).collect();
+    assert_eq!(places.len(), 40, "each once");
+    drop(subscriber);
+    log.close().await;
+    bus.close().await;
+}
+
+/// A record that the topic does not take: nothing is written behind the gap, and the next append works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_failed_is_made_anew_and_leaves_no_gap() {
+    let Some(fixture) = Fixture::new("gap").await else {
+        return;
+    };
+    let bus = fixture.open().await;
+    let publisher = bus.publisher();
+    publisher.ready().await.unwrap();
+    let topic = fixture.changes();
+    fixture
+        .admin
+        .alter_config(&topic, "max.message.bytes", "2000")
+        .await;
+    // Chance does not compress.
+    let large: Vec<u8> = (0..50_000).map(|_| rand::random()).collect();
+    let records = vec![
+        Record::new("a", "0"),
+        Record::new("a", large),
+        Record::new("a", "2"),
+    ];
+    let refused = eventually("the limit to be known", WAIT, async || {
+        let appended = publisher.append(Stream::Changes, records.clone()).await;
+        appended.err()
+    });
+    let refused = refused.await;
+    assert_eq!(refused.retry(), crate::Retry::Later, "{refused}");
+    fixture
+        .admin
+        .alter_config(&topic, "max.message.bytes", "1048588")
+        .await;
+    eventually("the append to be taken again", WAIT, async || {
+        publisher
+            .append(Stream::Changes, records.clone())
+            .await
+            .ok()
+    })
+    .await;
+    let end = bus.bounds(Stream::Changes).await.unwrap().end;
+    let n = usize::try_from(Next::new().lag(&end)).unwrap();
+    let mut subscriber = bus
+        .subscribe(Stream::Changes, StartAt::Start)
+        .await
+        .unwrap();
+    let mut first_seen: Vec<Vec<u8>> = Vec::new();
+    for read in take(&mut *subscriber, n).await {
+        if !first_seen.contains(&read.record.value) {
+            first_seen.push(read.record.value);
+        }
+    }
+    let sent: Vec<Vec<u8>> = records.into_iter().map(|record| record.value).collect();
+    assert!(
+        first_seen == sent,
+        "read for the first time in another order"
+    );
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_position_is_the_groups_offset_for_lag_tools() {
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    let Some(fixture) = Fixture::new("lag").await else {
+        return;
+    };
+    let bus = fixture.open().await;
+    append(&bus, 0..5).await;
+    let mut subscriber = bus
+        .subscribe(Stream::Changes, StartAt::Start)
+        .await
+        .unwrap();
+    let at = next_after(&take(&mut *subscriber, 5).await);
+    subscriber.acknowledge(&at).await.unwrap();
+    let tool = properties::consumer(&fixture.options, Stream::Changes).unwrap();
+    let tool: BaseConsumer = tool.create().unwrap();
+    let mut asked = rdkafka::TopicPartitionList::new();
+    for (partition, _) in at.iter() {
+        asked.add_partition(&fixture.changes(), i32::try_from(partition).unwrap());
+    }
+    eventually("the group's offset", WAIT, async || {
+        let committed = tool.committed_offsets(asked.clone(), WAIT).ok()?;
+        let found = committed.elements().into_iter().filter_map(|element| {
+            let offset = u64::try_from(element.offset().to_raw()?).ok()?;
+            Some((u32::try_from(element.partition()).ok()?, offset))
+        });
+        (found.collect::<Next>() == at).then_some(())
+    })
+    .await;
+    bus.close().await;
+}
+
 /// Closing ends in its time although no broker answers any more (rust-rdkafka issue 611).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_ends_when_the_broker_is_silent() {

@@ -214,3 +214,29 @@ async fn a_broken_log_ends_it_with_an_error() {
     assert!(matches!(ended, Err(Error::Bus(BusError::Closed))));
     assert_eq!(bench.outbox.depth().rows, 1);
 }
+
+#[tokio::test]
+async fn a_record_carries_its_type_and_the_trace_of_its_poll() {
+    let bench = Bench::new(Log::default()).await;
+    let mut traced = envelope(1);
+    traced.traceparent = Some(syncbell_event::TraceParent::new(0xabc, 0xdef));
+    let mut batch = Batch::new();
+    let added = bench.outbox.add(&mut batch, &[traced, envelope(2)]);
+    bench.store.commit(batch).await.unwrap();
+    bench.outbox.committed(&added);
+    bench.end();
+    bench.relay().run().await.unwrap();
+    let written = bench.log.written.lock().unwrap();
+    let header = |n: usize, name: &str| {
+        let headers = &written[n].headers;
+        let found = headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+    };
+    let trace = "00-00000000000000000000000000000abc-0000000000000def-01";
+    assert_eq!(header(0, "traceparent").as_deref(), Some(trace));
+    assert_eq!(header(1, "traceparent"), None);
+    assert_eq!(
+        header(1, "content-type").as_deref(),
+        Some(syncbell_event::CONTENT_TYPE)
+    );
+}
