@@ -352,6 +352,8 @@ impl Admin {
             let body = request.send(leader).await?;
             match read(&mut Answer(&body))? {
                 (value, NONE) => Ok(value),
+                // One broker knows of a new topic before its leader does.
+                (_, UNKNOWN_TOPIC) => Err(io::Error::other("its leader does not know it").into()),
                 (_, code) => Err(Failure::Refused(code, None)),
             }
         })
