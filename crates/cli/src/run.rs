@@ -24,6 +24,7 @@ pub(crate) fn run(file: &Path, services: Services) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, services: Services) -> anyhow::Result<()> {
+    let signalled = shutdown::signalled();
     let credentials = syncbell_poller::credentials_from_environment();
     let started = start(config, credentials, services).await?;
     tracing::info!(
@@ -33,7 +34,7 @@ async fn serve(config: Config, services: Services) -> anyhow::Result<()> {
         "syncbell runs"
     );
     tokio::select! {
-        signal = shutdown::signalled() => {
+        signal = signalled => {
             let signal = signal.context("listening for signals")?;
             tracing::info!(signal, "stopping");
         }

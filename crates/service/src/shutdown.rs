@@ -128,13 +128,18 @@ impl Shutdown {
     }
 }
 
-/// Waits for SIGTERM or SIGINT and gives its name.
-pub async fn signalled() -> Result<&'static str, Error> {
-    let mut term = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    tokio::select! {
-        _ = term.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
+/// Waits for SIGTERM or SIGINT and gives its name. Listens from the call on, not from the first poll: a signal
+/// that comes while the process still starts ends it in order, too. Call it on the runtime.
+pub fn signalled() -> impl Future<Output = Result<&'static str, Error>> {
+    let term = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    async move {
+        let mut term = term.map_err(Error::Signals)?;
+        let mut interrupt = interrupt.map_err(Error::Signals)?;
+        tokio::select! {
+            _ = term.recv() => Ok("SIGTERM"),
+            _ = interrupt.recv() => Ok("SIGINT"),
+        }
     }
 }
 
