@@ -6,15 +6,20 @@ use syncbell_testkit::{Answer, Binary, eventually};
 
 use crate::house::{House, WAIT, admin_of};
 
-/// The value of the first series that starts with `series` and holds every one of `labels`.
-pub(crate) async fn metric(binary: &Binary, series: &str, labels: &[&str]) -> f64 {
+/// What `/metrics` answers.
+pub(crate) async fn metrics(binary: &Binary) -> String {
     let url = format!("http://{}/metrics", admin_of(binary).await);
     let client = reqwest::Client::builder()
         .timeout(WAIT)
         .build()
         .expect("plain options");
     let answer = client.get(url).send().await.expect("it answers");
-    let text = answer.text().await.expect("a text");
+    answer.text().await.expect("a text")
+}
+
+/// The value of the first series that starts with `series` and holds every one of `labels`.
+async fn metric(binary: &Binary, series: &str, labels: &[&str]) -> f64 {
+    let text = metrics(binary).await;
     let line = text
         .lines()
         .find(|line| line.starts_with(series) && labels.iter().all(|label| line.contains(label)));

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 /// Where the brokers are, who we are to them, and how the topics are named. [`KafkaOptions::new`]
 /// fills in what an installation without protection uses.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaOptions {
     /// `HOST:PORT` of some brokers; the others are learnt from them. At least one.
     pub brokers: Vec<String>,
@@ -99,5 +99,19 @@ impl KafkaOptions {
             sasl: None,
             properties: BTreeMap::new(),
         }
+    }
+}
+
+impl std::fmt::Debug for KafkaOptions {
+    /// Without the properties' values: any of them may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaOptions")
+            .field("brokers", &self.brokers)
+            .field("topic_prefix", &self.topic_prefix)
+            .field("client_id", &self.client_id)
+            .field("tls", &self.tls)
+            .field("sasl", &self.sasl)
+            .field("properties", &self.properties.keys())
+            .finish()
     }
 }
