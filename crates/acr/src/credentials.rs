@@ -27,6 +27,15 @@ pub trait CredentialsProvider: Send + Sync {
     /// The credentials to sign the next request with. The error says what each step said, without secrets.
     fn credentials(&self) -> BoxFuture<'_, Result<Credentials, Error>>;
 
+    /// Asks for others because the server said that `refused` expired or that it does not know them.
+    /// `None` where there are none but these; then the refusal stands.
+    fn renew<'a>(
+        &'a self,
+        _refused: &'a Credentials,
+    ) -> BoxFuture<'a, Result<Option<Credentials>, Error>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Its name, for messages.
     fn name(&self) -> &'static str;
 }
