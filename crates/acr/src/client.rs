@@ -11,9 +11,10 @@ use url::{Position, Url};
 
 use crate::Error;
 use crate::credentials::{Credentials, CredentialsProvider};
+use crate::page::Page;
 use crate::request::ListRepoSyncTask;
 use crate::sign::{EMPTY_SHA256, Unsigned, is_signed_by_default, sign};
-use crate::wire::{self, Head, Page};
+use crate::wire::{self, Head};
 
 const VERSION: &str = "2018-12-01";
 
@@ -121,7 +122,7 @@ impl Client {
         let (head, body) = sent.await.map_err(|_| Error::Unavailable {
             what: format!("no answer within {} ms", self.options.timeout.as_millis()),
         })??;
-        wire::page(&head, &body, Timestamp::now()).map_err(|error| {
+        wire::page(&head, body, Timestamp::now()).map_err(|error| {
             let token = credentials.security_token.iter();
             let secrets = token.chain([&credentials.secret]);
             let secrets: Vec<&str> = secrets.map(ExposeSecret::expose_secret).collect();

@@ -5,6 +5,7 @@ mod credentials;
 mod request;
 mod client;
 mod wire;
+mod page;
 mod decode;
 mod error;
 
@@ -12,5 +13,5 @@ pub use client::{Client, ClientOptions};
 pub use credentials::{BoxFuture, Credentials, CredentialsProvider, Environment, Static};
 pub use decode::Refused;
 pub use error::{Error, Retry};
+pub use page::{Page, Row};
 pub use request::ListRepoSyncTask;
-pub use wire::Page;

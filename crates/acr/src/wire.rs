@@ -1,38 +1,12 @@
 //! The answer's envelope: success and error, both as loose as the vendor is.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use syncbell_event::SyncTask;
 
-use crate::decode::{self, Refused};
 use crate::error::Error;
-
-/// One page.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page {
-    /// What the vendor's support asks for.
-    pub request_id: Option<String>,
-    /// `success`
-    pub code: Option<String>,
-    /// The page that was answered; compare it with the one asked for.
-    pub page_no: Option<u64>,
-    /// The size that the server used; it may cap what was asked for.
-    pub page_size: Option<u64>,
-    /// Tasks in all, as a number or a string on the wire.
-    pub total_count: Option<u64>,
-    /// The rows, in the server's order.
-    pub tasks: Vec<SyncTask>,
-    /// Rows that are not tasks.
-    pub refused: Vec<Refused>,
-    /// Rows in the answer, the refused ones too.
-    pub n_rows: usize,
-    /// The answer's Date header: the server's clock.
-    pub date: Option<Timestamp>,
-}
+use crate::page::{self, Page, Parts, Rows};
 
 /// What the answer's head says, as far as it matters here.
 #[derive(Clone, Debug, Default)]
@@ -46,20 +20,36 @@ pub(crate) struct Head {
 }
 
 /// Reads an answer. `now` tells a wrong clock from a wrong date.
-pub(crate) fn page(head: &Head, body: &[u8], now: Timestamp) -> Result<Page, Error> {
+pub(crate) fn page(head: &Head, body: Vec<u8>, now: Timestamp) -> Result<Page, Error> {
     let ok = (200..300).contains(&head.status);
-    let Ok(mut raw) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(body) else {
-        return Err(not_json(head, body, now));
+    let body = match String::from_utf8(body) {
+        Ok(body) => body,
+        Err(error) => return Err(not_json(head, error.as_bytes(), now)),
     };
-    let rows = raw.remove("SyncTasks");
-    let fields = raw
-        .into_iter()
-        .filter_map(|(name, raw)| Some((name, serde_json::from_str(raw.get()).ok()?)))
-        .collect();
+    let Some(Parts { fields, rows }) = page::take_apart(&body) else {
+        return Err(not_json(head, body.as_bytes(), now));
+    };
     if !ok || is_failure(&fields) {
         return Err(Fault::of_json(&fields).classify(head, now));
     }
-    success(head, rows, &fields)
+    let rows = match rows {
+        Rows::List(rows) => rows,
+        Rows::None { is_null: true } => Vec::new(),
+        Rows::None { is_null: false } if whole(&fields, "TotalCount") == Some(0) => Vec::new(),
+        Rows::None { .. } | Rows::Unreadable => {
+            return Err(malformed(head, "without a list of SyncTasks"));
+        }
+    };
+    Ok(Page {
+        request_id: string(&fields, "RequestId"),
+        code: string(&fields, "Code"),
+        page_no: whole(&fields, "PageNo"),
+        page_size: whole(&fields, "PageSize"),
+        total_count: whole(&fields, "TotalCount"),
+        date: head.date,
+        body,
+        rows,
+    })
 }
 
 /// Success is true, or absent; anything else is taken for the worse.
@@ -70,43 +60,6 @@ fn is_failure(fields: &Map<String, Value>) -> bool {
         Some(Value::String(text)) => !text.eq_ignore_ascii_case("true"),
         Some(_) => true,
     }
-}
-
-/// The rows stay raw until each is decoded: one that no parser takes (1e999, half a surrogate pair, a
-/// nesting without end) must not take the others with it.
-fn success(
-    head: &Head,
-    rows: Option<&RawValue>,
-    fields: &Map<String, Value>,
-) -> Result<Page, Error> {
-    let rows: Vec<&RawValue> = match rows.map(RawValue::get) {
-        Some("null") => Vec::new(),
-        Some(list) if list.starts_with('[') => serde_json::from_str(list)
-            .map_err(|_| malformed(head, "with a list of SyncTasks that cannot be taken apart"))?,
-        None if whole(fields, "TotalCount") == Some(0) => Vec::new(),
-        _ => {
-            return Err(malformed(head, "without a list of SyncTasks"));
-        }
-    };
-    let n_rows = rows.len();
-    let (mut tasks, mut refused) = (Vec::with_capacity(n_rows), Vec::new());
-    for (index, row) in rows.into_iter().enumerate() {
-        match decode::raw(index, row.get()) {
-            Ok(task) => tasks.push(task),
-            Err(why) => refused.push(why),
-        }
-    }
-    Ok(Page {
-        request_id: string(fields, "RequestId"),
-        code: string(fields, "Code"),
-        page_no: whole(fields, "PageNo"),
-        page_size: whole(fields, "PageSize"),
-        total_count: whole(fields, "TotalCount"),
-        tasks,
-        refused,
-        n_rows,
-        date: head.date,
-    })
 }
 
 fn get<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {

@@ -78,9 +78,10 @@ async fn the_vendors_own_sample_is_read_whole() {
         (page.page_no, page.page_size, page.total_count),
         (Some(1), Some(30), Some(1))
     );
-    assert_eq!((page.n_rows, page.refused.len()), (1, 0));
+    let (tasks, refused) = page.tasks();
+    assert_eq!((page.n_rows(), refused.len()), (1, 0));
     assert_eq!(page.date.unwrap().to_string(), "2026-01-02T03:04:05Z");
-    let task = serde_json::to_value(&page.tasks[0]).unwrap();
+    let task = serde_json::to_value(&tasks[0]).unwrap();
     let expected = json!({
         "task_id": "rst-4kfd7fk6pohk****", "batch_id": "15DEEB56-9271-4FDD-AC4D-C3A5CC2C****",
         "sync_rule_id": "crsr-7lph66uloi6h****", "status": "SUCCESS", "issue": "NETWORK_ERROR",
@@ -232,13 +233,10 @@ async fn a_malformed_task_leaves_its_neighbours() {
         "SyncTasks": [{"SyncTaskId": "a"}, {"TaskStatus": "ERROR"}, {"SyncTaskId": "c"}],
     }));
     let page = ask(answer).await.0.unwrap();
-    let ids: Vec<&str> = page
-        .tasks
-        .iter()
-        .map(|task| task.task_id.as_str())
-        .collect();
-    assert_eq!((ids, page.n_rows), (vec!["a", "c"], 3));
-    assert_eq!(page.refused[0].index, 1);
+    let (tasks, refused) = page.tasks();
+    let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+    assert_eq!((ids, page.n_rows()), (vec!["a", "c"], 3));
+    assert_eq!(refused[0].index, 1);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn raw(answer: &[u8]) -> (Result<Page, Error>, String) {
 async fn the_request_line_is_the_canonical_query_and_the_body_is_empty() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"SyncTasks\":[]}";
     let (page, heard) = raw(answer).await;
-    assert_eq!(page.unwrap().n_rows, 0);
+    assert_eq!(page.unwrap().n_rows(), 0);
     let line = "POST /?InstanceId=cri-1&RepoNamespaceName=team%20a%2Fb HTTP/1.1\r\n";
     assert!(heard.starts_with(line), "{heard}");
     let heard = heard.to_ascii_lowercase();
@@ -171,14 +171,11 @@ async fn one_row_that_cannot_be_parsed_leaves_its_neighbours() {
     ] {
         let all = format!(r#"{{"SyncTasks":[{{"SyncTaskId":"a"}},{bad},{{"SyncTaskId":"c"}}]}}"#);
         let page = body(200, &all).await.unwrap();
-        let ids: Vec<_> = page
-            .tasks
-            .iter()
-            .map(|task| task.task_id.as_str())
-            .collect();
+        let (tasks, refused) = page.tasks();
+        let ids: Vec<_> = tasks.iter().map(|task| task.task_id.as_str()).collect();
         assert_eq!(ids, ["a", "c"]);
-        assert_eq!((page.refused[0].index, page.n_rows), (1, 3));
-        assert_eq!(page.refused[0].task_id.as_deref(), Some("b"));
+        assert_eq!((refused[0].index, page.n_rows()), (1, 3));
+        assert_eq!(refused[0].task_id.as_deref(), Some("b"));
     }
 }
 
@@ -187,14 +184,14 @@ async fn unknown_fields_of_an_image_are_kept() {
     let told =
         r#"{"SyncTasks":[{"SyncTaskId":"a","ImageFrom":{"RepoName":"r","Digest":"sha256:1"}}]}"#;
     let page = body(200, told).await.unwrap();
-    let extra = serde_json::to_string(&page.tasks[0].extra).unwrap();
+    let extra = serde_json::to_string(&page.tasks().0[0].extra).unwrap();
     assert_eq!(extra, r#"{"ImageFrom":{"Digest":"sha256:1"}}"#);
 }
 
 #[tokio::test]
 async fn a_time_before_1970_is_refused() {
     let told = r#"{"SyncTasks":[{"SyncTaskId":"a","CreateTime":-5}]}"#;
-    assert_eq!(body(200, told).await.unwrap().refused.len(), 1);
+    assert_eq!(body(200, told).await.unwrap().tasks().1.len(), 1);
 }
 
 #[tokio::test]

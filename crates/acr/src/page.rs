@@ -1,0 +1,233 @@
+//! One page of the list. Its rows stay the bytes that they came as until somebody asks for the task:
+//! most rows of most pages are those of the last look, and telling that needs no decoding.
+//!
+//! In: a successful answer's body. Out: rows with their id and their text, tasks on demand. Must never
+//! happen: a malformed row that takes its neighbours with it.
+
+use std::fmt;
+use std::ops::Range;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use syncbell_event::SyncTask;
+
+use crate::decode::{self, Refused};
+
+/// One page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// What the vendor's support asks for.
+    pub request_id: Option<String>,
+    /// `success`
+    pub code: Option<String>,
+    /// The page that was answered; compare it with the one asked for.
+    pub page_no: Option<u64>,
+    /// The size that the server used; it may cap what was asked for.
+    pub page_size: Option<u64>,
+    /// Tasks in all, as a number or a string on the wire.
+    pub total_count: Option<u64>,
+    /// The answer's Date header: the server's clock.
+    pub date: Option<Timestamp>,
+    pub(crate) body: String,
+    pub(crate) rows: Vec<Range<usize>>,
+}
+
+/// A row of a page as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    index: usize,
+    text: &'a str,
+    id: Option<&'a str>,
+}
+
+/// Only the id; everything else is passed over.
+#[derive(Deserialize)]
+struct IdOnly<'a> {
+    #[serde(borrow, rename = "SyncTaskId")]
+    id: &'a str,
+}
+
+impl Page {
+    /// Rows in the answer, those that are no tasks too.
+    pub fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The rows, in the server's order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+        self.rows.iter().enumerate().map(|(index, range)| {
+            let text = &self.body[range.clone()];
+            // Fails for an id with escapes in it, one that is a number, a key that stands there
+            // twice: `task` knows them all.
+            let id = serde_json::from_str::<IdOnly<'_>>(text);
+            let id = id.ok().map(|only| only.id);
+            Row {
+                index,
+                text,
+                id: id.filter(|id| !id.trim().is_empty()),
+            }
+        })
+    }
+
+    /// All rows decoded: the tasks, and the rows that are none.
+    pub fn tasks(&self) -> (Vec<SyncTask>, Vec<Refused>) {
+        let (mut tasks, mut refused) = (Vec::with_capacity(self.n_rows()), Vec::new());
+        for row in self.rows() {
+            match row.task() {
+                Ok(task) => tasks.push(task),
+                Err(why) => refused.push(why),
+            }
+        }
+        (tasks, refused)
+    }
+}
+
+impl<'a> Row<'a> {
+    /// Its `SyncTaskId`, where it can be seen without decoding; `None` says nothing.
+    pub fn id(&self) -> Option<&'a str> {
+        self.id
+    }
+
+    /// The JSON as the server wrote it. Equal texts are equal tasks; the reverse need not hold.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Decodes it.
+    pub fn task(&self) -> Result<SyncTask, Refused> {
+        decode::raw(self.index, self.text)
+    }
+}
+
+/// The fields of an answer, and where the rows stand in its text.
+pub(crate) struct Parts {
+    pub(crate) fields: Map<String, Value>,
+    pub(crate) rows: Rows,
+}
+
+/// What stands under `SyncTasks`.
+pub(crate) enum Rows {
+    /// Nothing, or null, as the flag says.
+    None { is_null: bool },
+    /// These.
+    List(Vec<Range<usize>>),
+    /// Something that is no list, or one that cannot be taken apart.
+    Unreadable,
+}
+
+/// Takes the text of an answer apart. `None` where it is no JSON object.
+///
+/// The rows stay text until each is decoded: one that no parser takes (1e999, half a surrogate pair,
+/// a nesting without end) must not take the others with it.
+pub(crate) fn take_apart(text: &str) -> Option<Parts> {
+    let Outer { fields, rows } = serde_json::from_str(text).ok()?;
+    let place = |row: &RawValue| {
+        let at = row.get().as_ptr().addr() - text.as_ptr().addr();
+        at..at + row.get().len()
+    };
+    let rows = match rows {
+        None => Rows::None { is_null: false },
+        Some(Listed::Null) => Rows::None { is_null: true },
+        Some(Listed::Rows(rows)) => Rows::List(rows.into_iter().map(place).collect()),
+        Some(Listed::Other) => Rows::Unreadable,
+    };
+    Some(Parts { fields, rows })
+}
+
+struct Outer<'a> {
+    fields: Map<String, Value>,
+    rows: Option<Listed<'a>>,
+}
+
+enum Listed<'a> {
+    Null,
+    Rows(Vec<&'a RawValue>),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Outer<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Outer<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Outer<'de>, A::Error> {
+                let (mut fields, mut rows) = (Map::new(), None);
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "SyncTasks" {
+                        rows = Some(map.next_value()?);
+                        continue;
+                    }
+                    let raw: &RawValue = map.next_value()?;
+                    if let Ok(value) = serde_json::from_str(raw.get()) {
+                        fields.insert(name, value);
+                    }
+                }
+                Ok(Outer { fields, rows })
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listed<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Listed<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list, or anything at all")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Listed::Null)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut rows = Vec::new();
+                while let Some(row) = list.next_element()? {
+                    rows.push(row);
+                }
+                Ok(Listed::Rows(rows))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Listed::Other)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Listed::Other)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Listed::Other)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Listed::Other)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Listed::Other)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+                Ok(Listed::Other)
+            }
+        }
+
+        deserializer.deserialize_any(List)
+    }
+}
