@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use url::{Position, Url};
 
 use crate::Error;
-use crate::credentials::{Credentials, CredentialsProvider};
+use crate::credentials::{BoxFuture, Credentials, CredentialsProvider};
 use crate::head::{Head, head};
 use crate::instances::{self, InstancePage, ListInstance};
 use crate::request::ListRepoSyncTask;
@@ -53,12 +53,23 @@ impl ClientOptions {
     }
 }
 
+/// Who decides when a request may go out, beside the caller.
+pub trait Gate: Send + Sync {
+    /// Returns when the request may be sent: asked right before each sending, after whatever the caller
+    /// waited for. `again`: it is a second try within one call, which the caller does not know of.
+    fn pass(&self, again: bool) -> BoxFuture<'_, ()>;
+
+    /// The server throttled a request, and asked for `delay`. Told as soon as it is known, once an answer.
+    fn throttled(&self, delay: Option<Duration>);
+}
+
 /// Asks one endpoint. Cheap to share behind an `Arc`.
 pub struct Client {
     http: reqwest::Client,
     options: ClientOptions,
     host: String,
     credentials: Arc<dyn CredentialsProvider>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl fmt::Debug for Client {
@@ -99,7 +110,15 @@ impl Client {
             options,
             host,
             credentials,
+            gate: None,
         })
+    }
+
+    /// Sends only what `gate` lets pass.
+    #[must_use]
+    pub fn gated(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = Some(gate);
+        self
     }
 
     /// Reads one page of the tasks of an instance.
@@ -150,9 +169,9 @@ impl Client {
         query: &[(&'static str, String)],
         decode: impl Fn(&Head, Vec<u8>) -> Result<T, Error> + Send + Sync,
     ) -> Result<T, Error> {
-        match self.attempt(action, query, &decode).await {
+        match self.attempt(action, query, &decode, false).await {
             Err(Error::Rejected { code, .. }) if code == "SignatureNonceUsed" => {
-                self.attempt(action, query, &decode).await
+                self.attempt(action, query, &decode, true).await
             }
             answered => answered,
         }
@@ -163,14 +182,24 @@ impl Client {
         action: &'static str,
         query: &[(&'static str, String)],
         decode: &(impl Fn(&Head, Vec<u8>) -> Result<T, Error> + Send + Sync),
+        again: bool,
     ) -> Result<T, Error> {
         let credentials = self.credentials.credentials().await?;
+        // Outside the time for an answer: a pause may be longer. Before the signature: it holds a date.
+        if let Some(gate) = &self.gate {
+            gate.pass(again).await;
+        }
         let exchange = self.exchange(action, query, &credentials);
         let sent = tokio::time::timeout(self.options.timeout, exchange);
         let (head, body) = sent.await.map_err(|_| Error::Unavailable {
             what: format!("no answer within {} ms", self.options.timeout.as_millis()),
         })??;
         decode(&head, body).map_err(|error| {
+            if let (Error::Throttled { after, .. }, Some(gate)) = (&error, &self.gate)
+                && !head.throttled
+            {
+                gate.throttled(*after);
+            }
             let token = credentials.security_token.iter();
             let secrets = token.chain([&credentials.secret]);
             let secrets: Vec<&str> = secrets.map(ExposeSecret::expose_secret).collect();
@@ -215,6 +244,11 @@ impl Client {
         }
         let mut answer = builder.send().await.map_err(unavailable)?;
         let head = head(answer.status().as_u16(), answer.headers());
+        if let Some(gate) = &self.gate
+            && head.throttled
+        {
+            gate.throttled(head.retry_after);
+        }
         let limit = self.options.body_limit_bytes;
         let mut body = Vec::new();
         let cut_off = |_| Error::Malformed {

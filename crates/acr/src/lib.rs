@@ -15,7 +15,7 @@ mod instances;
 mod sync_rules;
 mod error;
 
-pub use client::{Client, ClientOptions};
+pub use client::{Client, ClientOptions, Gate};
 pub use credentials::{BoxFuture, Credentials, CredentialsProvider, Environment, Static};
 pub use decode::Refused;
 pub use error::{Error, Retry};
