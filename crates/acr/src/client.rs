@@ -5,24 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 use url::{Position, Url};
 
 use crate::Error;
-use crate::credentials::{Credentials, CredentialsProvider};
-use crate::page::Page;
+use crate::credentials::{BoxFuture, Credentials, CredentialsProvider};
+use crate::head::{Head, head};
+use crate::instances::{self, InstancePage, ListInstance};
+use crate::page::{self, Page};
 use crate::request::ListRepoSyncTask;
 use crate::sign::{EMPTY_SHA256, Unsigned, is_signed_by_default, sign};
-use crate::wire::{self, Head};
+use crate::sync_rules::{self, ListRepoSyncRule, SyncRulePage};
+use crate::task_report::{self, TaskReport};
 
 const VERSION: &str = "2018-12-01";
-
-/// The SDKs cap `x-acs-retry-after` at two minutes; so do we.
-const ACS_DELAY_LIMIT: Duration = Duration::from_mins(2);
-
-/// Other delays are obeyed up to this: a mistyped one must not blind us for days.
-const DELAY_LIMIT: Duration = Duration::from_hours(1);
 
 /// The vendor's load balancers close idle connections after 15 s, which is also how often we poll:
 /// an older connection could be closed just as we use it.
@@ -56,12 +53,23 @@ impl ClientOptions {
     }
 }
 
+/// Who decides when a request may go out, beside the caller.
+pub trait Gate: Send + Sync {
+    /// Returns when the request may be sent: asked right before each sending, after whatever the caller
+    /// waited for. `again`: it is a second try within one call, which the caller does not know of.
+    fn pass(&self, again: bool) -> BoxFuture<'_, ()>;
+
+    /// The server throttled a request, and asked for `delay`. Told as soon as it is known, once an answer.
+    fn throttled(&self, delay: Option<Duration>);
+}
+
 /// Asks one endpoint. Cheap to share behind an `Arc`.
 pub struct Client {
     http: reqwest::Client,
     options: ClientOptions,
     host: String,
     credentials: Arc<dyn CredentialsProvider>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl fmt::Debug for Client {
@@ -102,27 +110,96 @@ impl Client {
             options,
             host,
             credentials,
+            gate: None,
         })
     }
 
-    /// Reads one page. A used nonce is answered by one more try at once; every other failure is the
-    /// caller's to wait for, see [`Error::retry`].
+    /// Sends only what `gate` lets pass.
+    #[must_use]
+    pub fn gated(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// Reads one page of the tasks of an instance.
     pub async fn list_repo_sync_task(&self, request: &ListRepoSyncTask) -> Result<Page, Error> {
-        match self.ask(request).await {
+        self.call(ListRepoSyncTask::ACTION, &request.query(), |head, body| {
+            page::page(head, body, Timestamp::now())
+        })
+        .await
+    }
+
+    /// Reads one task and how far it came. `None`: the server says that there is no such task.
+    pub async fn get_repo_sync_task(
+        &self,
+        instance_id: &str,
+        task_id: &str,
+    ) -> Result<Option<TaskReport>, Error> {
+        let query = task_report::query(instance_id, task_id);
+        self.call(task_report::ACTION, &query, |head, body| {
+            task_report::report(head, &body, task_id, Timestamp::now())
+        })
+        .await
+    }
+
+    /// Reads one page of the instances of the account in this region.
+    pub async fn list_instance(&self, request: &ListInstance) -> Result<InstancePage, Error> {
+        self.call(instances::ACTION, &request.query(), |head, body| {
+            instances::page(head, &body, Timestamp::now())
+        })
+        .await
+    }
+
+    /// Reads one page of the synchronization rules of an instance.
+    pub async fn list_repo_sync_rule(
+        &self,
+        request: &ListRepoSyncRule,
+    ) -> Result<SyncRulePage, Error> {
+        self.call(sync_rules::ACTION, &request.query(), |head, body| {
+            sync_rules::page(head, &body, Timestamp::now())
+        })
+        .await
+    }
+
+    /// Asks, and reads the answer with `decode`. A used nonce is answered by one more try at once; every
+    /// other failure is the caller's to wait for, see [`Error::retry`].
+    async fn call<T>(
+        &self,
+        action: &'static str,
+        query: &[(&'static str, String)],
+        decode: impl Fn(&Head, Vec<u8>) -> Result<T, Error> + Send + Sync,
+    ) -> Result<T, Error> {
+        match self.attempt(action, query, &decode, false).await {
             Err(Error::Rejected { code, .. }) if code == "SignatureNonceUsed" => {
-                self.ask(request).await
+                self.attempt(action, query, &decode, true).await
             }
             answered => answered,
         }
     }
 
-    async fn ask(&self, request: &ListRepoSyncTask) -> Result<Page, Error> {
+    async fn attempt<T>(
+        &self,
+        action: &'static str,
+        query: &[(&'static str, String)],
+        decode: &(impl Fn(&Head, Vec<u8>) -> Result<T, Error> + Send + Sync),
+        again: bool,
+    ) -> Result<T, Error> {
         let credentials = self.credentials.credentials().await?;
-        let sent = tokio::time::timeout(self.options.timeout, self.exchange(request, &credentials));
+        // Outside the time for an answer: a pause may be longer. Before the signature: it holds a date.
+        if let Some(gate) = &self.gate {
+            gate.pass(again).await;
+        }
+        let exchange = self.exchange(action, query, &credentials);
+        let sent = tokio::time::timeout(self.options.timeout, exchange);
         let (head, body) = sent.await.map_err(|_| Error::Unavailable {
             what: format!("no answer within {} ms", self.options.timeout.as_millis()),
         })??;
-        wire::page(&head, body, Timestamp::now()).map_err(|error| {
+        decode(&head, body).map_err(|error| {
+            if let (Error::Throttled { after, .. }, Some(gate)) = (&error, &self.gate)
+                && !head.throttled
+            {
+                gate.throttled(*after);
+            }
             let token = credentials.security_token.iter();
             let secrets = token.chain([&credentials.secret]);
             let secrets: Vec<&str> = secrets.map(ExposeSecret::expose_secret).collect();
@@ -132,17 +209,17 @@ impl Client {
 
     async fn exchange(
         &self,
-        request: &ListRepoSyncTask,
+        action: &'static str,
+        query: &[(&'static str, String)],
         credentials: &Credentials,
     ) -> Result<(Head, Vec<u8>), Error> {
         let unavailable = |error: reqwest::Error| Error::Unavailable {
             what: chain(&error.without_url()),
         };
-        let headers = self.headers(credentials);
-        let query = request.query();
+        let headers = self.headers(action, credentials);
         let unsigned = Unsigned {
             method: "POST",
-            query: &query,
+            query,
             headers: &headers,
             body_sha256: EMPTY_SHA256,
         };
@@ -167,6 +244,11 @@ impl Client {
         }
         let mut answer = builder.send().await.map_err(unavailable)?;
         let head = head(answer.status().as_u16(), answer.headers());
+        if let Some(gate) = &self.gate
+            && head.throttled
+        {
+            gate.throttled(head.retry_after);
+        }
         let limit = self.options.body_limit_bytes;
         let mut body = Vec::new();
         let cut_off = |_| Error::Malformed {
@@ -183,13 +265,17 @@ impl Client {
     }
 
     /// All headers but the signature: new date and nonce each time.
-    fn headers(&self, credentials: &Credentials) -> Vec<(&'static str, String)> {
+    fn headers(
+        &self,
+        action: &'static str,
+        credentials: &Credentials,
+    ) -> Vec<(&'static str, String)> {
         let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let nonce: [u8; 16] = rand::random();
         let mut headers = vec![
             ("host", self.host.clone()),
             ("accept", "application/json".to_owned()),
-            ("x-acs-action", ListRepoSyncTask::ACTION.to_owned()),
+            ("x-acs-action", action.to_owned()),
             ("x-acs-version", VERSION.to_owned()),
             ("x-acs-date", now),
             ("x-acs-signature-nonce", hex::encode(nonce)),
@@ -228,53 +314,6 @@ fn secret(text: &str) -> Result<HeaderValue, Error> {
     })?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn head(status: u16, headers: &HeaderMap) -> Head {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let date = text("date").and_then(|date| httpdate::parse_http_date(date).ok());
-    let date = date.and_then(|date| Timestamp::try_from(date).ok());
-    let acs = text("x-acs-retry-after").and_then(|ms| ms.trim().parse::<u64>().ok());
-    let acs = acs.filter(|ms| *ms > 0).map(Duration::from_millis);
-    let acs = acs.map(|delay| delay.min(ACS_DELAY_LIMIT));
-    let time_left = ["x-ratelimit-user-api", "x-ratelimit-user"]
-        .into_iter()
-        .filter_map(text)
-        .filter_map(time_left)
-        .max();
-    let standard = text("retry-after").and_then(|value| {
-        let seconds = value.trim().parse::<u64>().ok().map(Duration::from_secs);
-        seconds.or_else(|| {
-            let at = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
-            Duration::try_from(at.duration_since(date?)).ok()
-        })
-    });
-    // None, not nothing: a caller that waits for nothing asks again and again.
-    let standard = standard.filter(|delay| !delay.is_zero());
-    let other = time_left.or(standard).map(|delay| delay.min(DELAY_LIMIT));
-    Head {
-        status,
-        content_type: text("content-type").unwrap_or_default().to_owned(),
-        date,
-        retry_after: acs.or(other),
-        // A busy server that names a delay is obeyed, too.
-        throttled: acs.is_some() && !(200..300).contains(&status)
-            || status == 503 && standard.is_some(),
-    }
-}
-
-/// `TimeLeft` in milliseconds of `Key:Value,Key:Value`.
-fn time_left(value: &str) -> Option<Duration> {
-    let pairs = value.split(',').filter_map(|pair| pair.split_once(':'));
-    let left = pairs
-        .into_iter()
-        .find(|(key, _)| key.trim() == "TimeLeft")?
-        .1;
-    left.trim()
-        .parse()
-        .ok()
-        .filter(|ms| *ms > 0)
-        .map(Duration::from_millis)
 }
 
 /// The error with its causes, on one line.

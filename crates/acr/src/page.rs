@@ -15,6 +15,10 @@ use serde_json::{Map, Value};
 use syncbell_event::SyncTask;
 
 use crate::decode::{self, Refused};
+use crate::error::Error;
+use crate::fault::{Fault, malformed, not_json};
+use crate::fields::{is_failure, string, whole};
+use crate::head::Head;
 
 /// One page.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +35,8 @@ pub struct Page {
     pub total_count: Option<u64>,
     /// The answer's Date header: the server's clock.
     pub date: Option<Timestamp>,
-    pub(crate) body: String,
-    pub(crate) rows: Vec<Range<usize>>,
+    body: String,
+    rows: Vec<Range<usize>>,
 }
 
 /// A row of a page as it came.
@@ -41,13 +45,16 @@ pub struct Row<'a> {
     index: usize,
     text: &'a str,
     id: Option<&'a str>,
+    created_ms: Option<i64>,
 }
 
-/// Only the id; everything else is passed over.
+/// Only what tells rows apart and orders them; everything else is passed over.
 #[derive(Deserialize)]
-struct IdOnly<'a> {
+struct Essence<'a> {
     #[serde(borrow, rename = "SyncTaskId")]
     id: &'a str,
+    #[serde(default, rename = "CreateTime")]
+    created_ms: Option<i64>,
 }
 
 impl Page {
@@ -60,14 +67,15 @@ impl Page {
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         self.rows.iter().enumerate().map(|(index, range)| {
             let text = &self.body[range.clone()];
-            // Fails for an id with escapes in it, one that is a number, a key that stands there
+            // Fails for an id with escapes in it, a time that is a text, a key that stands there
             // twice: `task` knows them all.
-            let id = serde_json::from_str::<IdOnly<'_>>(text);
-            let id = id.ok().map(|only| only.id);
+            let essence = serde_json::from_str::<Essence<'_>>(text).ok();
+            let essence = essence.filter(|essence| !essence.id.trim().is_empty());
             Row {
                 index,
                 text,
-                id: id.filter(|id| !id.trim().is_empty()),
+                id: essence.as_ref().map(|essence| essence.id),
+                created_ms: essence.and_then(|essence| essence.created_ms),
             }
         })
     }
@@ -91,6 +99,11 @@ impl<'a> Row<'a> {
         self.id
     }
 
+    /// Its `CreateTime` in milliseconds, where it can be seen without decoding, as [`Row::id`].
+    pub fn created_ms(&self) -> Option<i64> {
+        self.created_ms
+    }
+
     /// The JSON as the server wrote it. Equal texts are equal tasks; the reverse need not hold.
     pub fn text(&self) -> &'a str {
         self.text
@@ -102,14 +115,47 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Reads an answer. `now` tells a wrong clock from a wrong date.
+pub(crate) fn page(head: &Head, body: Vec<u8>, now: Timestamp) -> Result<Page, Error> {
+    let ok = (200..300).contains(&head.status);
+    let body = match String::from_utf8(body) {
+        Ok(body) => body,
+        Err(error) => return Err(not_json(head, error.as_bytes(), now)),
+    };
+    let Some(Parts { fields, rows }) = take_apart(&body) else {
+        return Err(not_json(head, body.as_bytes(), now));
+    };
+    if !ok || is_failure(&fields) {
+        return Err(Fault::of_json(&fields).classify(head, now));
+    }
+    let rows = match rows {
+        Rows::List(rows) => rows,
+        Rows::None { is_null: true } => Vec::new(),
+        Rows::None { is_null: false } if whole(&fields, "TotalCount") == Some(0) => Vec::new(),
+        Rows::None { .. } | Rows::Unreadable => {
+            return Err(malformed(head, "without a list of SyncTasks"));
+        }
+    };
+    Ok(Page {
+        request_id: string(&fields, "RequestId"),
+        code: string(&fields, "Code"),
+        page_no: whole(&fields, "PageNo"),
+        page_size: whole(&fields, "PageSize"),
+        total_count: whole(&fields, "TotalCount"),
+        date: head.date,
+        body,
+        rows,
+    })
+}
+
 /// The fields of an answer, and where the rows stand in its text.
-pub(crate) struct Parts {
-    pub(crate) fields: Map<String, Value>,
-    pub(crate) rows: Rows,
+struct Parts {
+    fields: Map<String, Value>,
+    rows: Rows,
 }
 
 /// What stands under `SyncTasks`.
-pub(crate) enum Rows {
+enum Rows {
     /// Nothing, or null, as the flag says.
     None { is_null: bool },
     /// These.
@@ -122,7 +168,7 @@ pub(crate) enum Rows {
 ///
 /// The rows stay text until each is decoded: one that no parser takes (1e999, half a surrogate pair,
 /// a nesting without end) must not take the others with it.
-pub(crate) fn take_apart(text: &str) -> Option<Parts> {
+fn take_apart(text: &str) -> Option<Parts> {
     let Outer { fields, rows } = serde_json::from_str(text).ok()?;
     let place = |row: &RawValue| {
         let at = row.get().as_ptr().addr() - text.as_ptr().addr();

@@ -3,6 +3,7 @@
 mod run;
 mod instance;
 mod poll;
+mod budget;
 mod upstream;
 mod sweep;
 mod admit;

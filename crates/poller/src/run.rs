@@ -17,13 +17,14 @@ use syncbell_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::baseline::{Baseline, filters_digest};
+use crate::budget::{Budget, Budgets};
 use crate::instance::Watcher;
 use crate::metrics::PollerMetrics;
 use crate::outbox::Outbox;
 use crate::publish::Relay;
 use crate::requests::Requests;
 use crate::state::State;
-use crate::upstream::{Budget, Budgets, Upstream};
+use crate::upstream::Upstream;
 use crate::watch::Watch;
 use crate::{Error, Status};
 

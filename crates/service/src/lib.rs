@@ -7,8 +7,10 @@ pub mod health;
 pub mod admin;
 pub mod backoff;
 pub mod rate;
+pub mod adaptive;
 pub mod crash_point;
 
+pub use adaptive::AdaptiveBucket;
 pub use admin::Admin;
 pub use backoff::Backoff;
 pub use crash_point::crash_point;

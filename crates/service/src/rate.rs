@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// One an hour.
+const SLOWEST_PER_SECOND: f64 = 1.0 / 3_600.0;
+
+/// A token that lacks less than rounding makes.
+const WHOLE: f64 = 1.0 - 1e-7;
+
 /// A token bucket. Callers that are refused wait and ask again.
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -18,7 +24,7 @@ impl Bucket {
     /// A full bucket. `per_second` is at least one an hour, `burst` at least 1.
     pub fn new(per_second: f64, burst: u32, now: Instant) -> Self {
         let burst = f64::from(burst.max(1));
-        let per_second = per_second.max(1.0 / 3_600.0);
+        let per_second = per_second.max(SLOWEST_PER_SECOND);
         Self {
             per_second,
             burst,
@@ -30,21 +36,51 @@ impl Bucket {
 
     /// Takes one token, or says how long to wait before asking again.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.ready(now)?;
+        self.tokens -= 1.0;
+        Ok(())
+    }
+
+    /// Whether there is a token to [`take`](Self::take), or how long to wait before asking again.
+    pub fn ready(&mut self, now: Instant) -> Result<(), Duration> {
         if let Some(until) = self.paused_until {
             if now < until {
                 return Err(until - now);
             }
             self.paused_until = None;
         }
-        let passed = now.saturating_duration_since(self.refilled_at);
-        self.tokens = (self.tokens + passed.as_secs_f64() * self.per_second).min(self.burst);
-        self.refilled_at = now.max(self.refilled_at);
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
+        self.refill(now);
+        if self.tokens >= WHOLE {
             return Ok(());
         }
         let wait = (1.0 - self.tokens) / self.per_second;
         Err(Duration::from_secs_f64(wait).max(Duration::from_millis(1)))
+    }
+
+    /// From `now` on at another rate, at least one an hour.
+    pub fn set_rate(&mut self, per_second: f64, now: Instant) {
+        self.refill(now);
+        self.per_second = per_second.max(SLOWEST_PER_SECOND);
+    }
+
+    /// Nothing goes out before `until`, and then one token is there, not more. A shorter pause does not
+    /// shorten a longer one.
+    pub fn rest_until(&mut self, until: Instant) {
+        self.pause_until(until);
+        self.tokens = 1.0;
+        self.refilled_at = self.refilled_at.max(until);
+    }
+
+    /// At most one token is left.
+    pub fn spend_burst(&mut self, now: Instant) {
+        self.refill(now);
+        self.tokens = self.tokens.min(1.0);
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.refilled_at);
+        self.tokens = (self.tokens + passed.as_secs_f64() * self.per_second).min(self.burst);
+        self.refilled_at = now.max(self.refilled_at);
     }
 
     /// Nothing goes out before `until`. A shorter pause does not shorten a longer one.

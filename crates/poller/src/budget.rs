@@ -1,0 +1,300 @@
+//! How many requests may go out to one account in one region, and which first.
+//!
+//! In: who asks, and what the server said about too many. Out: nothing, when it is time. Must never
+//! happen: a request before a throttled server said that it may come.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use syncbell_acr::{BoxFuture, Gate};
+use syncbell_service::{AdaptiveBucket, Bucket};
+use tokio::time::Instant;
+
+/// Requests a second that an account may make in a region; the vendor names no number.
+const PER_SECOND: f64 = 10.0;
+
+/// Requests that may go out at once.
+const BURST: u32 = 10;
+
+/// What a request is for: the newest tasks come before all else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// The newest pages: may use the whole rate.
+    Head,
+    /// The pages of a full sweep: half of the rate.
+    Sweep,
+    /// Single tasks, rules, instances: 30 % of the rate.
+    #[allow(dead_code, reason = "for the reads by id, which come next")]
+    Extra,
+}
+
+impl Lane {
+    /// Its part of the rate, of which it may use no more.
+    fn share(self) -> f64 {
+        match self {
+            Self::Head => 1.0,
+            Self::Sweep => 0.5,
+            Self::Extra => 0.3,
+        }
+    }
+}
+
+/// Pure: one bucket for all, one more for each lane that may not use it whole.
+#[derive(Clone, Debug)]
+struct Lanes {
+    all: AdaptiveBucket,
+    sweep: Bucket,
+    extra: Bucket,
+}
+
+impl Lanes {
+    fn new(now: Instant) -> Self {
+        let part = |lane: Lane| {
+            // 5 and 3: shares of a burst of 10.
+            let burst = (f64::from(BURST) * lane.share()).round().max(1.0);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is between 1 and BURST"
+            )]
+            Bucket::new(PER_SECOND * lane.share(), burst as u32, now)
+        };
+        Self {
+            all: AdaptiveBucket::new(PER_SECOND, BURST, now),
+            sweep: part(Lane::Sweep),
+            extra: part(Lane::Extra),
+        }
+    }
+
+    fn take(&mut self, lane: Lane, now: Instant) -> Result<(), Duration> {
+        let rate = self.all.rate(now) * lane.share();
+        let part = match lane {
+            Lane::Head => return self.all.take(now),
+            Lane::Sweep => &mut self.sweep,
+            Lane::Extra => &mut self.extra,
+        };
+        part.set_rate(rate, now);
+        part.ready(now)?;
+        self.all.take(now)?;
+        part.take(now)
+    }
+
+    fn throttled(&mut self, now: Instant, delay: Option<Duration>) {
+        self.all.throttled(now, delay);
+        let resumes_at = self.all.pause_left(now).map(|left| now + left);
+        for part in [&mut self.sweep, &mut self.extra] {
+            match resumes_at {
+                Some(resumes_at) => part.rest_until(resumes_at),
+                None => part.spend_burst(now),
+            }
+        }
+    }
+}
+
+/// The budget of one account and region, shared by all that ask there.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    lanes: Mutex<Lanes>,
+    /// Whoever waits in a lane waits in line: none is overtaken for ever.
+    lines: [tokio::sync::Mutex<()>; 3],
+}
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self {
+            lanes: Mutex::new(Lanes::new(Instant::now())),
+            lines: Default::default(),
+        }
+    }
+
+    /// Returns when a request may go out.
+    pub(crate) async fn take(&self, lane: Lane) {
+        let _first_in_line = self.line(lane).lock().await;
+        loop {
+            let taken = self.lanes().take(lane, Instant::now());
+            match taken {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Whether a request may go out at once; if so, it counts.
+    #[allow(dead_code, reason = "for the reads by id, which come next")]
+    pub(crate) fn try_take(&self, lane: Lane) -> bool {
+        let Ok(_first_in_line) = self.line(lane).try_lock() else {
+            return false;
+        };
+        self.lanes().take(lane, Instant::now()).is_ok()
+    }
+
+    /// The server throttled a request: all that share the budget slow down, and with `delay` stop for
+    /// that long.
+    pub(crate) fn throttled(&self, delay: Option<Duration>) {
+        self.lanes().throttled(Instant::now(), delay);
+    }
+
+    /// Requests a second that may go out now.
+    #[allow(dead_code, reason = "for a metric, which comes next")]
+    pub(crate) fn rate(&self) -> f64 {
+        self.lanes().all.rate(Instant::now())
+    }
+
+    fn is_paused(&self) -> bool {
+        self.lanes().all.pause_left(Instant::now()).is_some()
+    }
+
+    fn line(&self, lane: Lane) -> &tokio::sync::Mutex<()> {
+        match lane {
+            Lane::Head => &self.lines[0],
+            Lane::Sweep => &self.lines[1],
+            Lane::Extra => &self.lines[2],
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Between [`Budget::take`] and the sending a pause may begin, by another's answer: then the token is
+/// void, and another is taken after it.
+impl Gate for Budget {
+    fn pass(&self, again: bool) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if again || self.is_paused() {
+                self.take(Lane::Head).await;
+            }
+        })
+    }
+
+    fn throttled(&self, delay: Option<Duration>) {
+        Budget::throttled(self, delay);
+    }
+}
+
+/// The budgets by region. One set of credentials serves all instances, so the account is the same.
+#[derive(Debug, Default)]
+pub(crate) struct Budgets(HashMap<String, Arc<Budget>>);
+
+impl Budgets {
+    pub(crate) fn of(&mut self, region: &str) -> Arc<Budget> {
+        let budget = self.0.entry(region.to_owned());
+        Arc::clone(budget.or_insert_with(|| Arc::new(Budget::new())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_all_that_share_the_budget_to_the_millisecond() {
+        let mut budgets = Budgets::default();
+        let (one, other) = (budgets.of("cn-shanghai"), budgets.of("cn-shanghai"));
+        let elsewhere = budgets.of("cn-beijing");
+        let start = Instant::now();
+        one.throttled(Some(Duration::from_millis(1_234)));
+        elsewhere.take(Lane::Head).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(!other.try_take(Lane::Head));
+        other.take(Lane::Sweep).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(1_234));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_a_token_when_a_pause_begins_asks_again_before_it_sends() {
+        let budget = Budget::new();
+        let start = Instant::now();
+        budget.take(Lane::Head).await;
+        budget.pass(false).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        budget.throttled(Some(Duration::from_secs(2)));
+        let both = async { tokio::join!(budget.pass(false), budget.pass(false)) };
+        both.await;
+        // Not both at once when the pause ends: the rate is 5 a second by then.
+        assert_eq!(start.elapsed(), Duration::from_millis(2_200));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_try_counts_as_a_request() {
+        let budget = Budget::new();
+        for _ in 0..BURST {
+            assert!(budget.try_take(Lane::Head));
+        }
+        let start = Instant::now();
+        budget.pass(true).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_leaves_half_of_the_rate_to_the_head_and_few_reads_by_id() {
+        let count = |lane| async move {
+            let budget = Budget::new();
+            let until = Instant::now() + Duration::from_secs(100);
+            let mut n = 0.0;
+            while Instant::now() < until {
+                budget.take(lane).await;
+                n += 1.0;
+            }
+            n / 100.0
+        };
+        let close = |rate: f64, expected: f64| assert!((rate - expected).abs() < 0.2, "{rate}");
+        close(count(Lane::Head).await, 10.0);
+        close(count(Lane::Sweep).await, 5.0);
+        close(count(Lane::Extra).await, 3.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lanes_follow_the_rate_down() {
+        let budget = Budget::new();
+        budget.throttled(Some(Duration::from_secs(1)));
+        assert!((budget.rate() - 5.0).abs() < 1e-9);
+        budget.take(Lane::Sweep).await;
+        let start = Instant::now();
+        for _ in 0..10 {
+            budget.take(Lane::Sweep).await;
+        }
+        let took = start.elapsed().as_secs_f64();
+        assert!(
+            (3.7..=4.0).contains(&took),
+            "10 at about 2.5/s took {took} s"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_lane_gets_more_than_its_share_and_none_goes_in_a_pause(
+            steps in prop::collection::vec(
+                (0u64..500, 0usize..3, prop::option::weighted(0.05, 0u64..3_000)), 1..300)
+        ) {
+            let start = Instant::now();
+            let (mut now, mut paused_until) = (start, start);
+            let mut lanes = Lanes::new(now);
+            let all = [Lane::Head, Lane::Sweep, Lane::Extra];
+            let (mut taken, mut n_pauses) = ([0u32; 3], 0.0);
+            for (step_ms, which, delay_ms) in steps {
+                now += Duration::from_millis(step_ms);
+                if let Some(delay_ms) = delay_ms {
+                    let delay = Duration::from_millis(delay_ms);
+                    lanes.throttled(now, Some(delay));
+                    paused_until = paused_until.max(now + delay);
+                    n_pauses += 1.0;
+                }
+                while lanes.take(all[which], now).is_ok() {
+                    prop_assert!(now >= paused_until);
+                    taken[which] += 1;
+                }
+                for (lane, n) in all.into_iter().zip(taken).skip(1) {
+                    let most = lane.share() * (10.0 + 10.0 * (now - start).as_secs_f64());
+                    // The one that the server itself said may come after each pause.
+                    let most = most + n_pauses;
+                    prop_assert!(f64::from(n) <= most + 1e-6, "{lane:?} took {n} of {most}");
+                }
+            }
+        }
+    }
+}
