@@ -196,6 +196,7 @@ fn poller_parts(
     syncbell_poller::Parts {
         instances: config.instances,
         baseline: config.baseline,
+        blind_after: std::time::Duration::from_mins(2),
         store,
         publisher: common.bus.publisher(),
         bus: common.bus.clone(),

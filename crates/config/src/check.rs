@@ -276,6 +276,7 @@ impl Checker<'_> {
                 namespace: filled(raw.namespace),
                 repo: filled(raw.repo),
                 tag: filled(raw.tag),
+                batch_id: filled(raw.batch_id),
             };
         }
         Some(instance)

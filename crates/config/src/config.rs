@@ -95,6 +95,8 @@ pub struct Filters {
     pub repo: Option<String>,
     /// `Tag`
     pub tag: Option<String>,
+    /// `SyncRecordId`: one batch of tasks.
+    pub batch_id: Option<String>,
 }
 
 /// Where the event log lies.

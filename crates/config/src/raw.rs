@@ -87,6 +87,8 @@ pub(crate) struct Filters {
     pub(crate) repo: Option<String>,
     /// Only with this tag.
     pub(crate) tag: Option<String>,
+    /// Only of this batch (`SyncRecordId` of the call, `SyncBatchTaskId` of the tasks).
+    pub(crate) batch_id: Option<String>,
 }
 
 /// Exactly one of these.

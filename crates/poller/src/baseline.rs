@@ -5,17 +5,18 @@
 //! row that outlives a restart, the snapshots at the end, one log line. Must never happen: a date
 //! that moves forward when the baseline is begun again, since what happened between would be lost.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use syncbell_config::Filters;
-use syncbell_event::{Change, Kind, Phase, Route, SyncTask, TaskId, digest_id};
+use syncbell_event::{Change, Phase, Route, SyncTask, digest_id};
 use syncbell_store::{Batch, Store};
 
 use crate::Error;
 use crate::diff::{Sight, is_bad};
-use crate::row::{decode_row, key_part};
+use crate::row::{IdHash, decode_row, key_part};
+use crate::snapshot::{Newest, snapshot_of};
 
 const VERSION: u8 = 1;
 
@@ -43,11 +44,10 @@ pub(crate) struct Baseline {
 /// What this turn met, while the baseline is taken.
 #[derive(Default)]
 struct Tally {
-    met: HashSet<TaskId>,
+    met: HashSet<IdHash>,
     /// Of each image route, when the newest task that went well was created.
     well: HashMap<Route, Timestamp>,
-    /// The newest task of each sync rule.
-    newest: BTreeMap<String, SyncTask>,
+    newest: Newest,
     found: Found,
 }
 
@@ -73,8 +73,10 @@ pub(crate) fn filters_digest(filters: &Filters) -> String {
         namespace,
         repo,
         tag,
+        batch_id,
     } = filters;
-    let mut digest = digest_id([namespace.as_deref(), repo.as_deref(), tag.as_deref()]);
+    let parts = [namespace, repo, tag, batch_id].map(Option::as_deref);
+    let mut digest = digest_id(parts);
     digest.truncate(16);
     digest
 }
@@ -112,8 +114,8 @@ impl Baseline {
         self.row.as_ref().is_some_and(|row| row.complete)
     }
 
-    /// A new poll begins: what was met is met anew.
-    pub(crate) fn begin_turn(&mut self) {
+    /// A new sweep begins: what was met is met anew.
+    pub(crate) fn begin_sweep(&mut self) {
         self.tally = Tally::default();
     }
 
@@ -141,16 +143,16 @@ impl Baseline {
     }
 
     /// Takes note of a page's tasks, before they are diffed.
-    pub(crate) fn note(&mut self, tasks: &[SyncTask]) {
+    pub(crate) fn note<'a>(&mut self, tasks: impl Iterator<Item = &'a SyncTask> + Clone) {
         let Some(row) = self.row.as_ref().filter(|row| !row.complete) else {
             return;
         };
         let date = row.date;
-        for task in tasks {
+        for task in tasks.clone() {
             self.tally.note_route(task);
         }
         for task in tasks {
-            if self.tally.met.insert(task.task_id.clone()) {
+            if self.tally.met.insert(IdHash::of(task.task_id.as_str())) {
                 let untold = is_bad(task) && task.touched_at() < Some(date) && !self.alerts(task);
                 self.tally.note_task(task, untold);
             }
@@ -185,9 +187,9 @@ impl Baseline {
         let snapshots = self
             .tally
             .newest
-            .values()
+            .tasks()
             .filter(|task| !was_told(task, row.date))
-            .map(snapshot)
+            .map(|task| snapshot_of(task.clone(), 0))
             .collect();
         let mut batch = Batch::new();
         let row = BaselineRow {
@@ -221,33 +223,13 @@ impl Tally {
         self.found.tasks += 1;
         self.found.open += u64::from(task.status.phase() == Phase::Open);
         self.found.untold += u64::from(untold);
-        let Some(rule) = &task.sync_rule_id else {
-            return;
-        };
-        match self.newest.get_mut(rule) {
-            Some(newest) if newest.created_at >= task.created_at => {}
-            Some(newest) => *newest = task.clone(),
-            None => {
-                self.newest.insert(rule.clone(), task.clone());
-            }
-        }
+        self.newest.note(task);
     }
 }
 
 /// Whether its first look already put an event into the outbox.
 fn was_told(task: &SyncTask, date: Timestamp) -> bool {
     task.status.phase() == Phase::Open || is_bad(task) || task.touched_at() >= Some(date)
-}
-
-fn snapshot(task: &SyncTask) -> Change {
-    Change {
-        kind: Kind::Snapshot,
-        task_id: task.task_id.clone(),
-        before: None,
-        after: Some(task.clone()),
-        changed: Vec::new(),
-        n: 0,
-    }
 }
 
 fn encode(row: &BaselineRow) -> Vec<u8> {

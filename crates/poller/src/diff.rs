@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 use syncbell_event::{Change, Kind, Phase, Status, SyncTask};
 
-use crate::row::Row;
+use crate::row::{Fingerprint, Row};
 
 /// An open task is told as vanished when this many complete sweeps in a row did not list it.
 pub(crate) const MISSES_TO_VANISH: u8 = 2;
@@ -67,16 +67,18 @@ pub(crate) fn diff(
     row.absent_since = None;
     row.vanished = false;
 
-    let changed = changed_fields(&known.task, &seen);
+    let changed = changed_fields(known, &seen);
     // One that was told as vanished is told as back, even if it is just as it was.
     let came_back = known.vanished;
-    if !came_back && (changed.is_empty() || is_stale(&known.task, &seen)) {
+    let same = known.fingerprint() == Fingerprint::of(&seen);
+    if !came_back && (same || is_stale(&known.task, &seen)) {
         return Found {
             row: (row != *known).then_some(row),
             change: None,
         };
     }
     let before = std::mem::replace(&mut row.task, seen);
+    row.compacted = None;
     row.observed_at = now;
     let n = row.enter();
     let only_touched = changed == ["modified_at"] && row.open() && !came_back;
@@ -165,8 +167,13 @@ fn is_stale(known: &SyncTask, seen: &SyncTask) -> bool {
     known.status == seen.status && known.issue == seen.issue && seen.modified_at < known.modified_at
 }
 
-/// The names, as in JSON, of the fields that differ.
-fn changed_fields(a: &SyncTask, b: &SyncTask) -> Vec<&'static str> {
+/// The names, as in JSON, of the fields that differ; of a compacted row, those that it still has.
+fn changed_fields(known: &Row, b: &SyncTask) -> Vec<&'static str> {
+    let a = &known.task;
+    let kept = |name: &str| {
+        known.compacted.is_none()
+            || ["status", "issue", "created_at", "modified_at"].contains(&name)
+    };
     // Without `..`: a new field does not compile until it is compared.
     let SyncTask {
         task_id: _, // the key of the comparison
@@ -204,7 +211,7 @@ fn changed_fields(a: &SyncTask, b: &SyncTask) -> Vec<&'static str> {
         ("extra", *extra != b.extra),
     ]
     .into_iter()
-    .filter_map(|(name, differs)| differs.then_some(name))
+    .filter_map(|(name, differs)| (differs && kept(name)).then_some(name))
     .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -61,6 +61,8 @@ pub(crate) struct PollerMetrics {
     changes: Family<OfKind, Counter>,
     last_complete: Family<OfInstance, Gauge>,
     age: Family<OfInstance, Age>,
+    poll_interval: Family<OfInstance, Gauge<f64, AtomicU64>>,
+    request_rate: Family<OfInstance, Gauge<f64, AtomicU64>>,
     baseline_complete: Family<OfInstance, Gauge>,
     baseline_untold: Family<OfInstance, Gauge>,
     outbox_rows: Gauge,
@@ -94,6 +96,16 @@ impl PollerMetrics {
             age: metrics.register(
                 "last_complete_sweep_age_seconds",
                 "Time since the last complete sweep ended, or since the start",
+                Family::default(),
+            ),
+            poll_interval: metrics.register(
+                "poll_interval_seconds",
+                "The time between polls now: longer than configured while the server throttles",
+                Family::default(),
+            ),
+            request_rate: metrics.register(
+                "request_rate_limit",
+                "Requests a second that the instance's account may make in its region now",
                 Family::default(),
             ),
             baseline_complete: metrics.register(
@@ -198,6 +210,16 @@ impl InstanceMetrics {
         let last = self.all.last_complete.get_or_create(&self.instance);
         last.set(now.as_second());
         self.all.age.get_or_create(&self.instance).set(now);
+    }
+
+    /// The interval between polls, and the requests a second that may go out.
+    pub(crate) fn pace(&self, interval: Duration, rate: f64) {
+        let of = &self.instance;
+        self.all
+            .poll_interval
+            .get_or_create(of)
+            .set(interval.as_secs_f64());
+        self.all.request_rate.get_or_create(of).set(rate);
     }
 
     pub(crate) fn baseline(&self, complete: bool) {

@@ -1,164 +1,251 @@
-//! One poll: reads the list of one instance to its end, commits each page as it comes.
+//! One head poll: reads the newest pages of the list of one instance and looks at what is open, commits
+//! each page as it comes.
 //!
-//! In: a tick. Out: rows and events in the store, page by page; after a complete sweep absence, the
-//! end of the baseline, the heartbeat. Must never happen: absence judged after a sweep that was not
-//! complete; a page asked for before the one before is durable.
+//! In: a tick. Out: rows and events in the store. Must never happen: a page asked for before the one
+//! before is durable; a poll counted as complete that left a page out.
 
-use jiff::Timestamp;
-use syncbell_acr::Page;
-use syncbell_event::{Detail, Envelope, Kind, SyncTask, TaskId, TraceParent};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use syncbell_acr::{Page, TaskReport};
+use syncbell_event::{Detail, Kind, SweepKind, SyncTask, TaskId, TraceParent};
 use syncbell_service::crash_point;
-use syncbell_store::Batch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::admit::admit;
-use crate::instance::Watcher;
-use crate::requests::Wanted;
-use crate::row::Row;
-use crate::snapshot::{Newest, is_wanted, snapshot_of};
-use crate::state::{CHUNK_ROWS, Counts, Listed};
-use crate::sweep::{Answer, Outcome, PAGE_CAP, Step, Sweep, Why};
-use crate::upstream::asked_to_wait;
-use crate::watch::swept;
+use crate::budget::Lane;
+use crate::failure::Stopped;
+use crate::head::{Head, HeadStep};
+use crate::instance::{Report, Watcher};
+use crate::intake::{Intake, Wish, sort};
+use crate::plan::{Means, Plan, plan};
+use crate::row::IdHash;
+use crate::state::Seen;
+use crate::sweeping::Sweeping;
+use crate::upstream::PAGE_SIZE;
 
 /// A request id is carried in events up to this many characters.
 const REQUEST_ID_LIMIT: usize = 128;
 
-/// How often a throttled page is asked for again before the whole poll is given up.
-const THROTTLED_TRIES: u32 = 3;
+/// What is created so much before the newest known task may still appear: servers list late.
+const LOOKBACK: Duration = Duration::from_mins(10);
 
-/// The end of a sweep after which what was not listed is not there.
-const PROVES_ABSENCE: Step = Step::End(Outcome::Complete {
-    proves_absence: true,
-});
-
-/// What a complete poll did.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) pages: u32,
-    pub(crate) counts: Counts,
-    /// What was not listed is not there.
-    pub(crate) proves_absence: bool,
-    /// The server's time of the first answer.
-    pub(crate) seen_until: Timestamp,
-    /// What was told.
-    pub(crate) told: Vec<Kind>,
-}
-
-/// Why a poll did not come to its end.
-#[derive(Debug)]
-pub(crate) enum Stopped {
-    /// The process stops.
-    Shutdown,
-    /// The store is broken.
-    Broken(Error),
-    /// To be tried again.
-    Failed(Failure),
-}
-
-/// Why a poll was not complete.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The upstream did not answer as it should.
-    Upstream(syncbell_acr::Error),
-    /// The list was answered, but it cannot be said what it holds.
-    Unstable(Why),
-    /// The store takes no rows for now.
-    StoreFull(syncbell_store::Error),
-}
-
-impl From<Error> for Stopped {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Store(error) if error.retry() == syncbell_store::Retry::Later => {
-                Self::Failed(Failure::StoreFull(error))
-            }
-            error => Self::Broken(error),
-        }
-    }
-}
+/// Requests a second for open tasks: 30 % of what an account and region may ask.
+const OPEN_PER_SECOND: f64 = 3.0;
 
 impl Watcher {
-    /// Reads the whole list once. What was committed before a failure stays: it was seen.
+    /// Reads the newest pages once, and what is open further down. What was committed before a failure
+    /// stays: it was seen.
     pub(crate) async fn poll(&mut self, stop: &CancellationToken) -> Result<Report, Stopped> {
         let started = Instant::now();
-        let trace = TraceParent::new(rand::random(), rand::random());
-        self.state.begin_turn(trace);
-        self.baseline.begin_turn();
-        // Asked before the first page: the answer is at least as new as the question.
-        let wanted = self.state.wanted().await?;
-        let mut sweep = Sweep::new(PAGE_CAP);
-        let mut told = Vec::new();
+        self.begin_turn();
+        if self.sweeping.is_none() && self.state.wanted().await?.is_some() {
+            self.schedule.sweep_soon(started);
+        }
+        let lookback = LOOKBACK.max(self.pace.interval() * 3);
+        let lookback = SignedDuration::try_from(lookback).unwrap_or(SignedDuration::MAX);
+        let quiet_before = self.state.index.newest_created_at();
+        let quiet_before = quiet_before.and_then(|newest| newest.checked_sub(lookback).ok());
+        let mut head = Head::new(quiet_before.map(Timestamp::as_millisecond));
         let mut seen_until = None;
-        let mut step = Step::Ask(1);
-        while let Step::Ask(page_no) = step {
-            let page = self.page(page_no, stop).await?;
-            crash_point("poller.page-read");
-            // Without a Date our own clock has to do.
-            let date = *seen_until.get_or_insert(page.date.unwrap_or_else(Timestamp::now));
-            self.baseline.begin(date);
-            let (answer, listed) = self.take(page);
-            told.extend(self.commit_page(listed).await?);
-            step = sweep.answered(&answer.as_answer());
-        }
-        if let Step::End(Outcome::Unstable(why)) = step {
-            return Err(Stopped::Failed(Failure::Unstable(why)));
-        }
-        let now = Timestamp::now();
-        if step == PROVES_ABSENCE {
-            told.extend(self.settle_absent(now, stop).await?);
-        }
-        told.extend(self.finish_baseline(&told, now, stop).await?);
-        if let Some(wanted) = wanted {
-            told.extend(self.answer(&wanted, now, stop).await?);
-        }
-        let counts = self.state.counts();
-        let seen_until = seen_until.unwrap_or(now);
-        if self.watch.is_due(now) {
-            let interval = self.longest_interval();
-            let swept = swept(seen_until, counts, interval, started.elapsed());
-            let envelope = Envelope::swept(&self.source, now, swept);
-            self.state.commit_watch(envelope).await?;
-            self.watch.told(now);
+        let mut told = self
+            .read_head(&mut head, HeadStep::Ask(1), &mut seen_until, stop)
+            .await?;
+        match self.plan(&head) {
+            Plan::Leave => {}
+            Plan::ReadTo(page_no) => {
+                let step = head.read_on_to(page_no);
+                told += self
+                    .read_head(&mut head, step, &mut seen_until, stop)
+                    .await?;
+            }
+            Plan::ById(ids) => told += self.look_at(ids, stop).await?,
         }
         Ok(Report {
-            pages: sweep.pages(),
-            counts,
-            proves_absence: step == PROVES_ABSENCE,
-            seen_until,
+            sweep: SweepKind::Head,
+            pages: head.pages(),
+            seen_until: seen_until.unwrap_or_else(Timestamp::now),
             told,
+            took: started.elapsed(),
         })
     }
 
-    /// Asks for one page, once there is room for what it brings. A throttled page in the middle of a
-    /// sweep is asked for again: beginning anew would only cost more requests.
-    async fn page(&self, page_no: u32, stop: &CancellationToken) -> Result<Page, Stopped> {
-        self.room(stop).await?;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let answered = tokio::select! {
+    pub(crate) fn begin_turn(&mut self) {
+        let trace = TraceParent::new(rand::random(), rand::random());
+        self.state.begin_turn(trace);
+        self.enrich.begin_turn();
+    }
+
+    /// Reads pages from `step` on until it is sure; if it cannot be, a full sweep comes soon.
+    async fn read_head(
+        &mut self,
+        head: &mut Head,
+        mut step: HeadStep,
+        seen_until: &mut Option<Timestamp>,
+        stop: &CancellationToken,
+    ) -> Result<u64, Stopped> {
+        let mut told = 0;
+        while let HeadStep::Ask(page_no) = step {
+            self.room(stop).await?;
+            let page = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(Stopped::Shutdown),
-                answered = self.upstream.page(page_no) => answered,
+                page = self.ask(Lane::Head, page_no) => page?,
             };
-            let error = match answered {
-                Ok(page) => return Ok(page),
-                Err(error) => error,
+            crash_point("poller.page-read");
+            // Without a Date our own clock has to do.
+            seen_until.get_or_insert(page.date.unwrap_or_else(Timestamp::now));
+            let (intake, kinds) = self.take(&page, page_no).await?;
+            told += kinds.len() as u64;
+            step = head.answered(&intake.as_head_page());
+        }
+        if step == HeadStep::Unsure {
+            self.schedule.sweep_soon(Instant::now());
+        }
+        Ok(told)
+    }
+
+    async fn ask(&self, lane: Lane, page_no: u32) -> Result<Page, syncbell_acr::Error> {
+        self.upstream.admitted(lane).await;
+        self.upstream.page(page_no).await
+    }
+
+    /// Sorts and commits a page. Says what was told.
+    pub(crate) async fn take(
+        &mut self,
+        page: &Page,
+        page_no: u32,
+    ) -> Result<(Intake, Vec<Kind>), Stopped> {
+        // A baseline, and an answer to the notifier, need the known tasks too.
+        let answers = self.sweeping.as_ref().is_some_and(Sweeping::answers);
+        let wish = Wish {
+            first_rank: u64::from(page_no - 1) * page.page_size.unwrap_or(u64::from(PAGE_SIZE)),
+            all: !self.baseline.is_complete() || answers,
+        };
+        let mut intake = sort(page, &mut self.state, wish);
+        self.name_refused(&intake, page.request_id.as_deref());
+        self.baseline.note(intake.tasks());
+        if let Some(sweeping) = &mut self.sweeping {
+            sweeping.note(intake.tasks());
+        }
+        let seen = std::mem::take(&mut intake.seen);
+        let kinds = self.commit(seen, page.request_id.as_deref()).await?;
+        Ok((intake, kinds))
+    }
+
+    fn name_refused(&self, intake: &Intake, request_id: Option<&str>) {
+        for (task_id, reason) in &intake.refused {
+            tracing::warn!(
+                instance = %self.source.instance,
+                task.id = task_id.as_ref().map(TaskId::as_str),
+                request.id = request_id,
+                reason,
+                "refused a row of the list"
+            );
+        }
+        let (n_rows, n_refused) = (intake.n_rows() as u64, intake.refused.len() as u64);
+        self.metrics.read(n_rows, n_refused);
+    }
+
+    /// Compares tasks with the store and commits what changed, with its details.
+    pub(crate) async fn commit(
+        &mut self,
+        seen: Vec<Seen>,
+        request_id: Option<&str>,
+    ) -> Result<Vec<Kind>, Stopped> {
+        let now = Timestamp::now();
+        let (unsaved, baseline) = (self.baseline.unsaved(), &self.baseline);
+        let sight = |task: &SyncTask| baseline.sight(task);
+        let mut pending = self.state.diff(seen, sight, unsaved, now).await?;
+        for told in &mut pending.told {
+            told.detail = request_id.map(|id| Detail {
+                request_id: Some(id.chars().take(REQUEST_ID_LIMIT).collect()),
+                ..Detail::default()
+            });
+        }
+        self.enrich.fill(&self.upstream, &mut pending.told).await;
+        let kinds = self.state.commit(pending, now).await?;
+        self.baseline.set_saved();
+        self.metrics.told(&kinds);
+        self.metrics.outbox(self.outbox.depth());
+        Ok(kinds)
+    }
+
+    /// How to look at the open tasks that this turn did not meet.
+    fn plan(&self, head: &Head) -> Plan {
+        let turn = self.state.turn();
+        let unmet = self.state.index.open().filter(|open| open.turn != turn);
+        let seconds = self.pace.interval().as_secs_f64();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float to an integer saturates"
+        )]
+        let n_requests = ((OPEN_PER_SECOND * seconds) as usize).max(1);
+        let means = Means {
+            n_requests,
+            pages_read: head.pages(),
+            page_size: PAGE_SIZE.into(),
+            by_id: self.upstream.has_tasks_by_id(),
+            by_page: self.schedule.has_heads(),
+            n_added: self.state.index.n_added(),
+        };
+        plan(unmet.collect(), means)
+    }
+
+    /// Asks for single tasks. One that is not there any more is for the next full sweeps to judge.
+    async fn look_at(
+        &mut self,
+        ids: Vec<TaskId>,
+        stop: &CancellationToken,
+    ) -> Result<u64, Stopped> {
+        let mut told = 0;
+        let turn = self.state.turn();
+        for task_id in ids {
+            self.room(stop).await?;
+            let asked = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Stopped::Shutdown),
+                asked = self.upstream.task(task_id.as_str()) => asked,
             };
-            match asked_to_wait(&error) {
-                Some(delay) if page_no > 1 && tries < THROTTLED_TRIES => {
-                    self.log_failure(&error, error.class(), delay);
-                }
-                _ => return Err(Stopped::Failed(Failure::Upstream(error))),
+            let report = match asked {
+                Ok(report) => report,
+                // Refused: pages and sweeps have to do, and they are complete without it.
+                Err(_) if !self.upstream.has_tasks_by_id() => break,
+                Err(error) => return Err(error.into()),
+            };
+            let id = IdHash::of(task_id.as_str());
+            self.state.index.look_at_open(id, turn, None);
+            if let Some(report) = report {
+                told += self.looked_at(id, report).await?;
             }
         }
+        Ok(told)
+    }
+
+    /// Commits a task as the answer to its id shows it: that answer is another operation's, and only
+    /// what can change is taken from it.
+    pub(crate) async fn looked_at(
+        &mut self,
+        id: IdHash,
+        report: TaskReport,
+    ) -> Result<u64, Stopped> {
+        let Some((_, row)) = self.state.open_rows(&[id]).await?.pop() else {
+            return Ok(0);
+        };
+        let mut task = row.task;
+        task.status = report.task.status;
+        task.issue = report.task.issue;
+        task.modified_at = report.task.modified_at.or(task.modified_at);
+        let Ok(task) = admit(task) else { return Ok(0) };
+        let seen = vec![Seen { id, task, text: 0 }];
+        let kinds = self.commit(seen, report.request_id.as_deref()).await?;
+        Ok(kinds.len() as u64)
     }
 
     /// Waits until the outbox has room.
-    async fn room(&self, stop: &CancellationToken) -> Result<(), Stopped> {
+    pub(crate) async fn room(&self, stop: &CancellationToken) -> Result<(), Stopped> {
         if self.outbox.is_full() {
             tracing::warn!(instance = %self.source.instance, "the outbox is full: polling waits");
         }
@@ -166,189 +253,6 @@ impl Watcher {
             biased;
             () = stop.cancelled() => Err(Stopped::Shutdown),
             () = self.outbox.room() => Ok(()),
-        }
-    }
-
-    /// Sorts a page: what the sweep needs of it, and what is committed. Names each refused row.
-    fn take(&self, page: Page) -> (Taken, Listed) {
-        let mut taken = Taken {
-            page_no: page.page_no,
-            page_size: page.page_size,
-            total_count: page.total_count,
-            ids: page.tasks.iter().map(|task| task.task_id.clone()).collect(),
-            n_rows: page.n_rows,
-        };
-        let mut refused = Vec::new();
-        let mut n_refused = 0;
-        let mut refuse = |task_id: Option<TaskId>, reason: &str| {
-            n_refused += 1;
-            tracing::warn!(
-                instance = %self.source.instance,
-                task.id = task_id.as_ref().map(TaskId::as_str),
-                request.id = page.request_id.as_deref(),
-                reason,
-                "refused a row of the list"
-            );
-            refused.extend(task_id);
-        };
-        let mut tasks: Vec<SyncTask> = Vec::with_capacity(page.tasks.len());
-        for task in page.tasks {
-            let task_id = task.task_id.clone();
-            match admit(task) {
-                Ok(task) => tasks.push(task),
-                Err(reason) => refuse(Some(task_id), &reason),
-            }
-        }
-        for row in page.refused {
-            let task_id = row.task_id.map(TaskId::from);
-            taken.ids.extend(task_id.clone());
-            refuse(task_id, &row.reason);
-        }
-        self.metrics.read(page.n_rows as u64, n_refused);
-        let detail = page.request_id.map(|request_id| Detail {
-            request_id: Some(request_id.chars().take(REQUEST_ID_LIMIT).collect()),
-            ..Detail::default()
-        });
-        let listed = Listed {
-            tasks,
-            refused,
-            detail,
-            now: Timestamp::now(),
-        };
-        (taken, listed)
-    }
-
-    async fn commit_page(&mut self, listed: Listed) -> Result<Vec<Kind>, Error> {
-        self.baseline.note(&listed.tasks);
-        let unsaved = self.baseline.unsaved();
-        let baseline = &self.baseline;
-        let told = self
-            .state
-            .commit_listed(listed, |task| baseline.sight(task), unsaved)
-            .await?;
-        self.baseline.set_saved();
-        self.metrics.told(&told);
-        self.metrics.outbox(self.outbox.depth());
-        Ok(told)
-    }
-
-    /// Decides about each task that the sweep did not list.
-    async fn settle_absent(
-        &mut self,
-        now: Timestamp,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Kind>, Stopped> {
-        let mut told = Vec::new();
-        for absent in self.state.absent(now).chunks(CHUNK_ROWS) {
-            self.room(stop).await?;
-            let kinds = self.state.commit_absent(absent, now).await?;
-            self.metrics.told(&kinds);
-            told.extend(kinds);
-        }
-        Ok(told)
-    }
-
-    /// Tells the notifier how everything stands that it may not know: what is open or bad, what was
-    /// modified since, and the newest task of each sync rule.
-    async fn answer(
-        &mut self,
-        wanted: &Wanted,
-        now: Timestamp,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Kind>, Stopped> {
-        let requested = Detail {
-            requested: true,
-            ..Detail::default()
-        };
-        let mut told = Vec::new();
-        let mut newest = Newest::default();
-        let mut after = None;
-        while let Some((rows, last)) = self.state.rows_after(after).await? {
-            after = Some(last);
-            let rows = rows.into_iter().filter(|row| row.absent_since.is_none());
-            let (now_told, rest): (Vec<Row>, Vec<Row>) =
-                rows.partition(|row| is_wanted(row, wanted.since));
-            newest.note(rest);
-            self.room(stop).await?;
-            let changes = now_told.iter().map(snapshot_of).collect();
-            let some = self
-                .state
-                .commit_told(changes, Batch::new(), Some(&requested), now);
-            told.extend(some.await?);
-        }
-        self.room(stop).await?;
-        let changes = newest.rows().map(snapshot_of).collect();
-        let last = self
-            .state
-            .commit_told(changes, wanted.answered(), Some(&requested), now);
-        told.extend(last.await?);
-        self.metrics.told(&told);
-        tracing::info!(
-            instance = %self.source.instance,
-            snapshots = told.len(),
-            "told the notifier how everything stands"
-        );
-        Ok(told)
-    }
-
-    /// Tells the last snapshots of a baseline and says what it found. `before` is what the turn told.
-    async fn finish_baseline(
-        &mut self,
-        before: &[Kind],
-        now: Timestamp,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Kind>, Stopped> {
-        let Some((mut snapshots, batch)) = self.baseline.finish() else {
-            return Ok(Vec::new());
-        };
-        let mut told = Vec::new();
-        while snapshots.len() > CHUNK_ROWS {
-            self.room(stop).await?;
-            let later = snapshots.split_off(CHUNK_ROWS);
-            let some = self.state.commit_told(snapshots, Batch::new(), None, now);
-            told.extend(some.await?);
-            snapshots = later;
-        }
-        self.room(stop).await?;
-        let last = self.state.commit_told(snapshots, batch, None, now);
-        told.extend(last.await?);
-        let found = self.baseline.set_complete();
-        self.metrics.told(&told);
-        self.metrics.baseline(true);
-        self.metrics.untold(found.untold);
-        let all = before.iter().chain(&told);
-        let n_snapshots = all.clone().filter(|kind| **kind == Kind::Snapshot).count();
-        tracing::info!(
-            instance = %self.source.instance,
-            since = self.baseline.stand().since.map(tracing::field::display),
-            tasks = found.tasks,
-            open = found.open,
-            untold = found.untold,
-            told = all.count() - n_snapshots,
-            snapshots = n_snapshots,
-            "the baseline is complete: failures from before it (untold) are not told"
-        );
-        Ok(told)
-    }
-}
-
-/// What the sweep needs of a page whose tasks went elsewhere.
-struct Taken {
-    page_no: Option<u64>,
-    page_size: Option<u64>,
-    total_count: Option<u64>,
-    ids: Vec<TaskId>,
-    n_rows: usize,
-}
-
-impl Taken {
-    fn as_answer(&self) -> Answer<'_> {
-        Answer {
-            page_no: self.page_no,
-            page_size: self.page_size,
-            total_count: self.total_count,
-            ids: self.ids.iter().collect(),
-            n_rows: self.n_rows,
         }
     }
 }

@@ -1,16 +1,23 @@
 //! What the store keeps of one task.
 //!
-//! In: JSON bytes of a row, or what the diff makes of a task. Out: the row, its key, its bytes.
+//! In: bytes of a row, or what the diff makes of a task. Out: the row, its key, its bytes.
 //! Must never happen: a row over the store's limit of a value. [`admit`](crate::admit) bounds the
 //! task, [`VISITS_LIMIT`] the history.
+//!
+//! Of a task that is over and went well only a few bytes are kept (see [`compact`]): of a million
+//! tasks nearly all are such.
+
+mod compact;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use syncbell_event::{Phase, SyncTask, TaskId, digest_id};
+use syncbell_event::{Phase, SyncTask, digest_id};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::Error;
+use crate::diff::is_bad;
 
-/// The format of rows that this version writes; it refuses newer ones.
+/// The format of whole rows that this version writes; it refuses newer ones.
 const VERSION: u8 = 1;
 
 /// How many states of a task are remembered, the latest visited. An older one that comes back
@@ -21,8 +28,11 @@ pub(crate) const VISITS_LIMIT: usize = 32;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     v: u8,
-    /// The task as last accepted.
+    /// The task as last accepted; where the row is not whole, its id, status and times.
     pub(crate) task: SyncTask,
+    /// Set where only that is known of the task: what the whole of it hashed to.
+    #[serde(skip)]
+    pub(crate) compacted: Option<Fingerprint>,
     /// How often the task entered each state, latest last.
     visits: Vec<(String, u32)>,
     /// Digest of the filters under which it was last listed.
@@ -54,6 +64,7 @@ impl Row {
         Self {
             v: VERSION,
             task,
+            compacted: None,
             visits: Vec::new(),
             filters: filters.to_owned(),
             observed_at,
@@ -100,13 +111,49 @@ impl Row {
         self.visits.last().map_or(0, |(_, n)| n.saturating_sub(1))
     }
 
+    /// What the whole task hashes to.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.compacted
+            .unwrap_or_else(|| Fingerprint::of(&self.task))
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
+        if self.task.status.phase() == Phase::Final && !is_bad(&self.task) {
+            return compact::encode(self);
+        }
         serde_json::to_vec(self).expect("our own struct has string keys and no failing serializer")
     }
 
     /// `key` only names the row in the error.
     pub(crate) fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Error> {
-        decode_row(key, bytes, |row: &Self| row.v, VERSION)
+        if bytes.first() == Some(&b'{') {
+            return decode_row(key, bytes, |row: &Self| row.v, VERSION);
+        }
+        compact::decode(bytes).map_err(|what| Error::Row {
+            key: key.escape_ascii().to_string(),
+            what,
+        })
+    }
+}
+
+/// A hash of everything that is known of a task. It is stored: the function never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(pub(crate) u64);
+
+impl Fingerprint {
+    pub(crate) fn of(task: &SyncTask) -> Self {
+        let json = serde_json::to_vec(task);
+        Self(xxh3_64(&json.expect("tasks have string keys")))
+    }
+}
+
+/// What stands for a task's id in memory and in keys: ids are any text. It is stored, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct IdHash([u8; 16]);
+
+impl IdHash {
+    pub(crate) fn of(task_id: &str) -> Self {
+        Self(xxh3_128(task_id.as_bytes()).to_be_bytes())
     }
 }
 
@@ -136,9 +183,9 @@ pub(crate) fn task_prefix(instance: &str) -> Vec<u8> {
     format!("task/{}/", key_part(instance)).into_bytes()
 }
 
-/// `task/{instance}/{task_id}`
-pub(crate) fn task_key(prefix: &[u8], task_id: &TaskId) -> Vec<u8> {
-    [prefix, task_id.as_str().as_bytes()].concat()
+/// `task/{instance}/` and the 16 bytes that stand for the task's id.
+pub(crate) fn task_key(prefix: &[u8], task: IdHash) -> Vec<u8> {
+    [prefix, &task.0].concat()
 }
 
 /// An id as one part of a key: `/` and `%` escaped, so that no instance's prefix holds another's.
@@ -213,11 +260,24 @@ mod tests {
 
     #[test]
     fn no_instance_has_a_prefix_within_another_ones() {
-        let inner = task_key(&task_prefix("a/b"), &"x".into());
+        let inner = task_key(&task_prefix("a/b"), IdHash::of("x"));
         assert!(!inner.starts_with(&task_prefix("a")));
+        assert!(inner.starts_with(b"task/a%2Fb/"));
+    }
+
+    #[test]
+    fn what_is_stored_of_hashes_never_changes() {
         assert_eq!(
-            task_key(&task_prefix("cri-a"), &"r/1".into()),
-            b"task/cri-a/r/1"
+            task_key(b"", IdHash::of("rst-1")),
+            hex("9235e7df982feeacc47428a90cfedb62")
         );
+        assert_eq!(Fingerprint::of(&row().task).0, 13_623_340_478_404_620_624);
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
     }
 }

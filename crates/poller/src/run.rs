@@ -4,6 +4,7 @@
 //! while the others go on as if nothing were.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -14,15 +15,20 @@ use syncbell_config::Instance;
 use syncbell_event::Source;
 use syncbell_service::{Health, Metrics, Shutdown};
 use syncbell_store::Store;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::baseline::{Baseline, filters_digest};
+use crate::blind::Blind;
 use crate::budget::{Budget, Budgets};
+use crate::enrich::Enrich;
 use crate::instance::Watcher;
 use crate::metrics::PollerMetrics;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::publish::Relay;
 use crate::requests::Requests;
+use crate::schedule::Schedule;
 use crate::state::State;
 use crate::upstream::Upstream;
 use crate::watch::Watch;
@@ -34,6 +40,8 @@ pub struct Parts {
     pub instances: Vec<Instance>,
     /// What the first look at an instance tells.
     pub baseline: syncbell_config::Baseline,
+    /// How long an instance may not be read before that is told; at least two intervals.
+    pub blind_after: Duration,
     /// The poller's own store.
     pub store: Store,
     /// The log that events go to.
@@ -122,16 +130,21 @@ async fn watcher(
         instance: instance.id.clone(),
     };
     let (store, alert) = (&parts.store, parts.baseline.alert);
+    let blind_after = parts.blind_after.max(instance.poll_every * 2);
     let upstream = Upstream::new(instance, Arc::clone(&parts.credentials), budget)?;
     let baseline = Baseline::load(store, &instance.id, &filters, alert).await?;
     let state = State::load(store.clone(), Arc::clone(outbox), source.clone(), filters).await?;
     Ok(Watcher {
         source,
-        instance: instance.clone(),
         upstream,
         state,
         baseline,
         watch: Watch::default(),
+        blind: Blind::load(store, &instance.id, blind_after).await?,
+        enrich: Enrich::default(),
+        pace: Pace::new(instance.poll_every),
+        schedule: Schedule::new(instance.poll_every, instance.sweep_every, Instant::now()),
+        sweeping: None,
         outbox: Arc::clone(outbox),
         metrics: metrics.of(&instance.id, Timestamp::now()),
         status: parts.status.clone(),

@@ -1,27 +1,29 @@
-//! What we know of the tasks of one instance: rows in the store, and an index of them in memory, so
-//! that a page on which nothing changed costs no read and no write.
+//! What we know of the tasks of one instance: rows in the store, and an [`Index`] of them in memory.
 //!
-//! In: the tasks of a page; the end of a complete sweep. Out: one durable batch each, with the rows
-//! and the events that tell of them. Must never happen: a row without its event, or the reverse; an
-//! index that knows more than the store.
+//! In: the rows of a page; the end of a complete sweep. Out: one durable batch each, with the rows
+//! and the events that tell of them. Must never happen: a row without its event, or the reverse.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use syncbell_event::{Change, Detail, Envelope, Kind, Source, SyncTask, TaskId, TraceParent};
+use syncbell_event::{Change, Detail, Envelope, Kind, Source, SyncTask, TraceParent};
 use syncbell_service::crash_point;
 use syncbell_store::{Batch, Store};
 
 use crate::Error;
-use crate::diff::{KEEP_ABSENT, Missed, Sight, diff, missed};
+use crate::diff::{Missed, Sight, diff, missed};
+use crate::index::Index;
 use crate::outbox::Outbox;
 use crate::requests::Wanted;
-use crate::row::{Row, task_key, task_prefix};
+use crate::row::{IdHash, Row, task_key, task_prefix};
+use crate::snapshot::snapshot_of;
 
 /// Rows that are read, or written, at once where there may be very many.
 pub(crate) const CHUNK_ROWS: usize = 256;
+
+/// Rows that are read at once at the start, when nothing else waits for the store.
+const LOAD_ROWS: usize = 8_192;
 
 /// The tasks of one instance.
 pub(crate) struct State {
@@ -31,42 +33,34 @@ pub(crate) struct State {
     /// Digest of the filters that are asked with.
     filters: String,
     prefix: Vec<u8>,
-    index: HashMap<TaskId, Entry>,
-    /// The poll under way, for the events that it finds.
+    pub(crate) index: Index,
+    /// The turn under way, for the events that it finds.
     traceparent: TraceParent,
-    /// Counts the polls, so that an entry can say in which it was last listed.
-    turn: u32,
+    turn: u64,
 }
 
-/// What the index keeps of a row.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// Hash of the row's task. Never stored.
-    fingerprint: u64,
-    /// The turn that last listed it; 0 for none of this process.
-    turn: u32,
-    open: bool,
-    /// Listed under these filters and never missed since: an equal task needs no write.
-    settled: bool,
-    absent_since: Option<Timestamp>,
+/// A task as it was listed, or answered by its id.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) id: IdHash,
+    pub(crate) task: SyncTask,
+    /// Hash of its text in a list; 0 where it did not come from one.
+    pub(crate) text: u64,
 }
 
-/// Tasks that were listed, by one answer.
-pub(crate) struct Listed {
-    pub(crate) tasks: Vec<SyncTask>,
-    /// Listed too, but refused: they are not absent.
-    pub(crate) refused: Vec<TaskId>,
-    /// What the changes found in it carry.
+/// A change with what is told beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) change: Change,
     pub(crate) detail: Option<Detail>,
-    /// When it was seen, by our clock.
-    pub(crate) now: Timestamp,
 }
 
-/// How many tasks a turn listed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) tasks: u64,
-    pub(crate) open: u64,
+/// What an answer changes, decided and not yet written.
+#[derive(Default)]
+pub(crate) struct Pending {
+    batch: Batch,
+    rows: Vec<(IdHash, Row, u64)>,
+    pub(crate) told: Vec<Told>,
 }
 
 impl State {
@@ -78,141 +72,136 @@ impl State {
         filters: String,
     ) -> Result<Self, Error> {
         let prefix = task_prefix(&source.instance);
-        let mut index = HashMap::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let (prefix, from) = (prefix.clone(), after.clone());
-            let rows = store
-                .read(move |reader| reader.scan(&prefix, from.as_deref(), CHUNK_ROWS))
-                .await?;
-            for (key, value) in &rows {
-                let row = Row::decode(key, value)?;
-                index.insert(row.task.task_id.clone(), Entry::of(&row, &filters, 0));
+        let (of, filters_now) = (prefix.clone(), filters.clone());
+        // In one go on the blocking pool: a million rows are read in two seconds.
+        let index = store.read(move |reader| {
+            let mut index = Index::default();
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let rows = reader.scan(&of, after.as_deref(), LOAD_ROWS)?;
+                for (key, value) in &rows {
+                    let row = match Row::decode(key, value) {
+                        Ok(row) => row,
+                        Err(error) => return Ok(Err(error)),
+                    };
+                    let id = IdHash::of(row.task.task_id.as_str());
+                    index.put(id, &row, &filters_now, 0, false);
+                }
+                match rows.into_iter().next_back() {
+                    Some((key, _)) => after = Some(key),
+                    None => return Ok(Ok(index)),
+                }
             }
-            match rows.into_iter().next_back() {
-                Some((key, _)) => after = Some(key),
-                None => break,
-            }
-        }
+        });
         Ok(Self {
+            index: index.await??,
             store,
             outbox,
             source,
             filters,
             prefix,
-            index,
             traceparent: TraceParent::new(0, 0),
             turn: 0,
         })
     }
 
-    /// A new poll begins: nothing is listed yet.
+    /// A new turn begins.
     pub(crate) fn begin_turn(&mut self, traceparent: TraceParent) {
         self.traceparent = traceparent;
         self.turn += 1;
     }
 
-    /// Tasks listed since the turn began.
-    pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for entry in self.index.values() {
-            if entry.turn == self.turn {
-                counts.tasks += 1;
-                counts.open += u64::from(entry.open);
-            }
-        }
-        counts
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
     }
 
-    /// Diffs the tasks of one answer and commits what changed, with `also`, in one batch. Says what
-    /// was told.
-    pub(crate) async fn commit_listed(
-        &mut self,
-        listed: Listed,
+    /// Decides what `seen` changes; `also` goes into the same batch.
+    pub(crate) async fn diff(
+        &self,
+        seen: Vec<Seen>,
         sight: impl Fn(&SyncTask) -> Sight,
         also: Batch,
-    ) -> Result<Vec<Kind>, Error> {
-        let ids = listed.tasks.iter().map(|task| &task.task_id);
-        for id in ids.chain(&listed.refused) {
-            if let Some(entry) = self.index.get_mut(id) {
-                entry.turn = self.turn;
-            }
-        }
-        let mut suspects = listed.tasks;
-        suspects.retain(|task| !self.is_unchanged(task));
-        let mut rows = self.rows(suspects.iter().map(|task| &task.task_id)).await?;
-
-        let mut batch = also;
-        let mut changes = Vec::new();
-        for task in suspects {
-            let (id, sight) = (task.task_id.clone(), sight(&task));
-            let found = diff(rows.get(&id), task, &self.filters, listed.now, sight);
-            changes.extend(found.change);
+        now: Timestamp,
+    ) -> Result<Pending, Error> {
+        let known = seen.iter().map(|seen| seen.id);
+        let mut rows = self.rows(known).await?;
+        let mut pending = Pending {
+            batch: also,
+            ..Pending::default()
+        };
+        for Seen { id, task, text } in seen {
+            let sight = sight(&task);
+            let found = diff(rows.get(&id), task, &self.filters, now, sight);
+            pending.tell(found.change);
             if let Some(row) = found.row {
-                batch.put(task_key(&self.prefix, &id), row.encode());
-                rows.insert(id, row);
+                pending.batch.put(task_key(&self.prefix, id), row.encode());
+                rows.insert(id, row.clone());
+                pending.rows.push((id, row, text));
             }
         }
         // Within a page what happened first is told first, whatever the order of the list.
-        changes.sort_by_key(|change| change.after.as_ref().and_then(SyncTask::touched_at));
-        let told = self
-            .commit(batch, changes, listed.detail.as_ref(), listed.now)
-            .await?;
-        for (id, row) in rows {
-            let entry = Entry::of(&row, &self.filters, self.turn);
-            self.index.insert(id, entry);
-        }
-        Ok(told)
+        pending
+            .told
+            .sort_by_key(|told| told.change.after.as_ref().and_then(SyncTask::touched_at));
+        Ok(pending)
     }
 
-    /// The tasks that the turn did not list and about which there is something to decide. Only after
-    /// a complete sweep that proves absence.
-    pub(crate) fn absent(&self, now: Timestamp) -> Vec<TaskId> {
-        let absent = self
-            .index
-            .iter()
-            .filter(|(_, entry)| entry.turn != self.turn && entry.is_due(now));
-        absent.map(|(id, _)| id.clone()).collect()
-    }
-
-    /// Decides about some of the tasks that [`State::absent`] named.
-    pub(crate) async fn commit_absent(
+    /// Writes what was decided, in one batch. Says what was told.
+    pub(crate) async fn commit(
         &mut self,
-        absent: &[TaskId],
+        pending: Pending,
         now: Timestamp,
     ) -> Result<Vec<Kind>, Error> {
-        let rows = self.rows(absent.iter()).await?;
-        let mut batch = Batch::new();
-        let mut changes = Vec::new();
+        let kinds = pending.told.iter().map(|told| told.change.kind).collect();
+        self.commit_batch(pending.batch, pending.told, now).await?;
+        for (id, row, text) in pending.rows {
+            self.index.put(id, &row, &self.filters, text, true);
+        }
+        Ok(kinds)
+    }
+
+    /// The open ones of some of the tasks that [`Index::absent`] named.
+    pub(crate) async fn open_rows(&self, absent: &[IdHash]) -> Result<Vec<(IdHash, Row)>, Error> {
+        let open = absent.iter().copied().filter(|id| self.index.is_open(*id));
+        let rows = self.rows(open).await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Decides about some of the tasks that [`Index::absent`] named, and commits it.
+    pub(crate) async fn commit_absent(
+        &mut self,
+        absent: &[IdHash],
+        now: Timestamp,
+    ) -> Result<Vec<Kind>, Error> {
+        let rows = self.rows(absent.iter().copied()).await?;
+        let mut pending = Pending::default();
         let mut decided = Vec::new();
         for (id, row) in rows {
             match missed(&row, &self.filters, now) {
                 Missed::Unchanged => {}
                 Missed::Keep(row, change) => {
-                    batch.put(task_key(&self.prefix, &id), row.encode());
-                    changes.extend(change.map(|change| *change));
+                    pending.batch.put(task_key(&self.prefix, id), row.encode());
+                    pending.tell(change.map(|change| *change));
                     decided.push((id, Some(row)));
                 }
                 Missed::Forget => {
-                    batch.delete(task_key(&self.prefix, &id));
+                    pending.batch.delete(task_key(&self.prefix, id));
                     decided.push((id, None));
                 }
             }
         }
-        changes.sort_by(|a, b| a.task_id.cmp(&b.task_id));
-        let told = self.commit(batch, changes, None, now).await?;
+        pending
+            .told
+            .sort_by(|a, b| a.change.task_id.cmp(&b.change.task_id));
+        let kinds = pending.told.iter().map(|told| told.change.kind).collect();
+        self.commit_batch(pending.batch, pending.told, now).await?;
         for (id, row) in decided {
             match row {
-                Some(row) => {
-                    let turn = self.index.get(&id).map_or(0, |entry| entry.turn);
-                    self.index.insert(id, Entry::of(&row, &self.filters, turn));
-                }
-                None => {
-                    self.index.remove(&id);
-                }
+                Some(row) => self.index.put(id, &row, &self.filters, 0, false),
+                None => self.index.forget(id),
             }
         }
-        Ok(told)
+        Ok(kinds)
     }
 
     /// Commits changes that alter no row, with `also`.
@@ -223,23 +212,24 @@ impl State {
         detail: Option<&Detail>,
         now: Timestamp,
     ) -> Result<Vec<Kind>, Error> {
-        self.commit(also, changes, detail, now).await
+        let kinds = changes.iter().map(|change| change.kind).collect();
+        let told = changes.into_iter().map(|change| Told {
+            change,
+            detail: detail.cloned(),
+        });
+        self.commit_batch(also, told.collect(), now).await?;
+        Ok(kinds)
     }
 
-    /// The next rows behind `after`, at most [`CHUNK_ROWS`] of them, with the last one's key; `None`
-    /// at the end.
-    pub(crate) async fn rows_after(
-        &self,
-        after: Option<Vec<u8>>,
-    ) -> Result<Option<(Vec<Row>, Vec<u8>)>, Error> {
-        let found = self.store.scan(self.prefix.clone(), after, CHUNK_ROWS);
-        let found = found.await?;
-        let Some((last, _)) = found.last() else {
-            return Ok(None);
+    /// Snapshots of `tasks` as they stand, each with a row of its own already.
+    pub(crate) async fn snapshots(&self, tasks: Vec<SyncTask>) -> Result<Vec<Change>, Error> {
+        let id = |task: &SyncTask| IdHash::of(task.task_id.as_str());
+        let rows = self.rows(tasks.iter().map(id)).await?;
+        let of = |task: SyncTask| {
+            let n = rows.get(&id(&task)).map_or(0, Row::times_before);
+            snapshot_of(task, n)
         };
-        let last = last.clone();
-        let rows = found.iter().map(|(key, value)| Row::decode(key, value));
-        Ok(Some((rows.collect::<Result<_, _>>()?, last)))
+        Ok(tasks.into_iter().map(of).collect())
     }
 
     /// What the notifier asks of this instance.
@@ -247,33 +237,36 @@ impl State {
         Wanted::load(&self.store, &self.source.instance).await
     }
 
-    /// Puts a watch event behind all that was told before.
-    pub(crate) async fn commit_watch(&self, mut envelope: Envelope) -> Result<(), Error> {
+    /// Puts a watch event behind all that was told before, with `also` in its batch.
+    pub(crate) async fn commit_watch(
+        &self,
+        mut envelope: Envelope,
+        also: Batch,
+    ) -> Result<(), Error> {
         envelope.traceparent = Some(self.traceparent);
-        self.commit_batch(Batch::new(), &[envelope]).await
+        self.commit_envelopes(also, &[envelope]).await
     }
 
-    async fn commit(
+    async fn commit_batch(
         &self,
         batch: Batch,
-        changes: Vec<Change>,
-        detail: Option<&Detail>,
+        told: Vec<Told>,
         now: Timestamp,
-    ) -> Result<Vec<Kind>, Error> {
-        let told = changes.iter().map(|change| change.kind).collect();
-        let envelopes: Vec<Envelope> = changes
-            .into_iter()
-            .map(|change| {
-                let mut envelope = change.into_envelope(&self.source, now, detail.cloned());
-                envelope.traceparent = Some(self.traceparent);
-                envelope
-            })
-            .collect();
-        self.commit_batch(batch, &envelopes).await?;
-        Ok(told)
+    ) -> Result<(), Error> {
+        let envelope = |told: Told| {
+            let mut envelope = told.change.into_envelope(&self.source, now, told.detail);
+            envelope.traceparent = Some(self.traceparent);
+            envelope
+        };
+        let envelopes: Vec<Envelope> = told.into_iter().map(envelope).collect();
+        self.commit_envelopes(batch, &envelopes).await
     }
 
-    async fn commit_batch(&self, mut batch: Batch, envelopes: &[Envelope]) -> Result<(), Error> {
+    async fn commit_envelopes(
+        &self,
+        mut batch: Batch,
+        envelopes: &[Envelope],
+    ) -> Result<(), Error> {
         let added = self.outbox.add(&mut batch, envelopes);
         if batch.is_empty() {
             return Ok(());
@@ -292,20 +285,11 @@ impl State {
         }
     }
 
-    fn is_unchanged(&self, task: &SyncTask) -> bool {
-        self.index
-            .get(&task.task_id)
-            .is_some_and(|entry| entry.settled && entry.fingerprint == fingerprint(task))
-    }
-
     /// The rows of those of `ids` that have one.
-    async fn rows<'a>(
-        &self,
-        ids: impl Iterator<Item = &'a TaskId>,
-    ) -> Result<HashMap<TaskId, Row>, Error> {
-        let keys: Vec<(TaskId, Vec<u8>)> = ids
-            .filter(|id| self.index.contains_key(*id))
-            .map(|id| (id.clone(), task_key(&self.prefix, id)))
+    async fn rows(&self, ids: impl Iterator<Item = IdHash>) -> Result<HashMap<IdHash, Row>, Error> {
+        let keys: Vec<(IdHash, Vec<u8>)> = ids
+            .filter(|id| self.index.contains(*id))
+            .map(|id| (id, task_key(&self.prefix, id)))
             .collect();
         if keys.is_empty() {
             return Ok(HashMap::new());
@@ -326,30 +310,13 @@ impl State {
     }
 }
 
-impl Entry {
-    fn of(row: &Row, filters: &str, turn: u32) -> Self {
-        let never_missed = row.misses == 0 && row.absent_since.is_none() && !row.vanished;
-        Self {
-            fingerprint: fingerprint(&row.task),
-            turn,
-            open: row.open(),
-            settled: never_missed && row.filters == filters,
-            absent_since: row.absent_since,
-        }
+impl Pending {
+    fn tell(&mut self, change: Option<Change>) {
+        self.told.extend(change.map(|change| Told {
+            change,
+            detail: None,
+        }));
     }
-
-    /// Whether there is something to decide about its absence.
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.absent_since
-            .is_none_or(|since| now.duration_since(since) >= KEEP_ABSENT)
-    }
-}
-
-fn fingerprint(task: &SyncTask) -> u64 {
-    let bytes = serde_json::to_vec(task).unwrap_or_default();
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

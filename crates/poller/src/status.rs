@@ -11,9 +11,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::baseline::Stand;
 use crate::outbox::{Depth, Outbox};
+use crate::sweeping::SweepStand;
 
 /// A handle on the status of a poller; cheap to clone. The same one goes into
 /// [`Parts`](crate::Parts) and to [`api`].
@@ -34,6 +36,16 @@ pub(crate) struct InstanceStatus {
     pub(crate) region: String,
     pub(crate) baseline: Stand,
     pub(crate) last_sweep: Option<LastSweep>,
+    /// The full sweep under way.
+    pub(crate) sweeping: Option<SweepStand>,
+    pub(crate) tasks: u64,
+    pub(crate) open: u64,
+    /// The list stands newest first: head polls see what is new. Else only full sweeps do.
+    pub(crate) newest_first: bool,
+    /// Single tasks can be asked for.
+    pub(crate) by_id: bool,
+    /// As it is now: longer than configured while the server throttles.
+    pub(crate) poll_every_ms: u64,
     /// Set while polls fail.
     pub(crate) failing: Option<Failing>,
 }
@@ -60,6 +72,10 @@ pub(crate) struct Failing {
     pub(crate) message: String,
     pub(crate) since: Timestamp,
     pub(crate) attempts: u32,
+    /// Of a page of a full sweep; head polls may go well.
+    pub(crate) of_sweep: bool,
+    #[serde(skip)]
+    pub(crate) began: Instant,
 }
 
 impl Status {
@@ -74,6 +90,14 @@ impl Status {
 
     pub(crate) fn set_instance(&self, instance: &str, status: InstanceStatus) {
         self.lock().instances.insert(instance.to_owned(), status);
+    }
+
+    pub(crate) fn shown(&self) -> impl Serialize + use<> {
+        let inner = self.lock();
+        Shown {
+            instances: inner.instances.clone(),
+            outbox: inner.outbox.as_ref().map(|outbox| outbox.depth()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -94,10 +118,6 @@ struct Shown {
     outbox: Option<Depth>,
 }
 
-async fn show(State(status): State<Status>) -> Json<Shown> {
-    let inner = status.lock();
-    Json(Shown {
-        instances: inner.instances.clone(),
-        outbox: inner.outbox.as_ref().map(|outbox| outbox.depth()),
-    })
+async fn show(State(status): State<Status>) -> Json<impl Serialize> {
+    Json(status.shown())
 }

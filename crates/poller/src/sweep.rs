@@ -4,20 +4,27 @@
 //! The list has no cursor and no documented order. Pages are read in ascending order, so that a task
 //! that appears at the head only repeats rows. A task that goes away shifts rows up, and the next
 //! page then begins behind a row that nobody saw: that shows in `TotalCount`, which is compared
-//! between answers, and at the end with page 1, read again.
+//! between answers: where it fell, the pages before are read again, as far as the rows may have moved.
+//! At the end the head of the list is read once more.
 //!
 //! In: what matters of each answered page. Out: the next page number, or how it ended. Must never
 //! happen: a list taken for complete of which a row was skipped, an endless sweep.
 
 use std::collections::HashSet;
 
-use syncbell_event::TaskId;
+use crate::order::Order;
+use crate::row::IdHash;
 
-/// The most pages one sweep asks for, all rounds together: a million tasks.
-pub(crate) const PAGE_CAP: u32 = 10_000;
+/// The most pages one sweep asks for, all rounds together: some million tasks.
+pub(crate) const PAGE_CAP: u32 = 100_000;
 
 /// How often the list is read from its start before it counts as too restless.
 pub(crate) const ROUNDS: u32 = 3;
+
+/// In one round pages are read again this often for the rows that may have moved, and once more for
+/// each [`PAGES_A_STEP_BACK`] pages.
+const STEPS_BACK: u32 = 10;
+const PAGES_A_STEP_BACK: u32 = 4;
 
 /// What a sweep needs to know of an answered page.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +36,9 @@ pub(crate) struct Answer<'a> {
     /// `TotalCount`.
     pub(crate) total_count: Option<u64>,
     /// Ids in the order of the rows, refused rows with them where they have one.
-    pub(crate) ids: Vec<&'a TaskId>,
+    pub(crate) ids: &'a [IdHash],
+    /// When each of `ids` was created, in milliseconds, as far as it is known; as many as `ids`.
+    pub(crate) created_ms: &'a [Option<i64>],
     /// Rows, refused ones too.
     pub(crate) n_rows: usize,
 }
@@ -50,6 +59,8 @@ pub(crate) enum Outcome {
     Complete {
         /// Every row has an id and `TotalCount` promised no more: what was not seen is not there.
         proves_absence: bool,
+        /// Its rows stand in the order of their creation, the newest first.
+        newest_first: bool,
     },
     /// It cannot be said what the list holds.
     Unstable(Why),
@@ -90,13 +101,17 @@ pub(crate) struct Sweep {
 /// What is known of the list since the round began.
 #[derive(Debug, Default)]
 struct Round {
-    seen: HashSet<TaskId>,
+    seen: HashSet<IdHash>,
+    order: Order,
+    /// The last page that was read, of those in ascending order.
+    read_to: u32,
+    n_steps_back: u32,
+    /// Pages in a row, at the end of what was read, with nothing new on them.
+    n_repeats: u64,
     /// Rows without an id, each taken for a task of its own.
     n_nameless: u64,
     first: First,
     last_total: Option<u64>,
-    /// `TotalCount` fell between two answers: rows may have been skipped.
-    shrank: bool,
     /// It ended with a page that repeats others.
     repeated: bool,
     /// Set once the last page was read: the head is being read again.
@@ -106,7 +121,7 @@ struct Round {
 /// How page 1 looked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct First {
-    id: Option<TaskId>,
+    id: Option<IdHash>,
     total: Option<u64>,
 }
 
@@ -146,7 +161,7 @@ impl Sweep {
     /// Takes the answer to the page that was asked for last.
     pub(crate) fn answered(&mut self, answer: &Answer<'_>) -> Step {
         self.pages += 1;
-        let n_new = self.read.note(answer);
+        let n_new = self.read.note(self.asked, answer);
         let last = self.read.last_page(self.asked, answer, n_new);
         let step = if self.read.head.is_some() {
             self.at_the_head(answer, n_new, last)
@@ -166,19 +181,28 @@ impl Sweep {
     }
 
     fn on_the_way(&mut self, answer: &Answer<'_>, last: Option<LastPage>) -> Step {
-        self.read.note_total(answer);
-        if self.asked == 1 {
+        let fell_by = self.read.note_total(answer);
+        if self.asked == 1 && self.read.read_to == 0 {
             self.read.first = First::of(answer);
+        }
+        let read_before = self.asked <= self.read.read_to;
+        self.read.read_to = self.read.read_to.max(self.asked);
+        if fell_by > 0 && self.asked > 1 {
+            return self.step_back(fell_by, answer.page_size);
         }
         let Some(last) = last else {
             return Step::Ask(self.asked + 1);
         };
         // One answer holds the whole list: nothing moved between answers.
-        if self.asked == 1 {
+        if self.asked == 1 && !read_before {
             return self.complete(answer.total_count);
         }
         if last == LastPage::Repeated {
-            // A server that ignores PageNo; or more inserts than a page holds, while we read.
+            // More inserts than a page holds, while we read: what we look for is further down.
+            if self.read.n_repeats <= self.read.grown_pages(answer) {
+                return Step::Ask(self.asked + 1);
+            }
+            // Or a server that ignores PageNo.
             if answer.total_count > Some(self.read.n_rows()) {
                 return self.again(Why::Repeating);
             }
@@ -188,11 +212,19 @@ impl Sweep {
         Step::Ask(1)
     }
 
-    /// Reads from page 1 until a page has nothing new, then compares.
-    fn at_the_head(&mut self, answer: &Answer<'_>, n_new: u64, last: Option<LastPage>) -> Step {
-        if self.asked == 1 {
-            self.read.note_total(answer);
+    /// Rows have gone, and those behind them moved up: by so many, at most, that nobody saw.
+    fn step_back(&mut self, fell_by: u64, page_size: Option<u64>) -> Step {
+        self.read.n_steps_back += 1;
+        if self.read.n_steps_back > STEPS_BACK + self.read.read_to / PAGES_A_STEP_BACK {
+            return self.again(Why::Moving);
         }
+        let pages = fell_by.div_ceil(page_size.filter(|size| *size > 0).unwrap_or(1));
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        Step::Ask(self.asked.saturating_sub(pages).max(1))
+    }
+
+    /// Reads from page 1 until a page has nothing new.
+    fn at_the_head(&mut self, answer: &Answer<'_>, n_new: u64, last: Option<LastPage>) -> Step {
         let Some(head) = &mut self.read.head else {
             return self.again(Why::Moving);
         };
@@ -204,12 +236,10 @@ impl Sweep {
             return Step::Ask(self.asked + 1);
         }
         let Head { first, n_new } = head.clone();
-        let only_inserts = match (self.read.first.total, first.total) {
-            // The second: inserts that we met on the way, as where the list grows at its end.
-            (Some(before), Some(now)) => now == before + n_new || now == self.read.n_rows(),
-            _ => first == self.read.first && n_new == 0,
-        };
-        if only_inserts && !self.read.shrank {
+        // With a count, what moved was seen to move on the way.
+        let counted = self.read.first.total.is_some() && first.total.is_some();
+        let same = first == self.read.first && n_new == 0;
+        if counted || same {
             return self.complete(first.total);
         }
         self.again(Why::Moving)
@@ -222,6 +252,7 @@ impl Sweep {
         };
         Step::End(Outcome::Complete {
             proves_absence: all_rows && self.read.n_nameless == 0,
+            newest_first: self.read.order.is_newest_first(),
         })
     }
 
@@ -238,7 +269,7 @@ impl Sweep {
 impl First {
     fn of(answer: &Answer<'_>) -> Self {
         Self {
-            id: answer.ids.first().copied().cloned(),
+            id: answer.ids.first().copied(),
             total: answer.total_count,
         }
     }
@@ -246,27 +277,43 @@ impl First {
 
 impl Round {
     /// Notes the rows; says how many ids are new in this round.
-    fn note(&mut self, answer: &Answer<'_>) -> u64 {
-        if self.head.is_none() {
+    fn note(&mut self, asked: u32, answer: &Answer<'_>) -> u64 {
+        if self.head.is_none() && asked > self.read_to {
             self.n_nameless += answer.n_rows.saturating_sub(answer.ids.len()) as u64;
         }
+        // What was read before is not in order any more where it is met again.
+        let ordered = self.head.is_none() && asked > self.read_to;
         let mut n_new = 0;
-        for id in &answer.ids {
-            if !self.seen.contains(*id) {
-                self.seen.insert((*id).clone());
+        for (id, created_ms) in answer.ids.iter().zip(answer.created_ms) {
+            if self.seen.insert(*id) {
                 n_new += 1;
+                if ordered {
+                    self.order.note(*created_ms);
+                }
             }
         }
+        self.n_repeats = if n_new > 0 { 0 } else { self.n_repeats + 1 };
         n_new
     }
 
     /// With inserts at the head, rows are skipped only where `TotalCount` falls: the rows behind a
     /// page's end move up by what goes less what comes, and that is at most what the count falls by.
-    fn note_total(&mut self, answer: &Answer<'_>) {
-        if let Some(total) = answer.total_count {
-            self.shrank |= self.last_total.is_some_and(|last| total < last);
-            self.last_total = Some(total);
-        }
+    /// Says by how much it fell since the last answer.
+    fn note_total(&mut self, answer: &Answer<'_>) -> u64 {
+        let Some(total) = answer.total_count else {
+            return 0;
+        };
+        let last = self.last_total.replace(total).unwrap_or(total);
+        last.saturating_sub(total)
+    }
+
+    /// Pages that the list may have grown by, in front of what is read, since the round began.
+    fn grown_pages(&self, answer: &Answer<'_>) -> u64 {
+        let (Some(then), Some(now)) = (self.first.total, answer.total_count) else {
+            return 0;
+        };
+        let size = answer.page_size.filter(|size| *size > 0).unwrap_or(1);
+        now.saturating_sub(then).div_ceil(size)
     }
 
     /// Different rows met in this round.
@@ -281,7 +328,9 @@ impl Round {
         let echoes_another = answer
             .page_no
             .is_some_and(|page_no| page_no != u64::from(asked));
-        if asked > 1 && (echoes_another || (n_new == 0 && !answer.ids.is_empty())) {
+        let is_new = asked > self.read_to || self.head.is_some();
+        let repeats = is_new && n_new == 0 && !answer.ids.is_empty();
+        if asked > 1 && (echoes_another || repeats) {
             return Some(LastPage::Repeated);
         }
         // Some servers give fewer rows than the size they name: where the count promises more,

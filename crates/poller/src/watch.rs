@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use syncbell_event::{SweepKind, Swept};
+use syncbell_event::Swept;
 
-use crate::state::Counts;
+use crate::index::Counts;
+use crate::instance::Report;
 
 /// At most one heartbeat in this time, for each instance.
 const EVERY: Duration = Duration::from_mins(1);
@@ -40,30 +41,27 @@ impl Watch {
     }
 }
 
-/// The heartbeat of a turn that `took` so long. `seen_until` is the server's time of its first answer.
+/// The heartbeat of a complete turn.
 ///
 /// The next one comes with the first complete turn that ends a minute or more after this one. So it
 /// is due, at the latest, after the minute (or the interval, where that is longer), one more
-/// interval, and the time that two turns take. `poll_every` is the longest interval, jitter included.
-pub(crate) fn swept(
-    seen_until: Timestamp,
-    counts: Counts,
-    poll_every: Duration,
-    took: Duration,
-) -> Swept {
-    let due_in = EVERY.max(poll_every) + poll_every + took * 2;
-    let next_by = seen_until.checked_add(due_in).unwrap_or(Timestamp::MAX);
+/// interval, and the time that two turns take. `interval` is the longest, jitter included.
+pub(crate) fn swept(report: Report, counts: Counts, interval: Duration) -> Swept {
+    let due_in = EVERY.max(interval) + interval + report.took * 2;
+    let next_by = report.seen_until.checked_add(due_in);
     Swept {
-        seen_until,
+        seen_until: report.seen_until,
         tasks: counts.tasks,
         open: counts.open,
-        sweep: SweepKind::Full,
-        next_by,
+        sweep: report.sweep,
+        next_by: next_by.unwrap_or(Timestamp::MAX),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use syncbell_event::SweepKind;
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -90,13 +88,19 @@ mod tests {
     #[test]
     fn the_next_one_is_due_after_a_minute_and_an_interval() {
         let counts = Counts { tasks: 3, open: 1 };
-        let quick = swept(at(100), counts, Duration::from_secs(15), Duration::ZERO);
+        let report = |took| Report {
+            sweep: SweepKind::Head,
+            pages: 1,
+            seen_until: at(100),
+            told: 0,
+            took,
+        };
+        let quick = swept(report(Duration::ZERO), counts, Duration::from_secs(15));
         assert_eq!(quick.next_by, at(175));
         let slow = swept(
-            at(100),
+            report(Duration::from_secs(10)),
             counts,
             Duration::from_mins(5),
-            Duration::from_secs(10),
         );
         assert_eq!(slow.next_by, at(100 + 600 + 20));
         assert_eq!((slow.seen_until, slow.tasks, slow.open), (at(100), 3, 1));

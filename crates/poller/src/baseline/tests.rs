@@ -1,4 +1,4 @@
-use syncbell_event::{Image, Status};
+use syncbell_event::{Image, Kind, Status};
 
 use super::*;
 
@@ -44,7 +44,7 @@ async fn the_first_date_is_kept_by_a_baseline_that_is_begun_again() {
     baseline.set_saved();
     assert!(baseline.unsaved().is_empty(), "it is written once");
     // Unstable: the next turn in the same process.
-    baseline.begin_turn();
+    baseline.begin_sweep();
     baseline.begin(at(200));
     assert_eq!(baseline.stand().since, Some(at(100)));
     // Restarted.
@@ -97,8 +97,8 @@ async fn at_the_end_the_newest_of_each_rule_has_a_snapshot_and_the_rest_is_count
         task("done-1", "r1", Status::Success, 60, "e"),
         task("canceled", "r4", Status::Canceled, 50, "f"),
     ];
-    baseline.note(&page);
-    baseline.note(&page[2..]);
+    baseline.note(page.iter());
+    baseline.note(page[2..].iter());
     let (snapshots, _) = baseline.finish().unwrap();
     let ids: Vec<&str> = snapshots
         .iter()
@@ -124,14 +124,17 @@ async fn alert_tells_failures_that_nothing_newer_has_mended() {
     let mended = task("mended", "r", Status::Error, 50, "a");
     let open = task("open", "r", Status::Error, 50, "b");
     let worse = task("worse", "r", Status::Error, 70, "c");
-    baseline.note(&[
-        task("well-a", "r", Status::Success, 60, "a"),
-        task("well-before", "r", Status::Success, 40, "a"),
-        task("well-c", "r", Status::Success, 60, "c"),
-        mended.clone(),
-        open.clone(),
-        worse.clone(),
-    ]);
+    baseline.note(
+        [
+            task("well-a", "r", Status::Success, 60, "a"),
+            task("well-before", "r", Status::Success, 40, "a"),
+            task("well-c", "r", Status::Success, 60, "c"),
+            mended.clone(),
+            open.clone(),
+            worse.clone(),
+        ]
+        .iter(),
+    );
     let alert = |task| match baseline.sight(task) {
         Sight::Baseline { alert, .. } => alert,
         Sight::Watching => panic!("the baseline is not complete"),
@@ -148,6 +151,7 @@ fn other_filters_have_another_digest() {
         namespace: namespace.map(str::to_owned),
         repo: repo.map(str::to_owned),
         tag: None,
+        batch_id: None,
     };
     let all = [
         filters(None, None),

@@ -168,7 +168,10 @@ fn every_field_is_compared_under_its_name_in_json() {
         let mut one = bare.clone();
         one[name] = value.clone();
         let b: SyncTask = serde_json::from_value(one).unwrap();
-        assert_eq!(changed_fields(&a, &b), [name.as_str()]);
+        assert_eq!(
+            changed_fields(&Row::new(a.clone(), "f", at(0)), &b),
+            [name.as_str()]
+        );
     }
 }
 

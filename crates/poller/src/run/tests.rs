@@ -21,13 +21,62 @@ struct Vendor {
     /// Answers page 2 so, once.
     failure_of_page_2: Mutex<Option<ResponseTemplate>>,
     n_asked: Mutex<u32>,
+    n_by_id: Mutex<u32>,
+    /// The list does not show what is there.
+    hidden: Mutex<bool>,
+    /// Single tasks are refused.
+    denies_by_id: Mutex<bool>,
+}
+
+impl Vendor {
+    fn one(&self, id: &str) -> ResponseTemplate {
+        if *self.denies_by_id.lock().unwrap() {
+            return ResponseTemplate::new(403).set_body_json(json!({
+                "RequestId": "req-3", "Code": "NoPrivilege", "Message": "no"
+            }));
+        }
+        let tasks = self.tasks.lock().unwrap();
+        let Some(task) = tasks.iter().find(|task| task["SyncTaskId"] == id) else {
+            return ResponseTemplate::new(404).set_body_json(json!({
+                "RequestId": "req-4", "Code": "SYNC_TASK_NOT_EXIST", "Message": "no such task"
+            }));
+        };
+        let mut answer = task.clone();
+        answer["RequestId"] = "req-5".into();
+        answer["IsSuccess"] = true.into();
+        answer["Progress"] = 0.5.into();
+        answer["SyncedSize"] = 1_024.into();
+        answer["LayerTasks"] = json!([
+            {"SyncLayerTaskId": "l1", "TaskStatus": "SUCCESS", "Digest": "sha256:good"},
+            {"SyncLayerTaskId": "l2", "TaskStatus": "ERROR", "Digest": "sha256:bad"}
+        ]);
+        ResponseTemplate::new(200).set_body_json(answer)
+    }
+
+    fn rules() -> ResponseTemplate {
+        ResponseTemplate::new(200).set_body_json(json!({
+            "RequestId": "req-6", "IsSuccess": true, "PageNo": 1, "PageSize": 100, "TotalCount": 1,
+            "SyncRules": [{"SyncRuleId": "crsr-1", "SyncRuleName": "to-shenzhen"}]
+        }))
+    }
 }
 
 struct Answers(Arc<Vendor>);
 
 impl Respond for Answers {
     fn respond(&self, request: &Request) -> ResponseTemplate {
-        *self.0.n_asked.lock().unwrap() += 1;
+        let parameter = |wanted: &str| {
+            let found = request.url.query_pairs().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.into_owned())
+        };
+        match request.headers["x-acs-action"].to_str().unwrap() {
+            "GetRepoSyncTask" => {
+                *self.0.n_by_id.lock().unwrap() += 1;
+                return self.0.one(&parameter("SyncTaskId").unwrap());
+            }
+            "ListRepoSyncRule" => return Vendor::rules(),
+            _ => *self.0.n_asked.lock().unwrap() += 1,
+        }
         if let Some(failure) = &*self.0.failure.lock().unwrap() {
             return failure.clone();
         }
@@ -43,7 +92,10 @@ impl Respond for Answers {
         {
             return failure;
         }
-        let tasks = self.0.tasks.lock().unwrap();
+        let mut tasks = self.0.tasks.lock().unwrap().clone();
+        if *self.0.hidden.lock().unwrap() {
+            tasks.clear();
+        }
         let page: Vec<&Value> = tasks
             .iter()
             .skip((page_no - 1) * page_size)
@@ -100,6 +152,8 @@ struct Bench {
     health: Health,
     status: Status,
     poll_every: Duration,
+    sweep_every: Duration,
+    blind_after: Duration,
 }
 
 impl Bench {
@@ -127,6 +181,8 @@ impl Bench {
             health: Health::new(),
             status: Status::new(),
             poll_every: Duration::from_millis(200),
+            sweep_every: Duration::from_millis(200),
+            blind_after: Duration::from_mins(2),
         }
     }
 
@@ -134,9 +190,11 @@ impl Bench {
         let mut instance = Instance::try_new("cri-a", "cn-shanghai").unwrap();
         instance.endpoint = self.server.uri().parse().unwrap();
         instance.poll_every = self.poll_every;
+        instance.sweep_every = self.sweep_every;
         Parts {
             instances: vec![instance],
             baseline: syncbell_config::Baseline { alert: false },
+            blind_after: self.blind_after,
             store: self.store.clone(),
             publisher: self.log.clone(),
             bus: self.bus.clone(),
@@ -316,6 +374,7 @@ async fn a_throttled_page_is_asked_for_again_after_its_delay_and_the_sweep_goes_
     let tasks: Vec<Value> = (0..120).map(|n| task(n, "SUCCESS", -1_000)).collect();
     let mut bench = Bench::new(tasks).await;
     bench.poll_every = Duration::from_hours(1);
+    bench.sweep_every = Duration::from_hours(1);
     let throttled = ResponseTemplate::new(400)
         .insert_header("x-acs-retry-after", "30")
         .set_body_json(
@@ -384,7 +443,8 @@ async fn a_row_that_cannot_be_read_ends_all_loops_with_its_name() {
     let story = async {
         bench.until(|events| events.iter().any(is_swept)).await;
         let mut batch = syncbell_store::Batch::new();
-        batch.put("task/cri-a/rst-1", "{");
+        let key = crate::row::task_key(b"task/cri-a/", crate::row::IdHash::of("rst-1"));
+        batch.put(key, "{");
         bench.store.commit(batch).await.unwrap();
         bench.vendor.tasks.lock().unwrap()[0] = task(1, "ERROR", 5);
         std::future::pending::<()>().await;
@@ -394,13 +454,14 @@ async fn a_row_that_cannot_be_read_ends_all_loops_with_its_name() {
         () = story => unreachable!("the story has no end"),
     };
     let error = ended.unwrap_err().to_string();
-    assert!(error.contains("task/cri-a/rst-1"), "{error}");
+    assert!(error.contains("task/cri-a/"), "{error}");
 }
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_the_next_poll_nor_for_a_slow_answer() {
     let mut bench = Bench::new(vec![]).await;
     bench.poll_every = Duration::from_hours(1);
+    bench.sweep_every = Duration::from_hours(1);
     let story = bench.until(|events| events.iter().any(is_swept));
     bench.run_while(story).await.unwrap();
 
@@ -458,4 +519,159 @@ async fn ask(address: std::net::SocketAddr, path: &str) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text
+}
+
+/// A long list whose tasks are quiet and a second apart, newest first; an open one at its end.
+fn long_list() -> Vec<Value> {
+    let mut tasks: Vec<Value> = (0..1_000)
+        .map(|n| task(n, "SUCCESS", -2_000 - i64::try_from(n).unwrap() * 10))
+        .collect();
+    tasks.push(task(1_000, "SYNCHRONIZING", -100_000));
+    tasks
+}
+
+#[tokio::test]
+async fn head_polls_read_one_page_and_an_open_task_far_down_by_its_id() {
+    let mut bench = Bench::new(long_list()).await;
+    bench.sweep_every = Duration::from_hours(1);
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        while *bench.vendor.n_by_id.lock().unwrap() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bench.vendor.tasks.lock().unwrap()[1_000] = task(1_000, "ERROR", 5);
+        bench
+            .vendor
+            .tasks
+            .lock()
+            .unwrap()
+            .insert(0, task(2_000, "ERROR", 6));
+        let told = |id: &str, events: &[Envelope]| events.iter().any(|e| e.subject == id);
+        bench
+            .until(|events| {
+                told("rst-2000", events) && events.iter().any(|e| is_kind(e, Kind::Updated))
+            })
+            .await;
+    };
+    bench.run_while(story).await.unwrap();
+    let (told, _) = bench.told();
+    assert!(told.contains(&"Updated rst-1000".to_owned()), "{told:?}");
+    let status = serde_json::to_value(bench.status.shown()).unwrap();
+    assert_eq!(
+        status["instances"]["cri-a"]["last_sweep"]["pages"], 12,
+        "one sweep only"
+    );
+}
+
+#[tokio::test]
+async fn where_reads_by_id_are_denied_pages_do_and_it_is_said_once() {
+    let mut bench = Bench::new(long_list()).await;
+    // So that reading on to page 11 is within the means.
+    bench.poll_every = Duration::from_secs(1);
+    bench.sweep_every = Duration::from_hours(1);
+    *bench.vendor.denies_by_id.lock().unwrap() = true;
+    bench.vendor.tasks.lock().unwrap().swap(150, 1_000);
+    let open = task(1_000, "SYNCHRONIZING", -2_000 - 1_500);
+    bench.vendor.tasks.lock().unwrap()[150] = open;
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        bench.vendor.tasks.lock().unwrap()[150] = task(1_000, "ERROR", -1_900);
+        bench.vendor.tasks.lock().unwrap()[150]["CreateTime"] = ((DATE - 3_500) * 1_000).into();
+        bench
+            .until(|events| events.iter().any(|e| is_kind(e, Kind::Updated)))
+            .await;
+    };
+    bench.run_while(story).await.unwrap();
+    assert!(*bench.vendor.n_by_id.lock().unwrap() <= 1);
+    let (told, _) = bench.told();
+    assert!(told.contains(&"Updated rst-1000".to_owned()), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_task_that_the_list_misses_and_the_server_still_knows_does_not_vanish() {
+    let bench = Bench::new(vec![task(1, "PENDING", -10), task(0, "SUCCESS", -20)]).await;
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        *bench.vendor.hidden.lock().unwrap() = true;
+        let asked = *bench.vendor.n_asked.lock().unwrap();
+        while *bench.vendor.n_asked.lock().unwrap() < asked + 6 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bench.vendor.tasks.lock().unwrap()[0] = task(1, "ERROR", 5);
+        bench
+            .until(|events| events.iter().any(|e| is_kind(e, Kind::Updated)))
+            .await;
+    };
+    bench.run_while(story).await.unwrap();
+    assert_eq!(bench.told().0, ["Snapshot rst-1", "Updated rst-1"]);
+}
+
+#[tokio::test]
+async fn blindness_is_told_once_and_its_end_once_also_across_a_restart() {
+    let mut bench = Bench::new(vec![task(1, "PENDING", -10)]).await;
+    bench.blind_after = Duration::from_millis(600);
+    let failing = |event: &Envelope| matches!(event.event, Event::Failing(_));
+    let denied = ResponseTemplate::new(403).set_body_json(json!({
+        "RequestId": "req-2", "Code": "NoPrivilege", "Message": "no"
+    }));
+    let story = async {
+        bench.until(|events| events.iter().any(is_swept)).await;
+        *bench.vendor.failure.lock().unwrap() = Some(denied);
+        // Denials are probed each 15 s at first: it is told in time all the same.
+        bench.until(|events| events.iter().any(failing)).await;
+    };
+    bench.run_while(story).await.unwrap();
+    bench.metrics = Metrics::new();
+    let story = tokio::time::sleep(Duration::from_millis(900));
+    bench.run_while(story).await.unwrap();
+    *bench.vendor.failure.lock().unwrap() = None;
+    bench.metrics = Metrics::new();
+    let recovered = |event: &Envelope| matches!(event.event, Event::Recovered(_));
+    let story = bench.until(|events| events.iter().any(recovered));
+    bench.run_while(story).await.unwrap();
+    let all = events(&bench.log.written.borrow());
+    let told: Vec<&Envelope> = all.iter().filter(|event| failing(event)).collect();
+    assert_eq!(told.len(), 1);
+    let Event::Failing(failing) = &told[0].event else {
+        unreachable!("it was chosen so");
+    };
+    assert_eq!(failing.reason, "denied");
+    assert!(
+        failing.message.contains("NoPrivilege"),
+        "{}",
+        failing.message
+    );
+    let over: Vec<&Envelope> = all.iter().filter(|event| recovered(event)).collect();
+    assert_eq!(over.len(), 1);
+    let Event::Recovered(recovered) = &over[0].event else {
+        unreachable!("it was chosen so");
+    };
+    assert_eq!(
+        (recovered.reason.as_str(), recovered.since),
+        ("denied", failing.since)
+    );
+}
+
+#[tokio::test]
+async fn a_failure_is_told_with_what_else_can_be_found_out() {
+    let mut failed = task(1, "ERROR", 5);
+    failed["SyncBatchTaskId"] = "batch-1".into();
+    let bench = Bench::new(vec![failed, task(0, "SUCCESS", -20)]).await;
+    let story = bench.until(|events| events.iter().any(is_swept));
+    bench.run_while(story).await.unwrap();
+    let all = events(&bench.log.written.borrow());
+    let created = all
+        .iter()
+        .find(|event| is_kind(event, Kind::Created))
+        .unwrap();
+    let Event::Task { data, .. } = &created.event else {
+        unreachable!("it was chosen so");
+    };
+    let detail = serde_json::to_value(data.detail.as_ref().unwrap()).unwrap();
+    let expected = json!({
+        "progress": 0.5, "synced_size_bytes": 1_024, "failed_layers": ["sha256:bad"],
+        "sync_rule_name": "to-shenzhen", "batch": {"total": 2, "failed": 1, "open": 0},
+        "request_id": "req-1"
+    });
+    assert_eq!(detail, expected);
 }

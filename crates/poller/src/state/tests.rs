@@ -40,18 +40,23 @@ impl Bench {
     /// A turn of one page that lists `tasks`. Gives what was told.
     async fn turn(&mut self, tasks: Vec<SyncTask>, now: Timestamp) -> Vec<Kind> {
         self.state.begin_turn(TraceParent::new(1, 1));
-        let listed = Listed {
-            tasks,
-            refused: vec!["rst-refused".into()],
-            detail: None,
-            now,
-        };
-        let mut told = self
-            .state
-            .commit_listed(listed, |_| Sight::Watching, Batch::new())
-            .await
-            .unwrap();
-        let absent = self.state.absent(now);
+        self.state.index.begin_sweep();
+        self.state.index.meet(IdHash::of("rst-refused"));
+        let mut seen = Vec::new();
+        for task in tasks {
+            let id = IdHash::of(task.task_id.as_str());
+            self.state.index.meet(id);
+            if !self.state.index.knows_task(id, &task, 1) {
+                seen.push(Seen { id, task, text: 1 });
+            }
+        }
+        let mut told = Vec::new();
+        if !seen.is_empty() {
+            let watching = |_: &SyncTask| Sight::Watching;
+            let pending = self.state.diff(seen, watching, Batch::new(), now).await;
+            told = self.state.commit(pending.unwrap(), now).await.unwrap();
+        }
+        let absent = self.state.index.absent(now);
         told.extend(self.state.commit_absent(&absent, now).await.unwrap());
         told
     }
@@ -108,31 +113,35 @@ async fn an_unchanged_page_writes_nothing() {
         50 + 50 + 1,
         "rows, events, the next sequence number"
     );
-    assert_eq!(bench.state.counts(), Counts { tasks: 50, open: 0 });
+    assert_eq!(
+        bench.state.index.counts(),
+        crate::index::Counts { tasks: 50, open: 0 }
+    );
 }
 
 #[tokio::test]
 async fn a_failed_commit_changes_nothing_and_the_page_is_told_when_it_comes_again() {
     let mut bench = Bench::open(Store::memory()).await;
-    let listed = |now| Listed {
-        tasks: vec![task("rst-1", Status::Error, 1)],
-        refused: vec![],
-        detail: None,
-        now,
+    let seen = || {
+        let task = task("rst-1", Status::Error, 1);
+        let id = IdHash::of("rst-1");
+        vec![Seen { id, task, text: 1 }]
     };
+    let watching = |_: &SyncTask| Sight::Watching;
     bench.state.begin_turn(TraceParent::new(1, 1));
     let mut too_large = Batch::new();
     too_large.put("x", vec![0; 100_000]);
-    let failed = bench
-        .state
-        .commit_listed(listed(at(1)), |_| Sight::Watching, too_large);
-    assert!(matches!(failed.await, Err(Error::Store(_))));
+    let pending = bench.state.diff(seen(), watching, too_large, at(1)).await;
+    let failed = bench.state.commit(pending.unwrap(), at(1)).await;
+    assert!(matches!(failed, Err(Error::Store(_))));
     assert_eq!(bench.outbox.depth().rows, 0);
     assert_eq!(bench.store.size().await.unwrap().rows, 0);
-    let told = bench
+    let pending = bench
         .state
-        .commit_listed(listed(at(2)), |_| Sight::Watching, Batch::new());
-    assert_eq!(told.await.unwrap(), [Kind::Created]);
+        .diff(seen(), watching, Batch::new(), at(2))
+        .await;
+    let told = bench.state.commit(pending.unwrap(), at(2)).await;
+    assert_eq!(told.unwrap(), [Kind::Created]);
 }
 
 #[tokio::test]

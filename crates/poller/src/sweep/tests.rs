@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use syncbell_event::{Kind, Status, SyncTask};
+use syncbell_event::{Kind, Status, SyncTask, TaskId};
 
 use super::*;
 use crate::diff::{Missed, Sight, diff, missed};
@@ -16,17 +16,19 @@ fn check(pages: &[&str], expected: &str) {
     for page in pages {
         let (numbers, rows) = page.split_once(':').unwrap();
         let numbers: Vec<Option<u64>> = numbers.split('/').map(|n| n.parse().ok()).collect();
-        let ids: Vec<TaskId> = rows.split_whitespace().map(TaskId::from).collect();
+        let named = rows.split_whitespace().filter(|id| *id != "?");
+        let ids: Vec<IdHash> = named.map(IdHash::of).collect();
         let answer = Answer {
             page_no: numbers[0],
             page_size: numbers[1],
             total_count: numbers[2],
-            ids: ids.iter().filter(|id| id.as_str() != "?").collect(),
-            n_rows: ids.len(),
+            ids: &ids,
+            created_ms: &vec![Some(1); ids.len()],
+            n_rows: rows.split_whitespace().count(),
         };
         match sweep.answered(&answer) {
             Step::Ask(page_no) => told.push(page_no.to_string()),
-            Step::End(Outcome::Complete { proves_absence }) => {
+            Step::End(Outcome::Complete { proves_absence, .. }) => {
                 told.push(format!("complete {proves_absence}"));
                 break;
             }
@@ -94,29 +96,84 @@ fn rows_met_at_the_end_of_the_list_are_inserts_too() {
 }
 
 #[test]
-fn a_removal_while_reading_makes_it_read_everything_again() {
-    // b goes, c moves up to page 1 and is skipped.
-    let moved = ["1/2/4:a b", "2/2/3:d", "1/2/3:a c", "2/2/3:d"];
-    let calm = ["1/2/3:a c", "2/2/3:d", "1/2/3:a c"];
-    check(
-        &[&moved[..], &calm[..]].concat(),
-        "2 1 2 1 2 1 complete true",
-    );
+fn after_a_removal_the_page_before_is_read_again() {
+    // b goes, c moves up to page 1 and would be skipped.
+    let moved = [
+        "1/2/5:a b",
+        "2/2/4:d e",
+        "1/2/4:a c",
+        "2/2/4:d e",
+        "3/2/4:",
+        "1/2/4:a c",
+    ];
+    check(&moved, "2 1 2 3 1 complete true");
+    // Three go, so that two pages may have moved.
+    let far = [
+        "1/2/9:a b",
+        "2/2/9:c d",
+        "3/2/9:e f",
+        "4/2/6:i",
+        "2/2/6:g h",
+    ];
+    check(&far, "2 3 4 2 3");
 }
 
 #[test]
-fn a_removal_hidden_by_an_insert_is_noticed() {
+fn a_removal_hidden_by_an_insert_skips_nothing() {
     let moved = ["1/2/4:a b", "2/2/4:c d", "3/2/4:", "1/2/4:x a", "2/2/4:c d"];
-    check(&[&moved[..], &["1/2/4:x a"][..]].concat(), "2 3 1 2 1 2");
+    check(&moved, "2 3 1 2 complete true");
 }
 
 #[test]
 fn a_list_that_never_rests_is_unstable_after_three_rounds() {
-    let round = ["1/2/4:a b", "2/2/3:c", "1/2/3:a b"];
-    check(
-        &[&round[..], &round[..], &round[..]].concat(),
-        "2 1 1 2 1 1 2 1 Moving",
-    );
+    let mut pages = Vec::new();
+    for total in (0..60).rev().map(|n| n * 2 + 4) {
+        pages.push(format!("-/2/{total}:a b"));
+        pages.push(format!("-/2/{}:c{total} d{total}", total - 1));
+    }
+    let mut sweep = Sweep::new(1_000);
+    let mut ended = None;
+    for page in pages.iter().cycle().take(500) {
+        let (numbers, rows) = page.split_once(':').unwrap();
+        let total: u64 = numbers.rsplit('/').next().unwrap().parse().unwrap();
+        let ids: Vec<IdHash> = rows.split_whitespace().map(IdHash::of).collect();
+        let step = sweep.answered(&Answer {
+            page_size: Some(2),
+            total_count: Some(total),
+            ids: &ids,
+            created_ms: &[Some(1); 2],
+            n_rows: 2,
+            ..Answer::default()
+        });
+        if let Step::End(outcome) = step {
+            ended = Some(outcome);
+            break;
+        }
+    }
+    assert_eq!(ended, Some(Outcome::Unstable(Why::Moving)));
+}
+
+#[test]
+fn without_a_count_a_head_that_moved_makes_it_read_everything_again() {
+    let round = ["1/2/-:a b", "2/2/-:c", "1/2/-:x a", "2/2/-:b c"];
+    check(&round, "2 1 2 1");
+}
+
+#[test]
+fn many_inserts_while_reading_move_the_rest_to_later_pages() {
+    // Four appear between the first two answers.
+    let pages = [
+        "1/2/5:a b",
+        "2/2/9:y z",
+        "3/2/9:a b",
+        "4/2/9:c d",
+        "5/2/9:e",
+        "6/2/9:",
+    ];
+    check(&pages, "2 3 4 5 6 1");
+    // Two: page 2 holds nothing new, and is not the end.
+    let all_old = ["1/2/5:a b", "2/2/7:a b", "3/2/7:c d", "4/2/7:e", "5/2/7:"];
+    check(&all_old, "2 3 4 5 1");
 }
 
 #[test]
@@ -148,9 +205,9 @@ fn a_row_without_an_id_counts_as_a_row_and_makes_absence_unproved() {
 fn pages_without_end_end_at_the_cap() {
     let mut sweep = Sweep::new(20);
     for page in 1..=20 {
-        let id = TaskId(format!("{page}"));
         let answer = Answer {
-            ids: vec![&id],
+            ids: &[IdHash::of(&page.to_string())],
+            created_ms: &[None],
             n_rows: 1,
             ..Answer::default()
         };
@@ -176,6 +233,8 @@ struct List {
 #[derive(Clone, Debug)]
 enum Edit {
     Insert,
+    /// Not at the head: the order is nobody's promise.
+    InsertAt(prop::sample::Index),
     Remove(prop::sample::Index),
     Turn(prop::sample::Index, Status),
 }
@@ -187,6 +246,11 @@ impl List {
                 self.n_made += 1;
                 let id = format!("rst-{}", self.n_made);
                 self.tasks.insert(0, SyncTask::new(id, Status::Pending));
+            }
+            Edit::InsertAt(at) => {
+                self.n_made += 1;
+                let task = SyncTask::new(format!("rst-{}", self.n_made), Status::Pending);
+                self.tasks.insert(at.index(self.tasks.len() + 1), task);
             }
             Edit::Remove(_) | Edit::Turn(..) if self.tasks.is_empty() => {}
             Edit::Remove(at) => {
@@ -230,21 +294,26 @@ impl View {
                     self.rows.insert(task.task_id.clone(), row);
                 }
             }
+            let ids: Vec<IdHash> = page
+                .iter()
+                .map(|task| IdHash::of(task.task_id.as_str()))
+                .collect();
             step = sweep.answered(&Answer {
                 page_no: Some(page_no.into()),
                 page_size: Some(size as u64),
                 total_count: Some(list.tasks.len() as u64),
-                ids: page.iter().map(|task| &task.task_id).collect(),
+                ids: &ids,
+                created_ms: &vec![None; ids.len()],
                 n_rows: page.len(),
             });
         }
-        if step
-            != Step::End(Outcome::Complete {
-                proves_absence: true,
-            })
-        {
+        let Step::End(Outcome::Complete {
+            proves_absence: true,
+            ..
+        }) = step
+        else {
             return;
-        }
+        };
         for (id, row) in &mut self.rows {
             if met.contains(id) {
                 continue;
@@ -268,6 +337,7 @@ fn edits() -> impl Strategy<Value = Vec<Vec<Edit>>> {
     ];
     let edit = prop_oneof![
         3 => Just(Edit::Insert),
+        1 => any::<prop::sample::Index>().prop_map(Edit::InsertAt),
         2 => any::<prop::sample::Index>().prop_map(Edit::Remove),
         3 => (any::<prop::sample::Index>(), status).prop_map(|(at, status)| Edit::Turn(at, status)),
     ];
