@@ -181,11 +181,10 @@ impl Watcher {
         if failure.is_throttled() {
             self.pace.was_throttled();
         }
+        self.metrics.polled(outcome, Duration::ZERO);
         if of == Lane::Head {
-            self.metrics.polled(outcome, Duration::ZERO);
             self.schedule.poll_failed(now + delay);
         } else if self.gives_up(failure) {
-            self.metrics.polled(outcome, Duration::ZERO);
             self.sweeping = None;
             self.schedule
                 .sweep_failed(now, delay.max(self.pace.interval()));
