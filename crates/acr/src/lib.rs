@@ -2,10 +2,13 @@
 
 pub mod sign;
 mod credentials;
+mod operation;
 mod request;
 mod client;
+mod asked;
 mod head;
 mod fields;
+mod signature;
 mod fault;
 mod wire;
 mod decode;
@@ -20,7 +23,9 @@ pub use credentials::{BoxFuture, Credentials, CredentialsProvider, Environment, 
 pub use decode::Refused;
 pub use error::{Error, Retry};
 pub use instances::{InstanceInfo, InstancePage, ListInstance};
+pub use operation::Operation;
 pub use request::ListRepoSyncTask;
+pub use signature::Mismatch;
 pub use sync_rules::{ListRepoSyncRule, SyncRule, SyncRulePage};
 pub use task_report::{LayerTask, TaskReport};
 pub use wire::Page;

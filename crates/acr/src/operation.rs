@@ -1,0 +1,77 @@
+//! The operations that are asked, and the permission that each needs.
+
+/// An operation of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// The RAM action that allows it.
+    pub permission: &'static str,
+    on: Resource,
+}
+
+/// What a RAM statement names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource {
+    /// `acs:cr:{region}:{account}:repository/{instance}`
+    Repositories,
+    /// `acs:cr:*:{account}:instance/*`
+    Instances,
+}
+
+/// Permission from the vendor's reference.
+pub(crate) const LIST_REPO_SYNC_TASK: Operation = Operation {
+    name: "ListRepoSyncTask",
+    permission: "cr:GetRepositorySync",
+    on: Resource::Repositories,
+};
+
+/// An assumption: the same permission as the list, of which it reads one row.
+pub(crate) const GET_REPO_SYNC_TASK: Operation = Operation {
+    name: "GetRepoSyncTask",
+    permission: "cr:GetRepositorySync",
+    on: Resource::Repositories,
+};
+
+/// An assumption, from how the product's other permissions are called.
+pub(crate) const LIST_INSTANCE: Operation = Operation {
+    name: "ListInstance",
+    permission: "cr:ListInstance",
+    on: Resource::Instances,
+};
+
+/// An assumption, from how the product's other permissions are called.
+pub(crate) const LIST_REPO_SYNC_RULE: Operation = Operation {
+    name: "ListRepoSyncRule",
+    permission: "cr:ListSyncRule",
+    on: Resource::Repositories,
+};
+
+impl Operation {
+    /// All that this client asks.
+    pub const ALL: [Self; 4] = [
+        LIST_REPO_SYNC_TASK,
+        GET_REPO_SYNC_TASK,
+        LIST_INSTANCE,
+        LIST_REPO_SYNC_RULE,
+    ];
+
+    /// `cr:GetRepositorySync on acs:cr:cn-shanghai:*:repository/cri-1`, with `*` for an account that is
+    /// not known. `permission` is what the server says it wants, if it says so.
+    pub(crate) fn statement(
+        &self,
+        permission: Option<&str>,
+        region: &str,
+        account: Option<&str>,
+        instance_id: &str,
+    ) -> String {
+        let permission = permission.unwrap_or(self.permission);
+        let account = account.unwrap_or("*");
+        match self.on {
+            Resource::Repositories => {
+                format!("{permission} on acs:cr:{region}:{account}:repository/{instance_id}")
+            }
+            Resource::Instances => format!("{permission} on acs:cr:*:{account}:instance/*"),
+        }
+    }
+}
