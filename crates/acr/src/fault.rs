@@ -135,10 +135,9 @@ impl Fault {
             "ServiceUnavailable",
         ];
         if head.status >= 500 || down.iter().any(|down| is(&code, down)) {
-            let what = format!(
-                "HTTP {}: {code}: {message} (request {request_id})",
-                head.status
-            );
+            let status = head.status;
+            // The id before the text, which may be cut.
+            let what = format!("HTTP {status}: {code} (request {request_id}): {message}");
             return Error::Unavailable { what };
         }
         if code.is_empty() {
@@ -200,10 +199,9 @@ fn throttled(head: &Head, fault: Fault) -> Error {
     }
 }
 
-/// One line of bounded length.
+/// Not cut to a length here: a secret that is cut in two is no longer found by [`Error::cleaned`].
 fn first_line(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    line.chars().take(300).collect()
+    message.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

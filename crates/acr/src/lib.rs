@@ -17,6 +17,8 @@ mod task_report;
 mod instances;
 mod sync_rules;
 mod error;
+#[doc(hidden)]
+pub mod measure;
 
 pub use client::{Client, ClientOptions, Gate};
 pub use credentials::{BoxFuture, Credentials, CredentialsProvider, Environment, Static};
