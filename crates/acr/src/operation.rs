@@ -1,4 +1,7 @@
 //! The operations that are asked, and the permission that each needs.
+//!
+//! Source: "Authorization information" on each operation's page of the vendor's API reference
+//! (ListRepoSyncTask and GetRepoSyncTask of 2025-12-16, ListRepoSyncRule and ListInstance of 2024-03-01).
 
 /// An operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,32 +18,28 @@ pub struct Operation {
 enum Resource {
     /// `acs:cr:{region}:{account}:repository/{instance}`
     Repositories,
-    /// `acs:cr:*:{account}:instance/*`
-    Instances,
+    /// `*`: the vendor grants it for all resources or not at all.
+    All,
 }
 
-/// Permission from the vendor's reference.
 pub(crate) const LIST_REPO_SYNC_TASK: Operation = Operation {
     name: "ListRepoSyncTask",
     permission: "cr:GetRepositorySync",
     on: Resource::Repositories,
 };
 
-/// An assumption: the same permission as the list, of which it reads one row.
 pub(crate) const GET_REPO_SYNC_TASK: Operation = Operation {
     name: "GetRepoSyncTask",
     permission: "cr:GetRepositorySync",
     on: Resource::Repositories,
 };
 
-/// An assumption, from how the product's other permissions are called.
 pub(crate) const LIST_INSTANCE: Operation = Operation {
     name: "ListInstance",
     permission: "cr:ListInstance",
-    on: Resource::Instances,
+    on: Resource::All,
 };
 
-/// An assumption, from how the product's other permissions are called.
 pub(crate) const LIST_REPO_SYNC_RULE: Operation = Operation {
     name: "ListRepoSyncRule",
     permission: "cr:ListSyncRule",
@@ -71,7 +70,7 @@ impl Operation {
             Resource::Repositories => {
                 format!("{permission} on acs:cr:{region}:{account}:repository/{instance_id}")
             }
-            Resource::Instances => format!("{permission} on acs:cr:*:{account}:instance/*"),
+            Resource::All => format!("{permission} on *"),
         }
     }
 }

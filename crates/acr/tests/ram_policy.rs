@@ -28,12 +28,11 @@ fn it_allows_each_permission_that_a_denial_can_name_in_a_statement_of_its_own() 
             1,
             "one feature a statement, to be dropped alone"
         );
-        let kind = if actions[0] == "cr:ListInstance" {
-            "instance"
-        } else {
-            "repository"
+        // ListInstance is granted for all resources or not at all.
+        let resource = match actions[0] {
+            "cr:ListInstance" => "*",
+            _ => "acs:cr:*:*:repository/*",
         };
-        let resource = format!("acs:cr:*:*:{kind}/*");
         assert_eq!(texts(&statement["Resource"]), [resource]);
         assert!(
             allowed.insert(actions[0]),
