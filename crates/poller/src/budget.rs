@@ -3,12 +3,13 @@
 //! In: who asks, and what the server said about too many. Out: nothing, when it is time. Must never
 //! happen: a request before a throttled server said that it may come.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use syncbell_acr::{BoxFuture, Gate};
-use syncbell_service::{AdaptiveBucket, Bucket};
+use syncbell_service::metrics::Sample;
+use syncbell_service::{AdaptiveBucket, Bucket, Metrics};
 use tokio::time::Instant;
 
 /// Requests a second that an account may make in a region; the vendor names no number.
@@ -136,7 +137,6 @@ impl Budget {
     }
 
     /// Requests a second that may go out now.
-    #[allow(dead_code, reason = "for a metric, which comes next")]
     pub(crate) fn rate(&self) -> f64 {
         self.lanes().all.rate(Instant::now())
     }
@@ -174,14 +174,34 @@ impl Gate for Budget {
     }
 }
 
-/// The budgets by region. One set of credentials serves all instances, so the account is the same.
-#[derive(Debug, Default)]
-pub(crate) struct Budgets(HashMap<String, Arc<Budget>>);
+/// The budgets by region, cheap to clone. One set of credentials serves all instances, so the account is
+/// the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Budgets(Arc<Mutex<BTreeMap<String, Arc<Budget>>>>);
 
 impl Budgets {
-    pub(crate) fn of(&mut self, region: &str) -> Arc<Budget> {
-        let budget = self.0.entry(region.to_owned());
+    pub(crate) fn of(&self, region: &str) -> Arc<Budget> {
+        let mut budgets = self.by_region();
+        let budget = budgets.entry(region.to_owned());
         Arc::clone(budget.or_insert_with(|| Arc::new(Budget::new())))
+    }
+
+    /// Shows each budget's rate, also of regions that come later.
+    pub(crate) fn show(&self, metrics: &Metrics) {
+        let budgets = self.clone();
+        let help = "Requests that may go out, less while the server throttles";
+        metrics.observe("budget_requests_per_second", help, move || {
+            let budgets = budgets.by_region();
+            let rate = |(region, budget): (&String, &Arc<Budget>)| Sample {
+                labels: vec![("region", region.clone())],
+                value: budget.rate(),
+            };
+            budgets.iter().map(rate).collect()
+        });
+    }
+
+    fn by_region(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Budget>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
