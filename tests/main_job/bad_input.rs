@@ -31,7 +31,11 @@ async fn metric(binary: &Binary, series: &str, labels: &[&str]) -> f64 {
 async fn each_refusal_of_the_registry_has_its_words_and_its_count() {
     let code = "INSTANCE_NOT_EXIST".to_owned();
     let cases = [
-        (Fault::NoPrivilege, "denied", "NoPrivilege"),
+        (
+            Fault::NoPrivilege,
+            "denied",
+            "cr:GetRepositorySync on acs:cr:",
+        ),
         (Fault::XmlError, "", "could not read the list"),
         (
             Fault::Throttled {
@@ -94,7 +98,8 @@ async fn a_wrong_secret_is_named_and_never_printed() {
         .await
         .text;
     assert!(line.contains("SignatureDoesNotMatch"), "{line}");
-    assert!(metric(&binary, "syncbell_polls_total", &["rejected"]).await >= 1.0);
+    assert!(line.contains("the access key's secret is wrong"), "{line}");
+    assert!(metric(&binary, "syncbell_polls_total", &["signature"]).await >= 1.0);
     let said: Vec<String> = binary.lines().into_iter().map(|line| line.text).collect();
     assert!(
         !said.join("\n").contains("open-sesame"),

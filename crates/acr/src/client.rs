@@ -10,9 +10,14 @@ use secrecy::ExposeSecret;
 use url::{Position, Url};
 
 use crate::Error;
+use crate::asked::Asked;
 use crate::credentials::{BoxFuture, Credentials, CredentialsProvider};
+use crate::fault;
 use crate::head::{Head, head};
 use crate::instances::{self, InstancePage, ListInstance};
+use crate::operation::{
+    GET_REPO_SYNC_TASK, LIST_INSTANCE, LIST_REPO_SYNC_RULE, LIST_REPO_SYNC_TASK, Operation,
+};
 use crate::page::{self, Page};
 use crate::request::ListRepoSyncTask;
 use crate::sign::{EMPTY_SHA256, Unsigned, is_signed_by_default, sign};
@@ -123,7 +128,8 @@ impl Client {
 
     /// Reads one page of the tasks of an instance.
     pub async fn list_repo_sync_task(&self, request: &ListRepoSyncTask) -> Result<Page, Error> {
-        self.call(ListRepoSyncTask::ACTION, &request.query(), |head, body| {
+        let query = request.query();
+        self.call(LIST_REPO_SYNC_TASK, &query, |head, body| {
             page::page(head, body, Timestamp::now())
         })
         .await
@@ -136,7 +142,7 @@ impl Client {
         task_id: &str,
     ) -> Result<Option<TaskReport>, Error> {
         let query = task_report::query(instance_id, task_id);
-        self.call(task_report::ACTION, &query, |head, body| {
+        self.call(GET_REPO_SYNC_TASK, &query, |head, body| {
             task_report::report(head, &body, task_id, Timestamp::now())
         })
         .await
@@ -144,7 +150,8 @@ impl Client {
 
     /// Reads one page of the instances of the account in this region.
     pub async fn list_instance(&self, request: &ListInstance) -> Result<InstancePage, Error> {
-        self.call(instances::ACTION, &request.query(), |head, body| {
+        let query = request.query();
+        self.call(LIST_INSTANCE, &query, |head, body| {
             instances::page(head, &body, Timestamp::now())
         })
         .await
@@ -155,51 +162,74 @@ impl Client {
         &self,
         request: &ListRepoSyncRule,
     ) -> Result<SyncRulePage, Error> {
-        self.call(sync_rules::ACTION, &request.query(), |head, body| {
+        let query = request.query();
+        self.call(LIST_REPO_SYNC_RULE, &query, |head, body| {
             sync_rules::page(head, &body, Timestamp::now())
         })
         .await
     }
 
-    /// Asks, and reads the answer with `decode`. A used nonce is answered by one more try at once; every
-    /// other failure is the caller's to wait for, see [`Error::retry`].
+    /// Asks, and reads the answer with `decode`. There is one more try at once where that helps: with a new
+    /// nonce, or with other credentials if there are some. Every other failure is the caller's to wait
+    /// for, see [`Error::retry`].
     async fn call<T>(
         &self,
-        action: &'static str,
+        operation: Operation,
         query: &[(&'static str, String)],
         decode: impl Fn(&Head, Vec<u8>) -> Result<T, Error> + Send + Sync,
     ) -> Result<T, Error> {
-        match self.attempt(action, query, &decode, false).await {
-            Err(Error::Rejected { code, .. }) if code == "SignatureNonceUsed" => {
-                self.attempt(action, query, &decode, true).await
+        let credentials = self.credentials.credentials().await?;
+        self.pass(false).await;
+        let refused = match self.attempt(operation, query, &decode, &credentials).await {
+            Err(refused @ Error::Rejected { .. }) => refused,
+            answered => return answered,
+        };
+        let again = match refused.code() {
+            "SignatureNonceUsed" => Some(credentials),
+            "InvalidSecurityToken.Expired" | "InvalidAccessKeyId.NotFound" => {
+                self.credentials.renew(&credentials).await?
             }
-            answered => answered,
+            _ => None,
+        };
+        let Some(credentials) = again else {
+            return Err(refused);
+        };
+        self.pass(true).await;
+        self.attempt(operation, query, &decode, &credentials).await
+    }
+
+    /// Outside the time for an answer: a pause may be longer. Before the signature: it holds a date.
+    async fn pass(&self, again: bool) {
+        if let Some(gate) = &self.gate {
+            gate.pass(again).await;
         }
     }
 
     async fn attempt<T>(
         &self,
-        action: &'static str,
+        operation: Operation,
         query: &[(&'static str, String)],
         decode: &(impl Fn(&Head, Vec<u8>) -> Result<T, Error> + Send + Sync),
-        again: bool,
+        credentials: &Credentials,
     ) -> Result<T, Error> {
-        let credentials = self.credentials.credentials().await?;
-        // Outside the time for an answer: a pause may be longer. Before the signature: it holds a date.
-        if let Some(gate) = &self.gate {
-            gate.pass(again).await;
-        }
-        let exchange = self.exchange(action, query, &credentials);
+        let exchange = self.exchange(operation, query, credentials);
         let sent = tokio::time::timeout(self.options.timeout, exchange);
-        let (head, body) = sent.await.map_err(|_| Error::Unavailable {
-            what: format!("no answer within {} ms", self.options.timeout.as_millis()),
-        })??;
-        decode(&head, body).map_err(|error| {
-            if let (Error::Throttled { after, .. }, Some(gate)) = (&error, &self.gate)
-                && !head.throttled
-            {
-                gate.throttled(*after);
-            }
+        let sent = sent.await.unwrap_or_else(|_| {
+            Err(Error::Unavailable {
+                what: format!("no answer within {} ms", self.options.timeout.as_millis()),
+            })
+        });
+        let answered = sent.and_then(|(head, body)| {
+            let told = head.throttled();
+            decode(&head, body).inspect_err(|error| {
+                if let (Error::Throttled { after, .. }, Some(gate), false) =
+                    (error, &self.gate, told)
+                {
+                    gate.throttled(*after);
+                }
+            })
+        });
+        answered.map_err(|error| {
             let token = credentials.security_token.iter();
             let secrets = token.chain([&credentials.secret]);
             let secrets: Vec<&str> = secrets.map(ExposeSecret::expose_secret).collect();
@@ -209,14 +239,45 @@ impl Client {
 
     async fn exchange(
         &self,
-        action: &'static str,
+        operation: Operation,
         query: &[(&'static str, String)],
         credentials: &Credentials,
     ) -> Result<(Head, Vec<u8>), Error> {
-        let unavailable = |error: reqwest::Error| Error::Unavailable {
+        let (request, asked) = self.request(operation, query, credentials)?;
+        let mut answer = request.send().await.map_err(|error| Error::Unavailable {
             what: chain(&error.without_url()),
-        };
-        let headers = self.headers(action, credentials);
+        })?;
+        let mut head = head(answer.status().as_u16(), answer.headers());
+        head.asked = Some(asked);
+        if let Some(gate) = &self.gate
+            && head.throttled()
+        {
+            // Now, not when the body is read: others are about to send.
+            gate.throttled(head.retry_after);
+        }
+        let limit = self.options.body_limit_bytes;
+        let mut body = Vec::new();
+        let cut_off = |_| fault::unreadable(&head, "it was cut off");
+        while let Some(chunk) = answer.chunk().await.map_err(cut_off)? {
+            if body.len() + chunk.len() > limit {
+                return Err(fault::unreadable(
+                    &head,
+                    &format!("more than {limit} bytes"),
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((head, body))
+    }
+
+    /// Signed, ready to be sent once.
+    fn request(
+        &self,
+        operation: Operation,
+        query: &[(&'static str, String)],
+        credentials: &Credentials,
+    ) -> Result<(reqwest::RequestBuilder, Asked), Error> {
+        let headers = self.headers(operation.name, credentials);
         let unsigned = Unsigned {
             method: "POST",
             query,
@@ -242,26 +303,14 @@ impl Client {
         for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
             builder = builder.header(*name, secret(value)?);
         }
-        let mut answer = builder.send().await.map_err(unavailable)?;
-        let head = head(answer.status().as_u16(), answer.headers());
-        if let Some(gate) = &self.gate
-            && head.throttled
-        {
-            gate.throttled(head.retry_after);
-        }
-        let limit = self.options.body_limit_bytes;
-        let mut body = Vec::new();
-        let cut_off = |_| Error::Malformed {
-            what: format!("HTTP {}: it was cut off", head.status),
+        let instance = query.iter().find(|(name, _)| *name == "InstanceId");
+        let asked = Asked {
+            operation,
+            region: self.options.region.clone(),
+            instance_id: instance.map(|(_, id)| id.clone()).unwrap_or_default(),
+            canonical: signed.canonical,
         };
-        while let Some(chunk) = answer.chunk().await.map_err(cut_off)? {
-            if body.len() + chunk.len() > limit {
-                let what = format!("HTTP {}: more than {limit} bytes", head.status);
-                return Err(Error::Malformed { what });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((head, body))
+        Ok((builder, asked))
     }
 
     /// All headers but the signature: new date and nonce each time.

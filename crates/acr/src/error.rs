@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::signature::Mismatch;
+
 /// Characters kept of a text that the server sent.
 const TEXT_LIMIT: usize = 400;
 
@@ -11,8 +13,10 @@ const TEXT_LIMIT: usize = 400;
 #[non_exhaustive]
 pub enum Error {
     /// RAM refuses it. A configuration fault: probe slowly, tell the operator.
-    #[error("denied: {code}: {message} (request {request_id})")]
+    #[error("denied: {code}: {message}: the RAM policy needs {statement} (request {request_id})")]
     Denied {
+        /// What is missing: `cr:GetRepositorySync on acs:cr:cn-shanghai:*:repository/cri-1`.
+        statement: String,
         /// `NoPrivilege`, `Forbidden.RAM`, …
         code: String,
         /// The vendor's text.
@@ -48,7 +52,7 @@ pub enum Error {
     /// `IsSuccess: false`.
     #[error("rejected: {code}: {message} (request {request_id})")]
     Rejected {
-        /// `INSTANCE_NOT_EXIST`, `SignatureDoesNotMatch`, …
+        /// `INSTANCE_NOT_EXIST`, `InvalidAccessKeyId.NotFound`, …
         code: String,
         /// The vendor's text.
         message: String,
@@ -62,6 +66,17 @@ pub enum Error {
         skew_seconds: Option<i64>,
         /// `InvalidTimeStamp.Expired`
         code: String,
+        /// See [`Error::Denied`].
+        request_id: String,
+    },
+    /// The server's signature of the request is not ours: a configuration fault, of the secret, the clock
+    /// or the way to the server.
+    #[error("wrong signature: {code}: {why} (request {request_id})")]
+    Signature {
+        /// `SignatureDoesNotMatch`, `IncompleteSignature`
+        code: String,
+        /// Which of them.
+        why: Mismatch,
         /// See [`Error::Denied`].
         request_id: String,
     },
@@ -95,11 +110,12 @@ impl Error {
     pub(crate) fn cleaned(mut self, secrets: &[&str]) -> Self {
         let texts: Vec<&mut String> = match &mut self {
             Self::Denied {
+                statement,
                 code,
                 message,
                 request_id,
-            }
-            | Self::Throttled {
+            } => vec![statement, code, message, request_id],
+            Self::Throttled {
                 code,
                 message,
                 request_id,
@@ -110,7 +126,15 @@ impl Error {
                 message,
                 request_id,
             } => vec![code, message, request_id],
+            Self::Signature {
+                code,
+                why: Mismatch::Changed { part },
+                request_id,
+            } => vec![code, part, request_id],
             Self::Clock {
+                code, request_id, ..
+            }
+            | Self::Signature {
                 code, request_id, ..
             } => vec![code, request_id],
             Self::Unavailable { what }
@@ -124,14 +148,30 @@ impl Error {
         self
     }
 
+    /// The vendor's code, if it gave one.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Denied { code, .. }
+            | Self::Throttled { code, .. }
+            | Self::Rejected { code, .. }
+            | Self::Clock { code, .. }
+            | Self::Signature { code, .. } => code,
+            Self::Unavailable { .. }
+            | Self::Malformed { .. }
+            | Self::Credentials { .. }
+            | Self::Setup { .. } => "",
+        }
+    }
+
     /// All classes: the closed set of a metric label.
-    pub const CLASSES: [&'static str; 7] = [
+    pub const CLASSES: [&'static str; 8] = [
         "denied",
         "throttled",
         "unavailable",
         "malformed",
         "rejected",
         "clock",
+        "signature",
         "credentials",
     ];
 
@@ -144,6 +184,7 @@ impl Error {
             Self::Malformed { .. } => "malformed",
             Self::Rejected { .. } | Self::Setup { .. } => "rejected",
             Self::Clock { .. } => "clock",
+            Self::Signature { .. } => "signature",
             Self::Credentials { .. } => "credentials",
         }
     }
@@ -160,6 +201,7 @@ impl Error {
             Self::Denied { .. }
             | Self::Rejected { .. }
             | Self::Clock { .. }
+            | Self::Signature { .. }
             | Self::Credentials { .. }
             | Self::Setup { .. } => Retry::Slowly,
         }
@@ -175,7 +217,7 @@ fn clean(text: &str, secrets: &[&str]) -> String {
     line.take(TEXT_LIMIT).collect()
 }
 
-fn skew(seconds: Option<i64>) -> String {
+pub(crate) fn skew(seconds: Option<i64>) -> String {
     match seconds {
         Some(seconds) if seconds >= 0 => format!("{seconds} s ahead of"),
         Some(seconds) => format!("{} s behind", -seconds),

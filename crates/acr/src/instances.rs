@@ -11,8 +11,6 @@ use crate::error::Error;
 use crate::fields::{numbers, text};
 use crate::head::Head;
 
-pub(crate) const ACTION: &str = "ListInstance";
-
 /// One page of the instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListInstance {

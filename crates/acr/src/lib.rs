@@ -2,10 +2,13 @@
 
 pub mod sign;
 mod credentials;
+mod operation;
 mod request;
 mod client;
+mod asked;
 mod head;
 mod fields;
+mod signature;
 mod fault;
 mod page;
 mod decode;
@@ -14,13 +17,17 @@ mod task_report;
 mod instances;
 mod sync_rules;
 mod error;
+#[doc(hidden)]
+pub mod measure;
 
 pub use client::{Client, ClientOptions, Gate};
 pub use credentials::{BoxFuture, Credentials, CredentialsProvider, Environment, Static};
 pub use decode::Refused;
 pub use error::{Error, Retry};
 pub use instances::{InstanceInfo, InstancePage, ListInstance};
+pub use operation::Operation;
 pub use page::{Page, Row};
 pub use request::ListRepoSyncTask;
+pub use signature::Mismatch;
 pub use sync_rules::{ListRepoSyncRule, SyncRule, SyncRulePage};
 pub use task_report::{LayerTask, TaskReport};

@@ -20,9 +20,6 @@ pub struct ListRepoSyncTask {
 }
 
 impl ListRepoSyncTask {
-    /// The operation's name.
-    pub const ACTION: &'static str = "ListRepoSyncTask";
-
     /// The parameters by their names on the wire; absent ones are left out.
     pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
         let numbers = |number: Option<u32>| number.map(|number| number.to_string());

@@ -3,6 +3,8 @@
 //! Source: the vendor's SDKs (Go darabonba-openapi/v2 2.1.13, Python tea-openapi 0.4.6); the tests hold
 //! vectors made by their own signers.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
@@ -30,9 +32,28 @@ pub struct Unsigned<'a> {
     pub body_sha256: &'a str,
 }
 
+/// The canonical request: what is signed. A security token may be in it, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Canonical(String);
+
+impl Canonical {
+    /// Its text: not for logs.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Canonical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Canonical")
+    }
+}
+
 /// What signing gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
+    /// What was signed; to compare with what the server says it got.
+    pub canonical: Canonical,
     /// The query as it was signed, and as it is to be sent.
     pub query: String,
     /// The value of the `Authorization` header.
@@ -72,7 +93,7 @@ pub fn sign(
         "{}\n/\n{query}\n{lines}\n{names}\n{}",
         request.method, request.body_sha256
     );
-    let canonical_sha256 = hex::encode(Sha256::digest(canonical));
+    let canonical_sha256 = hex::encode(Sha256::digest(&canonical));
     let mut hmac =
         Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     hmac.update(format!("{ALGORITHM}\n{canonical_sha256}").as_bytes());
@@ -81,6 +102,7 @@ pub fn sign(
         "{ALGORITHM} Credential={access_key_id},SignedHeaders={names},Signature={signature}"
     );
     Signed {
+        canonical: Canonical(canonical),
         query,
         authorization,
         canonical_sha256,

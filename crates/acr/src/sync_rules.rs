@@ -8,8 +8,6 @@ use crate::error::Error;
 use crate::fields::{numbers, text};
 use crate::head::Head;
 
-pub(crate) const ACTION: &str = "ListRepoSyncRule";
-
 /// One page of the synchronization rules of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListRepoSyncRule {

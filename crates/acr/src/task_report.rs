@@ -13,8 +13,6 @@ use crate::fault::malformed;
 use crate::fields::{fraction, string, text, whole};
 use crate::head::Head;
 
-pub(crate) const ACTION: &str = "GetRepoSyncTask";
-
 /// What the answer has beside the task's own fields.
 const ENVELOPE: [&str; 6] = [
     "RequestId",

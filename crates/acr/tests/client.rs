@@ -171,7 +171,7 @@ async fn each_refusal_is_told_by_what_to_do_next() {
         ),
         (
             fault(400, "SignatureDoesNotMatch"),
-            "rejected",
+            "signature",
             "SignatureDoesNotMatch",
         ),
         (clock, "clock", "s ahead of the server"),

@@ -148,6 +148,14 @@ async fn our_secrets_do_not_come_back_in_the_servers_words() {
     let error = body(400, told).await.unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("hush"), "{shown}");
+    // Nor a part of one, where the text is cut: wherever the cut falls.
+    for before in 280..410 {
+        let message = format!("{}hush-token", "x".repeat(before));
+        let told = format!(r#"{{"Code":"NoPrivilege","Message":"{message}"}}"#);
+        let error = body(403, &told).await.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("xh"), "{before}: {shown}");
+    }
 }
 
 #[tokio::test]

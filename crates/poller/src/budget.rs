@@ -3,12 +3,13 @@
 //! In: who asks, and what the server said about too many. Out: nothing, when it is time. Must never
 //! happen: a request before a throttled server said that it may come.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use syncbell_acr::{BoxFuture, Gate};
-use syncbell_service::{AdaptiveBucket, Bucket};
+use syncbell_service::metrics::Sample;
+use syncbell_service::{AdaptiveBucket, Bucket, Metrics};
 use tokio::time::Instant;
 
 /// Requests a second that an account may make in a region; the vendor names no number.
@@ -136,7 +137,6 @@ impl Budget {
     }
 
     /// Requests a second that may go out now.
-    #[allow(dead_code, reason = "for a metric, which comes next")]
     pub(crate) fn rate(&self) -> f64 {
         self.lanes().all.rate(Instant::now())
     }
@@ -174,127 +174,36 @@ impl Gate for Budget {
     }
 }
 
-/// The budgets by region. One set of credentials serves all instances, so the account is the same.
-#[derive(Debug, Default)]
-pub(crate) struct Budgets(HashMap<String, Arc<Budget>>);
+/// The budgets by region, cheap to clone. One set of credentials serves all instances, so the account is
+/// the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Budgets(Arc<Mutex<BTreeMap<String, Arc<Budget>>>>);
 
 impl Budgets {
-    pub(crate) fn of(&mut self, region: &str) -> Arc<Budget> {
-        let budget = self.0.entry(region.to_owned());
+    pub(crate) fn of(&self, region: &str) -> Arc<Budget> {
+        let mut budgets = self.by_region();
+        let budget = budgets.entry(region.to_owned());
         Arc::clone(budget.or_insert_with(|| Arc::new(Budget::new())))
+    }
+
+    /// Shows each budget's rate, also of regions that come later.
+    pub(crate) fn show(&self, metrics: &Metrics) {
+        let budgets = self.clone();
+        let help = "Requests that may go out, less while the server throttles";
+        metrics.observe("budget_requests_per_second", help, move || {
+            let budgets = budgets.by_region();
+            let rate = |(region, budget): (&String, &Arc<Budget>)| Sample {
+                labels: vec![("region", region.clone())],
+                value: budget.rate(),
+            };
+            budgets.iter().map(rate).collect()
+        });
+    }
+
+    fn by_region(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Budget>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_holds_all_that_share_the_budget_to_the_millisecond() {
-        let mut budgets = Budgets::default();
-        let (one, other) = (budgets.of("cn-shanghai"), budgets.of("cn-shanghai"));
-        let elsewhere = budgets.of("cn-beijing");
-        let start = Instant::now();
-        one.throttled(Some(Duration::from_millis(1_234)));
-        elsewhere.take(Lane::Head).await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        assert!(!other.try_take(Lane::Head));
-        other.take(Lane::Sweep).await;
-        assert_eq!(start.elapsed(), Duration::from_millis(1_234));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_has_a_token_when_a_pause_begins_asks_again_before_it_sends() {
-        let budget = Budget::new();
-        let start = Instant::now();
-        budget.take(Lane::Head).await;
-        budget.pass(false).await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        budget.throttled(Some(Duration::from_secs(2)));
-        let both = async { tokio::join!(budget.pass(false), budget.pass(false)) };
-        both.await;
-        // Not both at once when the pause ends: the rate is 5 a second by then.
-        assert_eq!(start.elapsed(), Duration::from_millis(2_200));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_second_try_counts_as_a_request() {
-        let budget = Budget::new();
-        for _ in 0..BURST {
-            assert!(budget.try_take(Lane::Head));
-        }
-        let start = Instant::now();
-        budget.pass(true).await;
-        assert_eq!(start.elapsed(), Duration::from_millis(100));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sweep_leaves_half_of_the_rate_to_the_head_and_few_reads_by_id() {
-        let count = |lane| async move {
-            let budget = Budget::new();
-            let until = Instant::now() + Duration::from_secs(100);
-            let mut n = 0.0;
-            while Instant::now() < until {
-                budget.take(lane).await;
-                n += 1.0;
-            }
-            n / 100.0
-        };
-        let close = |rate: f64, expected: f64| assert!((rate - expected).abs() < 0.2, "{rate}");
-        close(count(Lane::Head).await, 10.0);
-        close(count(Lane::Sweep).await, 5.0);
-        close(count(Lane::Extra).await, 3.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_lanes_follow_the_rate_down() {
-        let budget = Budget::new();
-        budget.throttled(Some(Duration::from_secs(1)));
-        assert!((budget.rate() - 5.0).abs() < 1e-9);
-        budget.take(Lane::Sweep).await;
-        let start = Instant::now();
-        for _ in 0..10 {
-            budget.take(Lane::Sweep).await;
-        }
-        let took = start.elapsed().as_secs_f64();
-        assert!(
-            (3.7..=4.0).contains(&took),
-            "10 at about 2.5/s took {took} s"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_lane_gets_more_than_its_share_and_none_goes_in_a_pause(
-            steps in prop::collection::vec(
-                (0u64..500, 0usize..3, prop::option::weighted(0.05, 0u64..3_000)), 1..300)
-        ) {
-            let start = Instant::now();
-            let (mut now, mut paused_until) = (start, start);
-            let mut lanes = Lanes::new(now);
-            let all = [Lane::Head, Lane::Sweep, Lane::Extra];
-            let (mut taken, mut n_pauses) = ([0u32; 3], 0.0);
-            for (step_ms, which, delay_ms) in steps {
-                now += Duration::from_millis(step_ms);
-                if let Some(delay_ms) = delay_ms {
-                    let delay = Duration::from_millis(delay_ms);
-                    lanes.throttled(now, Some(delay));
-                    paused_until = paused_until.max(now + delay);
-                    n_pauses += 1.0;
-                }
-                while lanes.take(all[which], now).is_ok() {
-                    prop_assert!(now >= paused_until);
-                    taken[which] += 1;
-                }
-                for (lane, n) in all.into_iter().zip(taken).skip(1) {
-                    let most = lane.share() * (10.0 + 10.0 * (now - start).as_secs_f64());
-                    // The one that the server itself said may come after each pause.
-                    let most = most + n_pauses;
-                    prop_assert!(f64::from(n) <= most + 1e-6, "{lane:?} took {n} of {most}");
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ use syncbell_service::metrics::LATENCY_BUCKETS_SECONDS;
 use crate::outbox::Depth;
 
 /// How a poll can end; most are classes of `syncbell_acr::Error`.
-const OUTCOMES: [&str; 10] = [
+const OUTCOMES: [&str; 11] = [
     "complete",
     "unstable",
     "denied",
@@ -28,6 +28,7 @@ const OUTCOMES: [&str; 10] = [
     "malformed",
     "rejected",
     "clock",
+    "signature",
     "credentials",
     "disk_full",
 ];

@@ -72,7 +72,8 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     metrics.set_outbox(outbox.depth());
 
     let mut polls = FuturesUnordered::new();
-    let mut budgets = Budgets::default();
+    let budgets = Budgets::default();
+    budgets.show(&parts.metrics);
     for instance in &parts.instances {
         let budget = budgets.of(&instance.region);
         let watcher = watcher(&parts, instance, budget, &outbox, &metrics).await?;
