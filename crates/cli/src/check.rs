@@ -14,7 +14,8 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
     let config = load(file, Part::All)?;
     block_on(async {
         let credentials = syncbell_poller::credentials_from_environment();
-        let poller = syncbell_poller::check(&config.instances, credentials).await;
+        let poller =
+            syncbell_poller::check(&config.instances, &config.discoveries, credentials).await;
         poller.context(Failure::Configuration)?;
         syncbell_notifier::check(&config.receivers).context(Failure::Configuration)
     })?;

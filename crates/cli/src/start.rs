@@ -195,6 +195,7 @@ fn poller_parts(
 ) -> syncbell_poller::Parts {
     syncbell_poller::Parts {
         instances: config.instances,
+        discoveries: config.discoveries,
         baseline: config.baseline,
         blind_after: std::time::Duration::from_mins(2),
         store,

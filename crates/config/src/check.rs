@@ -1,5 +1,6 @@
 //! Raw → checked: every problem is collected, every default filled in.
 
+mod discovery;
 mod files;
 mod kafka;
 mod receiver;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Filters, Instance, RuleSwitches};
+use crate::config::{Admin, Baseline, Config, Discovery, Filters, Instance, RuleSwitches};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration};
@@ -49,7 +50,7 @@ pub(crate) fn check(
         .or(state_directory)
         .unwrap_or_else(|| "./syncbell-data".to_owned());
     let mut config = Config::new(data_dir);
-    config.instances = checker.instances(raw.instances);
+    (config.instances, config.discoveries) = checker.instances(raw.instances);
     config.bus = checker.bus(raw.bus);
     let names = receiver::names(raw.receivers.as_ref());
     checker.is_needed_here = part.needs_receivers();
@@ -184,19 +185,22 @@ impl Checker<'_> {
         }
     }
 
-    fn instances(&mut self, raw: Option<Spanned<Vec<Spanned<raw::Instance>>>>) -> Vec<Instance> {
+    fn instances(
+        &mut self,
+        raw: Option<Spanned<Vec<Spanned<raw::Instance>>>>,
+    ) -> (Vec<Instance>, Vec<Discovery>) {
+        let (mut instances, mut discoveries) = (Vec::<Instance>::new(), Vec::new());
         let Some(raw) = raw else {
             self.error(
                 Location::UNKNOWN,
                 "the key `instances` is missing: nothing to watch",
             );
-            return Vec::new();
+            return (instances, discoveries);
         };
         if raw.value.is_empty() {
             self.error(raw.referenced, "`instances` is empty: nothing to watch");
         }
         let at = raw.referenced;
-        let mut instances: Vec<Instance> = Vec::new();
         let mut ids = HashSet::new();
         for raw in raw.value {
             if let Some(id) = &raw.value.id
@@ -207,7 +211,7 @@ impl Checker<'_> {
                     format!("the instance {} stands here twice", id.value),
                 );
             }
-            instances.extend(self.instance(raw));
+            self.entry(raw, &mut instances, &mut discoveries);
         }
         let mut asked: BTreeMap<&str, f64> = BTreeMap::new();
         for instance in &instances {
@@ -224,27 +228,50 @@ impl Checker<'_> {
                 self.warn(at, message);
             }
         }
-        instances
+        (instances, discoveries)
     }
 
-    fn instance(&mut self, raw: Spanned<raw::Instance>) -> Option<Instance> {
+    /// An instance, or a discovery of instances.
+    fn entry(
+        &mut self,
+        raw: Spanned<raw::Instance>,
+        instances: &mut Vec<Instance>,
+        discoveries: &mut Vec<Discovery>,
+    ) {
         let at = raw.referenced;
-        let raw = raw.value;
-        if raw.discover.is_some() {
-            self.later("discover", &raw.discover);
-            return None;
-        }
-        let id = self.required("id", raw.id, at);
-        let region = self.required("region", raw.region, at)?;
-        let instance = Instance::try_new(id?.value, region.value.clone())
-            .filter(|instance| is_region(&instance.region));
-        let Some(mut instance) = instance else {
-            self.error(
-                region.referenced,
-                "`region`: expected a region id such as `cn-shanghai`",
-            );
-            return None;
+        let mut raw = raw.value;
+        let Some(discover) = raw.discover.take() else {
+            let id = self.required("id", raw.id.take(), at);
+            let region = self.required("region", raw.region.take(), at);
+            if let (Some(id), Some(region)) = (id, region) {
+                instances.extend(self.instance(id.value, &region, &raw, at));
+            }
+            return;
         };
+        for (key, value) in [("id", &raw.id), ("region", &raw.region)] {
+            if let Some(value) = value {
+                let message = format!("`{key}` has no place beside `discover`");
+                self.error(value.referenced, message);
+            }
+        }
+        let found = self.discoveries(discover, |checker, id, region| {
+            checker.instance(id, &region, &raw, at)
+        });
+        discoveries.extend(found);
+    }
+
+    /// `raw` without its id and region.
+    fn instance(
+        &mut self,
+        id: String,
+        region: &Spanned<String>,
+        raw: &raw::Instance,
+        at: Location,
+    ) -> Option<Instance> {
+        let instance = self
+            .region(region)
+            .and_then(|region| Instance::try_new(id, region));
+        let mut instance = instance?;
         if let Some(endpoint) = &raw.endpoint
             && let Some(url) = self.url("endpoint", endpoint)
         {
@@ -257,26 +284,31 @@ impl Checker<'_> {
             instance.endpoint = url;
         }
         let poll_at = raw.poll_every.as_ref().map_or(at, |text| text.referenced);
-        instance.poll_every = self.duration("poll_every", raw.poll_every, instance.poll_every);
+        let poll_every = raw.poll_every.clone();
+        instance.poll_every = self.duration("poll_every", poll_every, instance.poll_every);
         if instance.poll_every < Duration::from_secs(1) {
             self.error(poll_at, "`poll_every`: expected at least `1s`");
         }
-        if let Some(sweep_at) = raw.sweep_every.as_ref().map(|text| text.referenced) {
-            instance.sweep_every =
-                self.duration("sweep_every", raw.sweep_every, instance.sweep_every);
+        if let Some(sweep_every) = &raw.sweep_every {
+            let sweep_at = sweep_every.referenced;
+            instance.sweep_every = self.duration(
+                "sweep_every",
+                Some(sweep_every.clone()),
+                instance.sweep_every,
+            );
             if instance.sweep_every < instance.poll_every {
                 self.error(sweep_at, "`sweep_every`: expected at least `poll_every`");
             }
         } else {
             instance.sweep_every = instance.sweep_every.max(instance.poll_every);
         }
-        if let Some(raw) = raw.filters {
-            let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        if let Some(raw) = &raw.filters {
+            let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
             instance.filters = Filters {
-                namespace: filled(raw.namespace),
-                repo: filled(raw.repo),
-                tag: filled(raw.tag),
-                batch_id: filled(raw.batch_id),
+                namespace: filled(&raw.namespace),
+                repo: filled(&raw.repo),
+                tag: filled(&raw.tag),
+                batch_id: filled(&raw.batch_id),
             };
         }
         Some(instance)

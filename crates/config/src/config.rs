@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
-use crate::{Problem, Secret};
+use crate::{Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The ACR instances to watch; at least one.
     pub instances: Vec<Instance>,
+    /// Instances that are found by asking for them.
+    pub discoveries: Vec<Discovery>,
     /// The event log.
     pub bus: Bus,
     /// Who can be told; names are unique.
@@ -40,6 +42,7 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             instances: Vec::new(),
+            discoveries: Vec::new(),
             bus: Bus::Embedded,
             receivers: Vec::new(),
             route: Route::default(),
@@ -84,6 +87,17 @@ impl Instance {
             filters: Filters::default(),
         })
     }
+}
+
+/// Watches the instances of a region that match, as they come and go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// How each of them is watched; its id is made up, and stands for the discovery itself.
+    pub like: Instance,
+    /// All must hold: labels `id`, `name`, `status`, `specification`, `resource_group_id`, `tag.KEY`.
+    pub matchers: Vec<Matcher>,
+    /// How often to ask for them.
+    pub every: Duration,
 }
 
 /// Asked of the vendor with each page; absent means all.
@@ -197,30 +211,6 @@ pub struct Route {
     pub group_interval: Option<Duration>,
     /// When what stays open is told again.
     pub repeat_interval: Option<Duration>,
-}
-
-/// `label=value`, `label!=value`, `label=~pattern`, `label!~pattern`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matcher {
-    /// A label's name.
-    pub label: String,
-    /// How it is compared.
-    pub op: MatchOp,
-    /// A text, or a pattern in which `.*` stands for anything.
-    pub value: String,
-}
-
-/// How a label is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MatchOp {
-    /// The same text.
-    Equals,
-    /// Another text.
-    NotEquals,
-    /// The whole text matches the pattern.
-    Matches,
-    /// It does not.
-    NotMatches,
 }
 
 /// Which rules are on.

@@ -3,6 +3,7 @@
 mod raw;
 mod check;
 mod config;
+mod matcher;
 mod secret;
 mod duration;
 mod mask;
@@ -17,10 +18,11 @@ use serde_saphyr::MergeKeyPolicy;
 
 pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
-    Admin, Baseline, Bus, Config, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls,
-    MatchOp, Matcher, Receiver, ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
+    Admin, Baseline, Bus, Config, Discovery, Email, Filters, Instance, Kafka, KafkaLogin,
+    KafkaSasl, KafkaTls, Receiver, ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
 };
 pub use duration::parse as parse_duration;
+pub use matcher::{MatchOp, Matcher};
 pub use problem::{Level, Problem, Problems};
 pub use schema::schema;
 pub use secret::Secret;

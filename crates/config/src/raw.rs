@@ -73,8 +73,26 @@ pub(crate) struct Instance {
     pub(crate) sweep_every: Text,
     /// Only these tasks.
     pub(crate) filters: Option<Filters>,
-    #[schemars(skip)]
-    pub(crate) discover: Later,
+    /// Instead of `id` and `region`: watch what is found by asking for it.
+    #[schemars(with = "Option<Discover>")]
+    pub(crate) discover: Option<Spanned<Discover>>,
+}
+
+/// Which instances to look for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Discover {
+    /// Region ids such as `cn-shanghai`.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) regions: Option<Vec<Spanned<String>>>,
+    /// All must hold: `label=value`, `!=`, `=~`, `!~` on `id`, `name`, `status`, `specification`,
+    /// `resource_group_id` or `tag.KEY`; in a pattern `.*` stands for anything. Default: all that run.
+    #[schemars(with = "Option<Vec<String>>")]
+    #[serde(rename = "match")]
+    pub(crate) matchers: Option<Vec<Spanned<String>>>,
+    /// How often to look. Default `10m`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
+    pub(crate) every: Text,
 }
 
 /// Asked of the vendor with each page.

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod run;
+mod fleet;
+mod discovery;
 mod instance;
 mod schedule;
 mod pace;

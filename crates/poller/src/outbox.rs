@@ -7,6 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use syncbell_event::Envelope;
+use syncbell_service::crash_point;
 use syncbell_store::{Batch, Store};
 use tokio::sync::Notify;
 
@@ -139,6 +140,26 @@ impl Outbox {
     /// The batch was not written.
     pub(crate) fn abandoned(&self, added: &Added) {
         self.leave(added.0);
+    }
+
+    /// Commits `batch` with `envelopes`: both are durable, or neither is there.
+    pub(crate) async fn put(&self, mut batch: Batch, envelopes: &[Envelope]) -> Result<(), Error> {
+        let added = self.add(&mut batch, envelopes);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        crash_point("poller.diffed");
+        match self.store.commit(batch).await {
+            Ok(()) => {
+                crash_point("poller.committed");
+                self.committed(&added);
+                Ok(())
+            }
+            Err(error) => {
+                self.abandoned(&added);
+                Err(error.into())
+            }
+        }
     }
 
     /// The oldest `limit` events besides `sent`: durable ones only.

@@ -15,6 +15,7 @@ use syncbell_store::{Batch, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::fleet::Watched;
 use crate::row::{decode_row, key_part};
 
 /// Records taken at once.
@@ -84,7 +85,7 @@ impl Wanted {
 pub(crate) struct Requests {
     pub(crate) bus: Bus,
     pub(crate) store: Store,
-    pub(crate) instances: Vec<String>,
+    pub(crate) watched: Watched,
 }
 
 impl Requests {
@@ -152,7 +153,7 @@ impl Requests {
             reason: request.reason.clone(),
             since: request.since,
         };
-        for instance in &self.instances {
+        for instance in &self.watched.ids() {
             let key = [prefix(instance), request.id.as_str().as_bytes().to_vec()].concat();
             batch.put(key, json(&row));
         }

@@ -8,36 +8,32 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jiff::Timestamp;
 use syncbell_acr::CredentialsProvider;
 use syncbell_bus::{Bus, Publisher};
-use syncbell_config::Instance;
-use syncbell_event::Source;
+use syncbell_config::{Discovery, Instance};
 use syncbell_service::{Health, Metrics, Shutdown};
 use syncbell_store::Store;
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::baseline::{Baseline, filters_digest};
-use crate::blind::Blind;
-use crate::budget::{Budget, Budgets};
-use crate::enrich::Enrich;
-use crate::instance::Watcher;
+use crate::budget::Budget;
+use crate::fleet::Fleet;
 use crate::metrics::PollerMetrics;
 use crate::outbox::Outbox;
-use crate::pace::Pace;
 use crate::publish::Relay;
 use crate::requests::Requests;
-use crate::schedule::Schedule;
-use crate::state::State;
-use crate::upstream::Upstream;
-use crate::watch::Watch;
+use crate::upstream::client;
 use crate::{Error, Status};
+
+/// Instances found and not yet watched, at most; then discoveries wait.
+const FOUND_LIMIT: usize = 64;
 
 /// What a poller is made of.
 pub struct Parts {
     /// The instances to watch.
     pub instances: Vec<Instance>,
+    /// Instances to look for, and then to watch too.
+    pub discoveries: Vec<Discovery>,
     /// What the first look at an instance tells.
     pub baseline: syncbell_config::Baseline,
     /// How long an instance may not be read before that is told; at least two intervals.
@@ -71,20 +67,22 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     parts.status.set_outbox(Arc::clone(&outbox));
     metrics.set_outbox(outbox.depth());
 
-    let mut polls = FuturesUnordered::new();
-    let budgets = Budgets::default();
-    budgets.show(&parts.metrics);
+    let (found_sender, mut found) = mpsc::channel(FOUND_LIMIT);
+    let mut fleet = Fleet::new(&parts, &shutdown, &stop, &outbox, metrics.clone());
     for instance in &parts.instances {
-        let budget = budgets.of(&instance.region);
-        let watcher = watcher(&parts, instance, budget, &outbox, &metrics).await?;
-        polls.push(shutdown.spawn("poll", watcher.run(stop.clone())));
+        fleet.watch(instance).await?;
+    }
+    for discovery in &parts.discoveries {
+        fleet.discover(discovery, found_sender.clone())?;
     }
     let requests = Requests {
         bus: parts.bus.clone(),
         store: parts.store.clone(),
-        instances: parts.instances.iter().map(|one| one.id.clone()).collect(),
+        watched: fleet.watched(),
     };
+    let mut polls = FuturesUnordered::new();
     polls.push(shutdown.spawn("requests", requests.run(stop.clone())));
+    polls.extend(fleet.started());
     let relay = Relay {
         outbox,
         publisher: parts.publisher,
@@ -106,6 +104,13 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
                     ended = ended.and(poll);
                 }
             }
+            Some(found) = found.recv(), if !stop.is_cancelled() => {
+                if let Err(error) = fleet.apply(found).await {
+                    stop.cancel();
+                    ended = ended.and(Err(error));
+                }
+                polls.extend(fleet.started());
+            }
             published = &mut publish => break published,
             () = stop.cancelled(), if polls.is_empty() && !no_more.is_cancelled() => no_more.cancel(),
         }
@@ -116,42 +121,6 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         ended = ended.and(poll.unwrap_or(Err(Error::Panicked { task: "poll" })));
     }
     ended.and(published.unwrap_or(Err(Error::Panicked { task: "publish" })))
-}
-
-async fn watcher(
-    parts: &Parts,
-    instance: &Instance,
-    budget: Arc<Budget>,
-    outbox: &Arc<Outbox>,
-    metrics: &PollerMetrics,
-) -> Result<Watcher, Error> {
-    let filters = filters_digest(&instance.filters);
-    let source = Source {
-        region: instance.region.clone(),
-        instance: instance.id.clone(),
-    };
-    let (store, alert) = (&parts.store, parts.baseline.alert);
-    let blind_after = parts.blind_after.max(instance.poll_every * 2);
-    let upstream = Upstream::new(instance, Arc::clone(&parts.credentials), budget)?;
-    let baseline = Baseline::load(store, &instance.id, &filters, alert).await?;
-    let state = State::load(store.clone(), Arc::clone(outbox), source.clone(), filters).await?;
-    Ok(Watcher {
-        source,
-        upstream,
-        state,
-        baseline,
-        watch: Watch::default(),
-        blind: Blind::load(store, &instance.id, blind_after).await?,
-        enrich: Enrich::default(),
-        pace: Pace::new(instance.poll_every),
-        schedule: Schedule::new(instance.poll_every, instance.sweep_every, Instant::now()),
-        sweeping: None,
-        outbox: Arc::clone(outbox),
-        metrics: metrics.of(&instance.id, Timestamp::now()),
-        status: parts.status.clone(),
-        last_sweep: None,
-        failing: None,
-    })
 }
 
 /// Opens the poller's own store, `poller/` under `data_dir`. Blocking: call it on a blocking thread.
@@ -165,10 +134,12 @@ pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
 /// For `syncbell check`: prepares a client for each instance, asks nothing and keeps nothing.
 pub async fn check(
     instances: &[Instance],
+    discoveries: &[Discovery],
     credentials: Arc<dyn CredentialsProvider>,
 ) -> Result<(), Error> {
-    for instance in instances {
-        Upstream::new(instance, Arc::clone(&credentials), Arc::new(Budget::new()))?;
+    let like = discoveries.iter().map(|discovery| &discovery.like);
+    for instance in instances.iter().chain(like) {
+        client(instance, Arc::clone(&credentials), &Arc::new(Budget::new()))?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use syncbell_event::{Change, Detail, Envelope, Kind, Source, SyncTask, TraceParent};
-use syncbell_service::crash_point;
 use syncbell_store::{Batch, Store};
 
 use crate::Error;
@@ -244,7 +243,7 @@ impl State {
         also: Batch,
     ) -> Result<(), Error> {
         envelope.traceparent = Some(self.traceparent);
-        self.commit_envelopes(also, &[envelope]).await
+        self.outbox.put(also, &[envelope]).await
     }
 
     async fn commit_batch(
@@ -259,30 +258,7 @@ impl State {
             envelope
         };
         let envelopes: Vec<Envelope> = told.into_iter().map(envelope).collect();
-        self.commit_envelopes(batch, &envelopes).await
-    }
-
-    async fn commit_envelopes(
-        &self,
-        mut batch: Batch,
-        envelopes: &[Envelope],
-    ) -> Result<(), Error> {
-        let added = self.outbox.add(&mut batch, envelopes);
-        if batch.is_empty() {
-            return Ok(());
-        }
-        crash_point("poller.diffed");
-        match self.store.commit(batch).await {
-            Ok(()) => {
-                crash_point("poller.committed");
-                self.outbox.committed(&added);
-                Ok(())
-            }
-            Err(error) => {
-                self.outbox.abandoned(&added);
-                Err(error.into())
-            }
-        }
+        self.outbox.put(batch, &envelopes).await
     }
 
     /// The rows of those of `ids` that have one.

@@ -92,6 +92,10 @@ impl Status {
         self.lock().instances.insert(instance.to_owned(), status);
     }
 
+    pub(crate) fn forget_instance(&self, instance: &str) {
+        self.lock().instances.remove(instance);
+    }
+
     pub(crate) fn shown(&self) -> impl Serialize + use<> {
         let inner = self.lock();
         Shown {

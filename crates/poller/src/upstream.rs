@@ -47,15 +47,8 @@ impl Upstream {
         credentials: Arc<dyn CredentialsProvider>,
         budget: Arc<Budget>,
     ) -> Result<Self, Error> {
-        let options = ClientOptions::new(instance.endpoint.clone(), instance.region.clone());
-        let client = Client::new(options, credentials).map_err(|source| Error::Client {
-            instance: instance.id.clone(),
-            source,
-        })?;
-        // It re-checks the budget right before it sends, and tells it when the server throttles.
-        let client = client.gated(Arc::clone(&budget) as Arc<dyn Gate>);
         Ok(Self {
-            client,
+            client: client(instance, credentials, &budget)?,
             budget,
             instance: instance.clone(),
             by_id: Optional::new(
@@ -192,6 +185,21 @@ impl Optional {
             tracing::warn!(instance, action, %error, "an operation is refused: {without}");
         }
     }
+}
+
+/// Prepares a client for `instance`; asks nothing.
+pub(crate) fn client(
+    instance: &Instance,
+    credentials: Arc<dyn CredentialsProvider>,
+    budget: &Arc<Budget>,
+) -> Result<Client, Error> {
+    let options = ClientOptions::new(instance.endpoint.clone(), instance.region.clone());
+    let client = Client::new(options, credentials).map_err(|source| Error::Client {
+        instance: instance.id.clone(),
+        source,
+    })?;
+    // It re-checks the budget right before it sends, and tells it when the server throttles.
+    Ok(client.gated(Arc::clone(budget) as Arc<dyn Gate>))
 }
 
 /// The delay that a throttled answer asks for.

@@ -3,9 +3,10 @@
 use serde_saphyr::{Location, Spanned};
 
 use super::Checker;
-use crate::config::{MatchOp, Matcher, Route};
+use crate::config::Route;
 use crate::problem::suggestion;
 use crate::raw;
+use crate::{MatchOp, Matcher};
 
 /// Labels that entries have; kept in step with the notifier by a test there.
 pub(crate) const LABELS: [&str; 17] = [
@@ -119,7 +120,8 @@ impl Checker<'_> {
     }
 }
 
-fn matcher(text: &str) -> Result<Matcher, String> {
+/// A condition on a label of any name.
+pub(super) fn condition(text: &str) -> Result<Matcher, String> {
     let at = text.find(['=', '!']).ok_or(EXPECTED)?;
     let (label, rest) = text.split_at(at);
     let ops = [
@@ -132,33 +134,35 @@ fn matcher(text: &str) -> Result<Matcher, String> {
         .into_iter()
         .find_map(|(sign, op)| Some((op, rest.strip_prefix(sign)?)));
     let (op, value) = found.ok_or(EXPECTED)?;
-    let (label, value) = (label.trim(), value.trim());
+    let (label, value) = (label.trim().to_owned(), value.trim().to_owned());
+    if matches!(op, MatchOp::Matches | MatchOp::NotMatches) {
+        check_pattern(&value)?;
+    }
+    Ok(Matcher { label, op, value })
+}
+
+/// A condition on a label that entries have.
+fn matcher(text: &str) -> Result<Matcher, String> {
+    let matcher = condition(text)?;
+    let (label, value) = (matcher.label.as_str(), matcher.value.as_str());
     if !LABELS.contains(&label) {
         return Err(format!(
             "unknown label `{label}`{}",
             suggestion(label, &LABELS)
         ));
     }
-    match op {
-        MatchOp::Matches | MatchOp::NotMatches => check_pattern(value)?,
-        MatchOp::Equals | MatchOp::NotEquals => {
-            let known = CLOSED
-                .iter()
-                .find(|(name, _)| *name == label)
-                .map(|(_, values)| values);
-            if let Some(known) = known.filter(|known| !known.contains(&value)) {
-                return Err(format!(
-                    "unknown {label} `{value}`{}",
-                    suggestion(value, known)
-                ));
-            }
-        }
+    let known = CLOSED.iter().find(|(name, _)| *name == label);
+    let compares = matches!(matcher.op, MatchOp::Equals | MatchOp::NotEquals);
+    if let Some((_, known)) = known
+        && compares
+        && !known.contains(&value)
+    {
+        return Err(format!(
+            "unknown {label} `{value}`{}",
+            suggestion(value, known)
+        ));
     }
-    Ok(Matcher {
-        label: label.to_owned(),
-        op,
-        value: value.to_owned(),
-    })
+    Ok(matcher)
 }
 
 /// Only `.*` has a meaning in a pattern. The other signs of regular expressions would be taken as

@@ -24,7 +24,7 @@ async fn take(bus: &Bus, store: &Store, instance: &str, enough: impl Fn(&Wanted)
     let requests = Requests {
         bus: bus.clone(),
         store: store.clone(),
-        instances: vec!["cri-a".to_owned(), "cri-b".to_owned()],
+        watched: Watched::of(&["cri-a", "cri-b"]),
     };
     let (ended, ()) = tokio::join!(requests.run(stop.clone()), async {
         loop {

@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use syncbell_bus::{BoxFuture, EmbeddedOptions, Record, Stream};
 use syncbell_event::{Envelope, Event, Kind};
@@ -22,6 +23,8 @@ struct Vendor {
     failure_of_page_2: Mutex<Option<ResponseTemplate>>,
     n_asked: Mutex<u32>,
     n_by_id: Mutex<u32>,
+    /// The instances that the account has; `None`: nobody can say.
+    instances: Mutex<Option<Vec<&'static str>>>,
     /// The list does not show what is there.
     hidden: Mutex<bool>,
     /// Single tasks are refused.
@@ -53,6 +56,23 @@ impl Vendor {
         ResponseTemplate::new(200).set_body_json(answer)
     }
 
+    fn instances(&self) -> ResponseTemplate {
+        let listed = self.instances.lock().unwrap();
+        let Some(listed) = &*listed else {
+            return ResponseTemplate::new(503);
+        };
+        let instances: Vec<Value> = listed
+            .iter()
+            .map(
+                |id| json!({"InstanceId": id, "InstanceName": "prod", "InstanceStatus": "RUNNING"}),
+            )
+            .collect();
+        ResponseTemplate::new(200).set_body_json(json!({
+            "RequestId": "req-7", "IsSuccess": true, "PageNo": 1, "PageSize": 100,
+            "TotalCount": instances.len(), "Instances": instances
+        }))
+    }
+
     fn rules() -> ResponseTemplate {
         ResponseTemplate::new(200).set_body_json(json!({
             "RequestId": "req-6", "IsSuccess": true, "PageNo": 1, "PageSize": 100, "TotalCount": 1,
@@ -75,6 +95,7 @@ impl Respond for Answers {
                 return self.0.one(&parameter("SyncTaskId").unwrap());
             }
             "ListRepoSyncRule" => return Vendor::rules(),
+            "ListInstance" => return self.0.instances(),
             _ => *self.0.n_asked.lock().unwrap() += 1,
         }
         if let Some(failure) = &*self.0.failure.lock().unwrap() {
@@ -193,6 +214,7 @@ impl Bench {
         instance.sweep_every = self.sweep_every;
         Parts {
             instances: vec![instance],
+            discoveries: Vec::new(),
             baseline: syncbell_config::Baseline { alert: false },
             blind_after: self.blind_after,
             store: self.store.clone(),
@@ -674,4 +696,73 @@ async fn a_failure_is_told_with_what_else_can_be_found_out() {
         "request_id": "req-1"
     });
     assert_eq!(detail, expected);
+}
+
+#[tokio::test]
+async fn found_instances_are_watched_also_while_nobody_can_list_them_and_told_when_they_go() {
+    let bench = Bench::new(vec![task(1, "PENDING", -10)]).await;
+    *bench.vendor.instances.lock().unwrap() = Some(vec!["cri-b", "cri-c"]);
+    let parts = |bench: &Bench| {
+        let mut parts = bench.parts();
+        parts.discoveries = vec![Discovery {
+            like: Instance {
+                id: "instances-of-cn-shanghai".to_owned(),
+                ..parts.instances[0].clone()
+            },
+            matchers: Vec::new(),
+            every: Duration::from_millis(100),
+        }];
+        parts.instances = Vec::new();
+        parts
+    };
+    let swept_of = |id: &'static str| {
+        move |events: &[Envelope]| {
+            events
+                .iter()
+                .any(|e| is_swept(e) && e.source.instance == id)
+        }
+    };
+    let run_while = async |bench: &Bench, story: &mut (dyn Future<Output = ()> + Unpin)| {
+        let shutdown = Shutdown::new();
+        let polling = run(parts(bench), shutdown.clone());
+        let story = async {
+            tokio::time::timeout(Duration::from_secs(30), story)
+                .await
+                .expect("what the story waits for does not come");
+            shutdown.trigger();
+        };
+        tokio::join!(polling, story).0.unwrap();
+    };
+    let mut story = Box::pin(async {
+        bench.until(swept_of("cri-b")).await;
+        bench.until(swept_of("cri-c")).await;
+    });
+    run_while(&bench, &mut story).await;
+
+    drop(story);
+
+    let mut bench = bench;
+    bench.metrics = Metrics::new();
+    bench.log.written.send_modify(Vec::clear);
+    *bench.vendor.instances.lock().unwrap() = None;
+    let mut story = Box::pin(async {
+        bench.until(swept_of("cri-b")).await;
+        bench.until(swept_of("cri-c")).await;
+        *bench.vendor.instances.lock().unwrap() = Some(vec!["cri-b"]);
+        bench
+            .until(|events| events.iter().any(|e| matches!(&e.event, Event::Failing(_))))
+            .await;
+    });
+    run_while(&bench, &mut story).await;
+    let all = events(&bench.log.written.borrow());
+    let failing: Vec<(&str, &str)> = all
+        .iter()
+        .filter_map(|envelope| match &envelope.event {
+            Event::Failing(failing) => {
+                Some((envelope.source.instance.as_str(), failing.reason.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(failing, [("cri-c", "gone")]);
 }
