@@ -18,7 +18,8 @@ use serde_saphyr::MergeKeyPolicy;
 pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
     Admin, Baseline, Bus, Config, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls,
-    MatchOp, Matcher, Receiver, ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
+    MatchOp, Matcher, Receiver, ReceiverKind, Route, RuleSwitches, Silent, SilentSubject,
+    SilentWatch, Smtp, SmtpTls, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use problem::{Level, Problem, Problems};
