@@ -175,6 +175,7 @@ pub(crate) async fn start(
 
 async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow::Result<Notifier> {
     let notifier = Notifier::open(syncbell_notifier::Parts {
+        instances: config.instances.clone(),
         receivers: config.receivers.clone(),
         route: config.route.clone(),
         rules: config.rules.clone(),

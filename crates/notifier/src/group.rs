@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use syncbell_event::{Image, SyncTask, digest_id};
+use syncbell_event::{AlertItem, Image, SyncTask, digest_id};
 
 use crate::delivery::Entry;
 
@@ -125,11 +125,27 @@ impl Label {
             Self::Reason => item.reason.clone(),
             Self::Incident => item.incident.clone(),
             Self::SyncRule => task
-                .and_then(|t| t.sync_rule_id.clone())
+                .map_or(&item.sync_rule_id, |task| &task.sync_rule_id)
+                .clone()
                 .unwrap_or_default(),
+            // Whoever routes by the source is told as well that nothing is seen of it.
+            Self::From(part) if task.is_none() => part.of(Some(&listed_by(item))),
             Self::From(part) => part.of(task.and_then(|t: &SyncTask| t.from.as_ref())),
             Self::To(part) => part.of(task.and_then(|t: &SyncTask| t.to.as_ref())),
         }
+    }
+}
+
+/// Of a condition without a task: the instance that lists the tasks, which it copies from, and the
+/// repository.
+fn listed_by(item: &AlertItem) -> Image {
+    let repo = item.repo.as_deref().and_then(|repo| repo.split_once('/'));
+    Image {
+        region_id: item.region.clone(),
+        instance_id: item.instance.clone(),
+        namespace: repo.map(|(namespace, _)| namespace.to_owned()),
+        repo: repo.map(|(_, repo)| repo.to_owned()),
+        tag: None,
     }
 }
 
