@@ -22,7 +22,7 @@
 mod condition;
 mod incident;
 mod turn;
-mod summary;
+pub(crate) mod summary;
 pub(crate) mod timers;
 mod notice;
 pub(crate) mod watch;
@@ -38,6 +38,8 @@ use crate::delivery::Entry;
 
 use condition::Beyond;
 pub(crate) use condition::{Rule, Rules};
+#[cfg(test)]
+pub(crate) use incident::Notice;
 pub(crate) use incident::{ClosedBy, Incident, Subject, Well};
 pub(crate) use notice::Told;
 pub(crate) use silent::{Quiet, Silence};
@@ -157,7 +159,7 @@ pub(crate) fn decide(seen: &Observation, view: View, rules: Rules, now: Timestam
         .subject
         .newest_well
         .as_ref()
-        .filter(|_| broken.is_some())
+        .filter(|well| broken.is_some() && well.task_id != seen.task.task_id)
     {
         turn.end(newer);
     }
@@ -250,6 +252,10 @@ fn well(seen: &Observation) -> Well {
 /// Notes the outcome for the texts, and the newest well task for failures that are read late.
 fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -> SubjectState {
     let task = &seen.task;
+    // A task that went well and then did not is no well task any more.
+    known.newest_well = known
+        .newest_well
+        .filter(|well| task.is_well() || well.task_id != task.task_id);
     if task.is_well() && task.route().is_some() && task.created_at.is_some() {
         let newest = known.newest_well.as_ref().and_then(|well| well.created_at);
         if task.created_at > newest {

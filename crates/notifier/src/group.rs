@@ -327,4 +327,41 @@ mod tests {
             assert_eq!(label.name(), name);
         }
     }
+
+    #[test]
+    fn labels_work_without_a_task() {
+        let subject = crate::decide::watch::Watch::subject("cri-a");
+        let mut incident =
+            crate::decide::Incident::open(crate::decide::Rule::Blind, subject, "cri-a", at(0));
+        incident.notice = Some(crate::decide::Notice {
+            reason: "denied".into(),
+            message: None,
+            since: at(0),
+            event_id: syncbell_event::EventId("e".into()),
+            region: Some("cn-shanghai".into()),
+            summary: "cannot see cri-a".into(),
+        });
+        let mut entry = crate::decide::repeat_entries(&incident).remove(0);
+        let of = |entry: &Entry, name: &str| Label::named(name).unwrap().of(entry);
+        let expected = [
+            ("instance", "cri-a"),
+            ("rule", "blind"),
+            ("severity", "critical"),
+            ("status", "firing"),
+            ("reason", "denied"),
+            ("from.region_id", "cn-shanghai"),
+            ("from.instance_id", "cri-a"),
+            ("from.namespace", ""),
+            ("to.instance_id", ""),
+            ("sync_rule_id", ""),
+        ];
+        for (name, value) in expected {
+            assert_eq!(of(&entry, name), value, "{name}");
+        }
+        entry.item.repo = Some("team-a/web".into());
+        assert_eq!(of(&entry, "from.namespace"), "team-a");
+        assert_eq!(of(&entry, "from.repo"), "web");
+        entry.item.sync_rule_id = Some("crsr-1".into());
+        assert_eq!(of(&entry, "sync_rule_id"), "crsr-1");
+    }
 }

@@ -1,5 +1,9 @@
 //! Turns of the ledger: what events and time make of it.
 
+mod bench;
+mod sight;
+mod splits;
+
 use syncbell_event::{Status, SyncTask};
 
 use super::*;

@@ -288,6 +288,21 @@ fn a_failure_read_after_a_newer_success_is_told_as_firing_then_as_resolved() {
 }
 
 #[test]
+fn a_task_that_went_well_and_then_fails_is_not_ended_by_its_own_success() {
+    let mut ledger = Ledger::default();
+    ledger.change(task("a", "r", Status::Success, 1, 2));
+    assert_eq!(
+        ledger.change(with_issue(task("a", "r", Status::Success, 1, 3))),
+        ["firing issue a #1"]
+    );
+    // Nor does it end another one: it is no well task any more.
+    assert_eq!(
+        ledger.change(task("b", "r", Status::Error, 0, 4)),
+        ["firing failed b #1"]
+    );
+}
+
+#[test]
 fn a_snapshot_tells_nothing_and_its_cause_is_not_told_resolved() {
     let mut ledger = Ledger::default();
     assert!(

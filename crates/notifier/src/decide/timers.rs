@@ -197,7 +197,8 @@ pub(crate) fn stuck(
         let took = heartbeat.seen_until.duration_since(armed.since);
         turn.move_to_graver(Rule::Stuck);
         turn.raise(Rule::Stuck, tells, &view.subject, Some(&armed.passed(took)));
-        if let Some(newer) = &view.subject.newest_well {
+        let newest_well = view.subject.newest_well.as_ref();
+        if let Some(newer) = newest_well.filter(|well| well.task_id != seen.task.task_id) {
             turn.end(newer);
         }
         (known.broken, known.told) = (broken, tells);

@@ -1,3 +1,5 @@
+mod notices;
+
 use insta::assert_snapshot;
 use jiff::Timestamp;
 use syncbell_event::{
