@@ -175,6 +175,7 @@ pub(crate) async fn start(
 
 async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow::Result<Notifier> {
     let notifier = Notifier::open(syncbell_notifier::Parts {
+        instances: config.instances.clone(),
         receivers: config.receivers.clone(),
         route: config.route.clone(),
         rules: config.rules.clone(),
@@ -197,7 +198,7 @@ fn poller_parts(
         instances: config.instances,
         discoveries: config.discoveries,
         baseline: config.baseline,
-        blind_after: std::time::Duration::from_mins(2),
+        blind_after: config.rules.blind_after,
         store,
         publisher: common.bus.publisher(),
         bus: common.bus.clone(),

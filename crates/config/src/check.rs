@@ -5,6 +5,7 @@ mod files;
 mod kafka;
 mod receiver;
 mod route;
+mod rules;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -14,13 +15,13 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Discovery, Filters, Instance, RuleSwitches};
+use crate::config::{Admin, Baseline, Config, Discovery, Filters, Instance};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
 #[cfg(test)]
-pub(crate) use route::LABELS;
+pub(crate) use route::{LABELS, RULES};
 
 /// Requests a second that one account may make in one region.
 const BUDGET_PER_SECOND: f64 = 10.0;
@@ -60,7 +61,7 @@ pub(crate) fn check(
     if part.needs_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
-    config.rules = checker.rules(raw.rules);
+    config.rules = checker.rules(raw.rules, &config.instances);
     config.baseline = Baseline {
         alert: raw
             .baseline
@@ -312,29 +313,6 @@ impl Checker<'_> {
             };
         }
         Some(instance)
-    }
-
-    fn rules(&mut self, raw: Option<raw::Rules>) -> RuleSwitches {
-        let mut rules = RuleSwitches::default();
-        let Some(raw) = raw else { return rules };
-        for (key, value) in [
-            ("stuck", &raw.stuck),
-            ("vanished", &raw.vanished),
-            ("unknown_status", &raw.unknown_status),
-            ("blind", &raw.blind),
-            ("slow", &raw.slow),
-            ("silent", &raw.silent),
-        ] {
-            self.later(key, value);
-        }
-        let on = |switch: Option<raw::Switch>, default| switch.map_or(default, |s| s.enabled);
-        rules.failed = on(raw.failed, rules.failed);
-        rules.issue = on(raw.issue, rules.issue);
-        rules.canceled = on(raw.canceled, rules.canceled);
-        rules.expire_after = self
-            .positive("expire_after", raw.expire_after)
-            .unwrap_or(rules.expire_after);
-        rules
     }
 
     fn admin(&mut self, raw: Option<raw::Admin>) -> Admin {

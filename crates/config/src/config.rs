@@ -1,6 +1,7 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
 mod kafka;
+mod rules;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
+pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
 use crate::{Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
@@ -211,31 +213,6 @@ pub struct Route {
     pub group_interval: Option<Duration>,
     /// When what stays open is told again.
     pub repeat_interval: Option<Duration>,
-}
-
-/// Which rules are on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleSwitches {
-    /// Status ERROR.
-    pub failed: bool,
-    /// A TaskIssue, whatever the status.
-    pub issue: bool,
-    /// Status CANCELED.
-    pub canceled: bool,
-    /// When an incident in which nothing happens ends by itself.
-    pub expire_after: Duration,
-}
-
-impl Default for RuleSwitches {
-    fn default() -> Self {
-        let expire_after = Duration::from_hours(7 * 24);
-        Self {
-            failed: true,
-            issue: true,
-            canceled: false,
-            expire_after,
-        }
-    }
 }
 
 /// What happens at first sight of an instance.

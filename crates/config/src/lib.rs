@@ -19,7 +19,8 @@ use serde_saphyr::MergeKeyPolicy;
 pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
     Admin, Baseline, Bus, Config, Discovery, Email, Filters, Instance, Kafka, KafkaLogin,
-    KafkaSasl, KafkaTls, Receiver, ReceiverKind, Route, RuleSwitches, Smtp, SmtpTls, Webhook,
+    KafkaSasl, KafkaTls, Receiver, ReceiverKind, Route, RuleSwitches, Silent, SilentSubject,
+    SilentWatch, Smtp, SmtpTls, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};

@@ -4,6 +4,7 @@
 //! flatten, tags) lose line and column.
 
 mod kafka;
+mod rules;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,10 +14,11 @@ use serde_saphyr::Spanned;
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
 };
+pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
 use crate::secret::RawSecret;
 
 /// What a duration looks like; `duration.rs` reads it.
-const DURATION: &str = "^([0-9]+(ms|s|m|h|d))+$";
+pub(crate) const DURATION: &str = "^([0-9]+(ms|s|m|h|d))+$";
 
 pub(crate) type Text = Option<Spanned<String>>;
 
@@ -251,41 +253,6 @@ pub(crate) struct Route {
     pub(crate) fallback: Later,
     #[schemars(skip)]
     pub(crate) routes: Later,
-}
-
-/// Switches.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rules {
-    /// Status ERROR. Default on.
-    pub(crate) failed: Option<Switch>,
-    /// A TaskIssue, whatever the status. Default on.
-    pub(crate) issue: Option<Switch>,
-    /// Status CANCELED. Default off.
-    pub(crate) canceled: Option<Switch>,
-    /// When an incident in which nothing happens ends by itself. Default `7d`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) expire_after: Text,
-    #[schemars(skip)]
-    pub(crate) stuck: Later,
-    #[schemars(skip)]
-    pub(crate) vanished: Later,
-    #[schemars(skip)]
-    pub(crate) unknown_status: Later,
-    #[schemars(skip)]
-    pub(crate) blind: Later,
-    #[schemars(skip)]
-    pub(crate) slow: Later,
-    #[schemars(skip)]
-    pub(crate) silent: Later,
-}
-
-/// A switch.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Switch {
-    /// On or off.
-    pub(crate) enabled: bool,
 }
 
 /// First sight.

@@ -1,6 +1,7 @@
 //! What users write, and what they are told.
 
 mod kafka;
+mod rules;
 
 use super::*;
 

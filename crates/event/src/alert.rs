@@ -64,20 +64,35 @@ impl AlertStatus {
 pub struct AlertItem {
     /// 32 hex of rule and route: the same for each time this route breaks this rule.
     pub incident: String,
-    /// The rule: `failed`, `issue`, `canceled`, ...
+    /// The rule: `failed`, `issue`, `stuck`, `vanished`, `unknown_status`, `canceled`, `slow` of a task;
+    /// `blind`, `silent` of an instance.
     pub rule: String,
     /// How grave it is.
     pub severity: Severity,
     /// Begins or ends.
     pub status: AlertStatus,
-    /// The task's issue, else its status.
+    /// The task's issue, else its status. Of `blind` the class of the failure: `denied`, `throttled`, ... as
+    /// the poller says, or `silent_poller`, `never_heard`, `log_lost`. Of `silent`: `nothing_ran`.
     pub reason: String,
-    /// The task's modified time, else when it was observed.
+    /// The task's modified time, else when it was observed. Of `blind`, since when the instance cannot be
+    /// seen; of `silent`, since when nothing ran.
     #[schemars(with = "String")]
     pub since: Timestamp,
     /// One line for people.
     pub summary: String,
-    /// The failed task, also when resolved.
+    /// Without a task: the ACR instance that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Without a task: the instance's region, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Of `silent`: the sync rule of which nothing ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_rule_id: Option<String>,
+    /// Of `silent`: the repository of which nothing ran, `namespace/repo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The failed task, also when resolved. `blind` and `silent` have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<SyncTask>,
     /// When resolved: the task that went well.

@@ -36,7 +36,8 @@ pub struct Swept {
 /// `watch.failing`: the instance could not be read completely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failing {
-    /// The class of the failure: denied, throttled, unavailable, malformed, rejected, clock.
+    /// The class of the failure: denied, throttled, unavailable, malformed, rejected, clock, credentials,
+    /// unstable, gone, disk_full, ...; the reason of the alert.
     pub reason: String,
     /// One line for people, without secrets.
     pub message: String,

@@ -28,7 +28,8 @@ const LIMIT_MAX: usize = 1_000;
 pub struct IncidentRow {
     /// Its id.
     pub id: String,
-    /// `open`, `resolved`, `moved` or `expired`.
+    /// `open`, `resolved`, `moved` (to a graver rule), `expired`, `told` (once, as it does not go on) or
+    /// `unwatched` (it left the configuration).
     pub state: &'static str,
     /// Its rule.
     pub rule: &'static str,
@@ -294,7 +295,10 @@ fn incident_row(incident: &Incident) -> IncidentRow {
         id: incident.id.clone(),
         state: match incident.closed.as_ref().map(|closing| &closing.why) {
             None => "open",
-            Some(ClosedBy::Well(_)) => "resolved",
+            Some(ClosedBy::Well(_) | ClosedBy::Final | ClosedBy::Listed) => "resolved",
+            Some(ClosedBy::Seen | ClosedBy::Ran) => "resolved",
+            Some(ClosedBy::Once) => "told",
+            Some(ClosedBy::Unwatched) => "unwatched",
             Some(ClosedBy::Graver) => "moved",
             Some(ClosedBy::Expired) => "expired",
         },

@@ -17,14 +17,17 @@ use syncbell_service::shutdown::past;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::decide::{Incident, Observation, Rules, Subject, decide};
-use crate::delivery::Target;
+use crate::decide::watch::Said;
+use crate::decide::{Incident, Observation, Subject, decide};
+use crate::delivery::{Entry, Target};
+use crate::judge::{self, judge};
 use crate::ledger::{DeadLetter, Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
-use crate::route::Routes;
 use crate::rows;
+use crate::setup::Setup;
+use crate::watch::{self, Word};
 
 /// Records taken into one batch.
 const RECORDS_A_TURN: usize = 256;
@@ -35,6 +38,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// What is under way when the process stops may take this long.
 const LAST_TRY: Duration = Duration::from_secs(2);
 
+/// While an instance is overdue and the log is not read to its end, it is looked at again after this.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+
 /// How long event ids are remembered.
 const EVENT_IDS_HOURS: i64 = 24;
 
@@ -44,8 +50,7 @@ pub(crate) type Wake = dyn Fn(&BTreeSet<Target>, bool) + Send + Sync;
 /// What a consume loop works with.
 pub(crate) struct Consumer {
     pub(crate) ledger: Ledger,
-    pub(crate) routes: Arc<Routes>,
-    pub(crate) rules: Rules,
+    pub(crate) setup: Arc<Setup>,
     pub(crate) expire_after: SignedDuration,
     pub(crate) metrics: NotifierMetrics,
     /// Told which lanes have new rows, and that there are dead letters to relay.
@@ -56,9 +61,27 @@ pub(crate) struct Consumer {
 #[derive(Default)]
 pub(crate) struct Done {
     pub(crate) lanes: BTreeSet<Target>,
+    /// When groups want to be looked at.
     pub(crate) timers: BTreeMap<GroupKey, Option<Timestamp>>,
+    /// When instances are overdue.
+    pub(crate) watches: BTreeMap<String, Option<Timestamp>>,
+    /// An instance of which more is due than one batch takes.
+    judging: Option<String>,
     pub(crate) told: u64,
     pub(crate) dead: u64,
+}
+
+/// Caches of rows: when what is to be looked at.
+struct Clocks {
+    groups: Timers<GroupKey>,
+    watches: Timers<String>,
+}
+
+impl Clocks {
+    fn sleep(&self, now: Timestamp) -> Duration {
+        let next = self.groups.sleep(now).min(self.watches.sleep(now));
+        next.min(LONGEST_SLEEP)
+    }
 }
 
 impl Consumer {
@@ -68,66 +91,136 @@ impl Consumer {
         mut reader: Reader,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let mut timers = notify::load_timers(&self.ledger.store).await?;
-        let mut swept_at = Timestamp::UNIX_EPOCH;
+        let ready = tokio::select! {
+            biased;
+            ready = self.start() => ready?,
+            () = past(&stop, LAST_TRY) => return Ok(()),
+        };
+        let mut clocks = ready;
+        let mut forgot_at = Timestamp::UNIX_EPOCH;
         loop {
-            let sleep = timers.sleep(Timestamp::now()).min(LONGEST_SLEEP);
+            let sleep = clocks.sleep(Timestamp::now());
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 read = reader.next(RECORDS_A_TURN) => {
                     let records = read?;
                     crash_point("consume.read");
                     // A full disk may make it wait for ever; the log still has the records.
-                    let done = tokio::select! {
+                    tokio::select! {
                         biased;
-                        done = self.take(records) => done?,
+                        done = self.take(records, &mut clocks) => done?,
                         () = past(&stop, LAST_TRY) => return Ok(()),
-                    };
-                    crash_point("consume.committed");
-                    self.finish(done, &mut timers);
+                    }
                     reader.acknowledge().await?;
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
             let now = Timestamp::now();
-            for key in timers.due(now) {
-                let done = tokio::select! {
-                    biased;
-                    done = self.tick(key, now) => done?,
-                    () = past(&stop, LAST_TRY) => return Ok(()),
-                };
-                self.finish(done, &mut timers);
+            tokio::select! {
+                biased;
+                done = self.look(&mut reader, now, &mut clocks) => done?,
+                () = past(&stop, LAST_TRY) => return Ok(()),
             }
-            if now.duration_since(swept_at).as_hours() >= 1 {
-                swept_at = now;
+            if now.duration_since(forgot_at).as_hours() >= 1 {
+                forgot_at = now;
                 self.forget(now).await?;
             }
         }
     }
 
-    fn finish(&self, done: Done, timers: &mut Timers) {
-        timers.apply(done.timers);
+    /// Reads the clocks back, and ends what was under way.
+    async fn start(&self) -> Result<Clocks, Error> {
+        let mut clocks = Clocks {
+            groups: notify::load_timers(&self.ledger.store).await?,
+            watches: Timers::default(),
+        };
+        let setup = self.setup.clone();
+        let register = move |draft: &mut Draft<'_>, now| watch::register(draft, &setup, now);
+        let (due, judging) = self.ledger.patiently(register).await?;
+        clocks.watches.apply(due);
+        for instance in judging {
+            self.judge(instance, &mut clocks).await?;
+        }
+        self.log_lost(&mut clocks).await?;
+        Ok(clocks)
+    }
+
+    /// What the time brings: groups that are due, instances that are overdue.
+    async fn look(
+        &self,
+        reader: &mut Reader,
+        now: Timestamp,
+        clocks: &mut Clocks,
+    ) -> Result<(), Error> {
+        for key in clocks.groups.due(now) {
+            let done = self.tick(key, now).await?;
+            self.finish(done, clocks);
+        }
+        let overdue = clocks.watches.due(now);
+        if overdue.is_empty() {
+            return Ok(());
+        }
+        let read_to_end = reader.is_at_end().await;
+        for instance in overdue {
+            let done = if read_to_end {
+                self.overdue(instance, now).await?
+            } else {
+                let again = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+                Done {
+                    watches: BTreeMap::from([(instance, Some(again))]),
+                    ..Done::default()
+                }
+            };
+            self.finish(done, clocks);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, done: Done, clocks: &mut Clocks) {
+        clocks.groups.apply(done.timers);
+        clocks.watches.apply(done.watches);
         self.metrics.told.inc_by(done.told);
         self.metrics.dead(DeadKind::Record, done.dead);
         (self.wake)(&done.lanes, done.dead > 0);
     }
 
-    /// One turn: `records` decided in order, one batch, position included. Waits while the disk is full.
-    async fn take(&self, records: Vec<Read>) -> Result<Done, Error> {
+    /// `records` decided in order, in one batch, or in more where more is due at a heartbeat than one takes.
+    async fn take(&self, records: Vec<Read>, clocks: &mut Clocks) -> Result<(), Error> {
         self.metrics.events.inc_by(records.len() as u64);
         let records = Arc::new(records);
-        let (routes, rules) = (self.routes.clone(), self.rules);
+        let mut taken = 0;
+        while taken < records.len() {
+            let (mut done, to) = self.turn(records.clone(), taken).await?;
+            crash_point("consume.committed");
+            taken = to;
+            let judging = done.judging.take();
+            self.finish(done, clocks);
+            if let Some(instance) = judging {
+                self.judge(instance, clocks).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn: `records` from `from` on, one batch, position included. Gives how far it came. Waits while
+    /// the disk is full.
+    async fn turn(&self, records: Arc<Vec<Read>>, from: usize) -> Result<(Done, usize), Error> {
+        let setup = self.setup.clone();
         self.ledger
             .patiently(move |draft, now| {
                 let mut done = Done::default();
                 let mut read_to: BTreeMap<u32, Standing> = BTreeMap::new();
-                for read in records.iter() {
+                watch::log_lost(draft, &setup, now, &mut done)?;
+                let mut to = from;
+                while to < records.len() && done.judging.is_none() {
+                    let read = &records[to];
+                    to += 1;
                     let mut standing = Standing::behind(read.position);
                     match Envelope::decode(&read.record.value) {
                         Ok(envelope) => {
                             standing.event_id = Some(envelope.id.clone());
                             standing.observed_at = Some(envelope.time);
-                            consume(draft, envelope, &routes, rules, now, &mut done)?;
+                            consume(draft, envelope, &setup, now, &mut done)?;
                         }
                         Err(error) => {
                             let (partition, offset) =
@@ -141,18 +234,58 @@ impl Consumer {
                 }
                 draft.stand(Stream::Changes, &read_to);
                 crash_point("consume.decided");
+                Ok((done, to))
+            })
+            .await
+    }
+
+    /// The rest of what is due at an instance's heartbeat, in as many batches as it takes.
+    async fn judge(&self, instance: String, clocks: &mut Clocks) -> Result<(), Error> {
+        loop {
+            let (setup, instance) = (self.setup.clone(), instance.clone());
+            let slice = self.ledger.patiently(move |draft, now| {
+                let mut done = Done::default();
+                let more = judge(draft, &setup, &instance, now, &mut done)?;
+                Ok((done, more))
+            });
+            let (done, more) = slice.await?;
+            self.finish(done, clocks);
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn overdue(&self, instance: String, now: Timestamp) -> Result<Done, Error> {
+        let setup = self.setup.clone();
+        self.ledger
+            .patiently(move |draft, _| {
+                let mut done = Done::default();
+                watch::overdue(draft, &setup, &instance, now, &mut done)?;
                 Ok(done)
             })
             .await
     }
 
+    async fn log_lost(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        let setup = self.setup.clone();
+        let told = self.ledger.patiently(move |draft, now| {
+            let mut done = Done::default();
+            watch::log_lost(draft, &setup, now, &mut done)?;
+            Ok(done)
+        });
+        let done = told.await?;
+        self.finish(done, clocks);
+        Ok(())
+    }
+
     /// A group's time has come.
     async fn tick(&self, key: GroupKey, now: Timestamp) -> Result<Done, Error> {
-        let routes = self.routes.clone();
+        let setup = self.setup.clone();
         self.ledger
             .patiently(move |draft, _| {
                 let mut done = Done::default();
-                notify::tick(draft, &key, &routes, now, &mut done)?;
+                notify::tick(draft, &key, &setup.routes, now, &mut done)?;
                 Ok(done)
             })
             .await
@@ -199,92 +332,91 @@ fn expire(
     Ok(())
 }
 
-/// One event: what it means, and who is told. Watch events move the position and nothing else yet.
+/// One event: what it means, and who is told.
 fn consume(
     draft: &mut Draft<'_>,
     envelope: Envelope,
-    routes: &Routes,
-    rules: Rules,
+    setup: &Setup,
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
-    let Event::Task { kind, data } = envelope.event else {
-        return Ok(());
-    };
-    let (Some(task), true) = (data.after, kind != Kind::Vanished) else {
-        return Ok(());
-    };
     let read_before = rows::event(&envelope.id);
     if draft.has(&read_before)? {
         return Ok(());
     }
     draft.put(read_before, &now);
-    let seen = Observation {
-        event_id: envelope.id,
-        kind,
-        instance: envelope.source.instance,
-        observed_at: envelope.time,
-        task,
-        detail: data.detail,
+    let instance = envelope.source.instance;
+    let word = match envelope.event {
+        Event::Task { kind, data } => {
+            // What vanished is told as it last was.
+            let Some(task) = data.after.or(data.before) else {
+                return Ok(());
+            };
+            let seen = Observation {
+                event_id: envelope.id,
+                kind,
+                instance,
+                observed_at: envelope.time,
+                task,
+                detail: data.detail,
+                traceparent: envelope.traceparent,
+            };
+            return observe(draft, &seen, setup, now, done);
+        }
+        Event::Swept(swept) => Word::Swept(swept),
+        Event::Failing(failing) => Word::Failing(failing),
+        Event::Recovered(recovered) => Word::Recovered(recovered),
+    };
+    let said = Said {
+        region: &envelope.source.region,
+        at: envelope.time,
         traceparent: envelope.traceparent,
     };
+    let judges = watch::said(draft, setup, &instance, &word, &said, now, done)?;
+    if judges && judge(draft, setup, &instance, now, done)? {
+        done.judging = Some(instance);
+    }
+    Ok(())
+}
+
+/// A task as it was seen.
+fn observe(
+    draft: &mut Draft<'_>,
+    seen: &Observation,
+    setup: &Setup,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), syncbell_store::Error> {
     let subject = Subject::of(&seen.instance, &seen.task);
     let view = draft.view(&seen.task.task_id, &subject)?;
-    let decision = decide(&seen, view, rules, now);
+    let decision = decide(seen, view, setup.rules, now);
     draft.put_decision(&seen.task.task_id, &subject, &decision);
-    for entry in decision.told {
+    if seen.kind != Kind::Vanished {
+        let (instance, at) = (&seen.instance, seen.observed_at);
+        judge::ran(draft, setup, instance, &seen.task, at, now, done)?;
+    }
+    tell(draft, setup, &decision.told, now, done)
+}
+
+/// Tells `entries`, in order.
+pub(crate) fn tell(
+    draft: &mut Draft<'_>,
+    setup: &Setup,
+    entries: &[Entry],
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), syncbell_store::Error> {
+    for entry in entries {
+        let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
         tracing::info!(
-            task.id = %seen.task.task_id, event.id = %seen.event_id, rule = entry.item.rule,
-            status = entry.item.status.as_str(), "{}", entry.item.summary
+            task.id = task, event.id = %entry.event_id, instance.id = entry.instance,
+            rule = entry.item.rule, status = entry.item.status.as_str(), "{}", entry.item.summary
         );
         done.told += 1;
-        notify::tell(draft, &entry, routes, now, done)?;
+        notify::tell(draft, entry, &setup.routes, now, done)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use syncbell_event::{Status, SyncTask};
-
-    use super::*;
-    use crate::decide::Rule;
-
-    #[tokio::test]
-    async fn an_incident_in_which_nothing_happens_expires_and_a_younger_one_does_not() {
-        let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
-        let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
-        let days = |days: i64| SignedDuration::from_hours(24 * days);
-        let expired = ledger.turn(move |draft| {
-            for (task, age) in [("old", days(8)), ("young", days(6))] {
-                let subject = Subject::of("cri-1", &SyncTask::new(task, Status::Error));
-                let incident = Incident::open(Rule::Failed, subject, "cri-1", now - age);
-                draft.put(rows::incident(&incident.id), &incident);
-            }
-            Ok(())
-        });
-        expired.await.unwrap();
-        ledger
-            .turn(move |draft| expire(draft, days(7), now))
-            .await
-            .unwrap();
-        let rows_of = ledger.store.read(|reader| {
-            let rows = reader.scan(b"i/", None, 10)?;
-            rows.iter()
-                .map(|(key, row)| rows::read::<Incident>(reader, key, row))
-                .collect()
-        });
-        let incidents: Vec<Incident> = rows_of.await.unwrap();
-        let open: Vec<bool> = incidents.iter().map(Incident::is_open).collect();
-        assert_eq!(
-            open.iter().filter(|open| **open).count(),
-            1,
-            "{incidents:?}"
-        );
-        assert!(
-            incidents
-                .iter()
-                .any(|i| i.is_open() && i.opened_at > now - days(7))
-        );
-    }
-}
+mod tests;

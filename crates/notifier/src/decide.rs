@@ -1,27 +1,51 @@
 //! The centre of the notifier: what one event means. Pure; every line of [`decide`] is a step.
 //!
 //! In: a task event, what the ledger knows about its task and its route, the rules, now. Out: what the
-//! ledger shall know next, and what shall be told. It cannot fail and touches nothing.
+//! ledger shall know next, and what shall be told. It cannot fail and touches nothing. What needs time is
+//! decided beside it: `timers.rs` at a heartbeat, `watch.rs` by the wall clock, `silent.rs`.
+//!
+//! How the rules that need more than a row meet:
+//! - A cause moves to a graver rule without an all-clear (stuck → ERROR); to a lesser one it does not move:
+//!   only what the design names ends a cause. An open task that is stuck and has an issue is an issue.
+//! - A stuck task that is final ends `stuck`, however it went.
+//! - A task that vanished while it was stuck stays `stuck`: of two that match, the first decides, and it
+//!   was told. Nothing is known of a task that vanished, so no time passes for it: it does not become stuck.
+//! - A vanished task that is listed again ends `vanished`; where it comes back failed or with an issue, its
+//!   cause moves.
+//! - An unknown status that becomes PENDING ends nothing, as the design says of PENDING: a well task does.
+//! - A snapshot tells nothing and arms the timers: what was stuck before a baseline stays silent, what
+//!   becomes stuck after it is told.
 //!
 //! Must never happen: a bad state that was changed to and is not told, a state that is told twice, an
 //! all-clear for what was never told.
 
 mod condition;
 mod incident;
+mod turn;
+pub(crate) mod summary;
+pub(crate) mod timers;
+mod notice;
+pub(crate) mod watch;
+mod silent;
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use syncbell_event::{
-    AlertItem, AlertStatus, Detail, EventId, Kind, Status, SyncTask, TaskId, TraceParent,
-};
+use syncbell_event::{AlertStatus, Detail, EventId, Kind, Phase, Status, SyncTask, TraceParent};
 
 use crate::delivery::Entry;
 
-pub(crate) use condition::Rule;
-pub(crate) use condition::Rules;
-pub(crate) use incident::{Cause, ClosedBy, Incident, Subject, Well};
+use condition::Beyond;
+pub(crate) use condition::{Rule, Rules};
+#[cfg(test)]
+pub(crate) use incident::Notice;
+pub(crate) use incident::{ClosedBy, Incident, Subject, Well};
+pub(crate) use notice::Told;
+pub(crate) use silent::{Quiet, Silence};
+use summary::minute;
+use timers::{Timer, TimerChange};
+use turn::Turn;
 
 /// Outcomes of a route that are remembered for the texts.
 const HISTORY_LIMIT: usize = 5;
@@ -51,6 +75,33 @@ pub(crate) struct TaskState {
     pub(crate) told: bool,
     /// The incidents that it is, or was, a cause of.
     pub(crate) incidents: Vec<String>,
+    /// While it is open: it was judged to be open for too long.
+    #[serde(default)]
+    pub(crate) stuck: bool,
+    /// It is no longer listed.
+    #[serde(default)]
+    pub(crate) vanished: bool,
+    /// While it is open: since when, by the server's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) open_since: Option<Timestamp>,
+    /// The row that waits for it to become stuck.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timer: Option<Timer>,
+    /// Known from a snapshot of this time: what became of it before is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) silent_until: Option<Timestamp>,
+}
+
+/// A heartbeat of an instance, as far as judging goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Heartbeat {
+    pub(crate) region: String,
+    /// Everything up to here was seen; the server's clock.
+    pub(crate) seen_until: Timestamp,
+    /// When the poller said so; its own clock.
+    pub(crate) observed_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<TraceParent>,
 }
 
 /// What is remembered about a subject, open incidents aside.
@@ -78,6 +129,7 @@ pub(crate) struct Decision {
     pub(crate) subject: Option<SubjectState>,
     pub(crate) incidents: Vec<Incident>,
     pub(crate) told: Vec<Entry>,
+    pub(crate) timers: Vec<TimerChange>,
 }
 
 /// Decides what `seen` means. See the module's own words.
@@ -90,24 +142,16 @@ pub(crate) fn decide(seen: &Observation, view: View, rules: Rules, now: Timestam
         return Decision::default();
     }
     let subject = Subject::of(&seen.instance, &seen.task);
-    let mut turn = Turn {
-        seen,
-        subject: &subject,
-        now,
-        incidents: view.incidents,
-        told: Vec::new(),
-    };
+    let known = view.task.as_ref();
+    let mut turn = Turn::new(seen, &subject, view.incidents, now);
 
-    let broken = rules.broken_by(&seen.task);
-    let tells = tells(seen, view.task.as_ref(), broken);
-    let repeats = view
-        .task
-        .as_ref()
-        .is_some_and(|known| known.broken == broken)
-        && !tells;
+    let beyond = beyond(seen, known);
+    let broken = rules.broken_by(&seen.task, beyond);
+    let tells = tells(seen, known, broken);
+    let repeats = known.is_some_and(|known| known.broken == broken) && !tells;
     if let Some(rule) = broken.filter(|_| !repeats) {
         turn.move_to_graver(rule);
-        turn.raise(rule, tells, &view.subject);
+        turn.raise(rule, tells, &view.subject, None);
     }
     if seen.task.is_well() {
         turn.end(&well(seen));
@@ -115,36 +159,46 @@ pub(crate) fn decide(seen: &Observation, view: View, rules: Rules, now: Timestam
         .subject
         .newest_well
         .as_ref()
-        .filter(|_| broken.is_some())
+        .filter(|well| broken.is_some() && well.task_id != seen.task.task_id)
     {
         turn.end(newer);
     }
+    turn.end_what_is_over();
 
-    let told_before = view
-        .task
-        .as_ref()
-        .is_some_and(|known| known.told && known.broken == broken);
-    let mut incidents_of_task = view.task.map(|known| known.incidents).unwrap_or_default();
-    incidents_of_task.retain(|id| turn.holds(id));
-    for id in turn.causes_of_task() {
-        if !incidents_of_task.contains(&id) {
-            incidents_of_task.push(id);
-        }
-    }
+    let told_before = known.is_some_and(|known| known.told && known.broken == broken);
+    let incidents_of_task = turn.incidents_of_task(known);
+    let open_since = timers::open_since(seen, known);
+    let mut task = TaskState {
+        instance: seen.instance.clone(),
+        status: seen.task.status.clone(),
+        issue: seen.task.issue.clone(),
+        modified_at: seen.task.modified_at,
+        observed_at: seen.observed_at,
+        broken,
+        told: told_before || seen.kind != Kind::Snapshot || tells,
+        incidents: incidents_of_task,
+        stuck: beyond.stuck,
+        vanished: beyond.vanished,
+        open_since,
+        timer: None,
+        silent_until: timers::silent_until(seen, known),
+    };
+    let timers = timers::arm(seen, known, &mut task, rules);
     Decision {
-        task: Some(TaskState {
-            instance: seen.instance.clone(),
-            status: seen.task.status.clone(),
-            issue: seen.task.issue.clone(),
-            modified_at: seen.task.modified_at,
-            observed_at: seen.observed_at,
-            broken,
-            told: told_before || seen.kind != Kind::Snapshot || tells,
-            incidents: incidents_of_task,
-        }),
+        task: Some(task),
         subject: Some(remember(view.subject, seen, broken)),
         incidents: turn.incidents,
         told: turn.told,
+        timers,
+    }
+}
+
+/// What is known of the task beyond its row. Being stuck lasts until the task is final.
+fn beyond(seen: &Observation, known: Option<&TaskState>) -> Beyond {
+    let is_open = seen.task.status.phase() == Phase::Open;
+    Beyond {
+        stuck: is_open && known.is_some_and(|known| known.stuck),
+        vanished: is_open && seen.kind == Kind::Vanished,
     }
 }
 
@@ -152,10 +206,16 @@ pub(crate) fn decide(seen: &Observation, view: View, rules: Rules, now: Timestam
 ///
 /// The vendor's modified time decides where both have one: our own clock may jump. An instance that
 /// shows its own task with a modified time gone back did change it (the poller says so only when the
-/// status is new); what another instance lists may simply lag.
+/// status is new); what another instance lists may simply lag. A task vanishes once, and only an open one:
+/// where another instance has seen its end, it did not vanish.
 fn is_stale(known: &TaskState, seen: &Observation) -> bool {
     let same_state = known.status == seen.task.status && known.issue == seen.task.issue;
     let earlier = seen.observed_at < known.observed_at;
+    if seen.kind == Kind::Vanished
+        && (earlier || known.vanished || known.status.phase() == Phase::Final)
+    {
+        return true;
+    }
     match (seen.task.modified_at, known.modified_at) {
         (Some(seen_at), Some(known_at)) if seen_at < known_at => {
             earlier || known.instance != seen.instance
@@ -192,6 +252,10 @@ fn well(seen: &Observation) -> Well {
 /// Notes the outcome for the texts, and the newest well task for failures that are read late.
 fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -> SubjectState {
     let task = &seen.task;
+    // A task that went well and then did not is no well task any more.
+    known.newest_well = known
+        .newest_well
+        .filter(|well| task.is_well() || well.task_id != task.task_id);
     if task.is_well() && task.route().is_some() && task.created_at.is_some() {
         let newest = known.newest_well.as_ref().and_then(|well| well.created_at);
         if task.created_at > newest {
@@ -205,8 +269,13 @@ fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -
             .as_deref()
             .map(|issue| format!(" with {issue}"))
             .unwrap_or_default();
+        let gone = if seen.kind == Kind::Vanished {
+            " and vanished"
+        } else {
+            ""
+        };
         let line = format!(
-            "{} {}{issue}, task {}",
+            "{} {}{issue}{gone}, task {}",
             minute(at),
             task.status,
             task.task_id
@@ -219,183 +288,18 @@ fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -
     known
 }
 
-/// `2026-01-02 03:04 UTC`
-fn minute(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-/// One decision in the making.
-struct Turn<'a> {
-    seen: &'a Observation,
-    subject: &'a Subject,
-    now: Timestamp,
-    incidents: Vec<Incident>,
-    told: Vec<Entry>,
-}
-
-impl Turn<'_> {
-    /// A task that was only an issue and now failed is a cause of `failed`, without an all-clear.
-    fn move_to_graver(&mut self, rule: Rule) {
-        for incident in &mut self.incidents {
-            if incident.is_open() && rule < incident.rule {
-                incident.move_out(&self.seen.task.task_id, self.now);
-            }
-        }
-    }
-
-    /// Makes the task a cause of the subject's incident of `rule`, and tells it.
-    fn raise(&mut self, rule: Rule, tells: bool, known: &SubjectState) {
-        let since = self.seen.task.modified_at.unwrap_or(self.seen.observed_at);
-        let id = self.subject.incident_id(rule);
-        let at = self
-            .incidents
-            .iter()
-            .position(|incident| incident.id == id && incident.is_open());
-        let at = at.unwrap_or_else(|| {
-            self.incidents.retain(|incident| incident.id != id);
-            let (subject, now) = (self.subject.clone(), self.now);
-            self.incidents
-                .push(Incident::open(rule, subject, &self.seen.instance, now));
-            self.incidents.len() - 1
-        });
-        let incident = &mut self.incidents[at];
-        let cause = Cause {
-            task: self.seen.task.clone(),
-            event_id: self.seen.event_id.clone(),
-            told: tells,
-            since,
-        };
-        incident.add(cause.clone(), self.now);
-        if tells {
-            let occurrence = incident.occurrences;
-            let summary = firing_summary(&cause.task, rule, occurrence);
-            let mut entry = entry(incident, &cause, AlertStatus::Firing, summary);
-            entry.observed_at = self.seen.observed_at;
-            entry.history.clone_from(&known.history);
-            entry.item.detail.clone_from(&self.seen.detail);
-            entry.traceparent = self.seen.traceparent;
-            self.told.push(entry);
-        }
-    }
-
-    /// Ends what `well` ends. An incident without causes is told resolved once, by its newest cause
-    /// that had been told.
-    fn end(&mut self, well: &Well) {
-        for incident in &mut self.incidents {
-            if !incident.is_open() {
-                continue;
-            }
-            let ended = incident.end_by_well(well, self.now);
-            if incident.is_open() || incident.occurrences == 0 {
-                continue;
-            }
-            let newest = ended
-                .iter()
-                .filter(|cause| cause.told)
-                .max_by_key(|cause| (cause.task.created_at, cause.task.task_id.clone()))
-                .or(ended.last());
-            if let Some(cause) = newest {
-                let summary = resolved_summary(&cause.task, &well.task_id);
-                let mut entry = entry(incident, cause, AlertStatus::Resolved, summary);
-                entry.item.resolved_by = Some(well.task_id.clone());
-                entry.event_id = self.seen.event_id.clone();
-                entry.observed_at = self.seen.observed_at;
-                entry.traceparent = self.seen.traceparent;
-                self.told.push(entry);
-            }
-        }
-    }
-
-    fn holds(&self, id: &str) -> bool {
-        self.causes_of_task().any(|held| held == id)
-    }
-
-    fn causes_of_task(&self) -> impl Iterator<Item = String> + '_ {
-        let task_id: &TaskId = &self.seen.task.task_id;
-        self.incidents
-            .iter()
-            .filter(|incident| incident.is_open())
-            .filter(move |incident| incident.causes.iter().any(|c| c.task.task_id == *task_id))
-            .map(|incident| incident.id.clone())
-    }
-}
-
-fn entry(incident: &Incident, cause: &Cause, status: AlertStatus, summary: String) -> Entry {
-    Entry {
-        item: AlertItem {
-            incident: incident.id.clone(),
-            rule: incident.rule.as_str().to_owned(),
-            severity: incident.rule.severity(),
-            status,
-            reason: condition::reason(&cause.task),
-            since: cause.since,
-            summary,
-            task: Some(cause.task.clone()),
-            resolved_by: None,
-            detail: None,
-        },
-        event_id: cause.event_id.clone(),
-        occurrence: incident.occurrences,
-        history: Vec::new(),
-        instance: incident.instance.clone(),
-        observed_at: incident.changed_at,
-        traceparent: None,
-    }
-}
-
 /// What stays open, told again: the entries of a repeat.
 pub(crate) fn repeat_entries(incident: &Incident) -> Vec<Entry> {
     let told = incident.causes.iter().filter(|cause| cause.told);
-    told.map(|cause| {
-        let summary = format!("still: {}", firing_summary(&cause.task, incident.rule, 1));
-        entry(incident, cause, AlertStatus::Firing, summary)
-    })
-    .collect()
-}
-
-fn firing_summary(task: &SyncTask, rule: Rule, occurrence: u32) -> String {
-    let what = match rule {
-        Rule::Failed => "did not reach",
-        Rule::Issue => "has an issue on its way to",
-        Rule::Canceled => "was called off on its way to",
-    };
-    let again = match occurrence {
-        0 | 1 => String::new(),
-        n => format!(" (again, {})", ordinal(n)),
-    };
-    let (image, place) = ends(task);
-    format!("{image} {what} {place}: {}{again}", condition::reason(task))
-}
-
-fn resolved_summary(task: &SyncTask, by: &TaskId) -> String {
-    let (image, place) = ends(task);
-    if task.task_id == *by {
-        format!("{image} reached {place} after all")
-    } else {
-        format!("{image} reached {place}, by task {by}")
+    let of_tasks = told.map(|cause| {
+        let summary = summary::firing(&cause.task, incident.rule, 1, None);
+        turn::entry(incident, cause, AlertStatus::Firing, summary)
+    });
+    let mut entries: Vec<Entry> = of_tasks
+        .chain(notice::entry(incident, AlertStatus::Firing))
+        .collect();
+    for entry in &mut entries {
+        entry.item.summary = format!("still: {}", entry.item.summary);
     }
-}
-
-fn ends(task: &SyncTask) -> (String, String) {
-    let image = task.from.as_ref().map_or_else(
-        || format!("task {}", task.task_id),
-        syncbell_event::Image::name,
-    );
-    let place = task
-        .to
-        .as_ref()
-        .map_or_else(|| "its target".to_owned(), syncbell_event::Image::place);
-    (image, place)
-}
-
-/// `2nd time`, `3rd time`, `11th time`
-fn ordinal(n: u32) -> String {
-    let suffix = match (n % 10, n % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{n}{suffix} time")
+    entries
 }

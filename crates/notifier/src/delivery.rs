@@ -76,6 +76,9 @@ pub struct Entry {
     pub item: AlertItem,
     /// The event that caused it.
     pub event_id: EventId,
+    /// What else is to be said where no task says it; one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// The how many-th failing task this is while the incident is open; 1 is the first.
     pub occurrence: u32,
     /// What happened before on this route, newest first, one line each; bounded.

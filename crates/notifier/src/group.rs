@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use syncbell_event::{Image, SyncTask, digest_id};
+use syncbell_event::{AlertItem, Image, SyncTask, digest_id};
 
 use crate::delivery::Entry;
 
@@ -125,11 +125,27 @@ impl Label {
             Self::Reason => item.reason.clone(),
             Self::Incident => item.incident.clone(),
             Self::SyncRule => task
-                .and_then(|t| t.sync_rule_id.clone())
+                .map_or(&item.sync_rule_id, |task| &task.sync_rule_id)
+                .clone()
                 .unwrap_or_default(),
+            // Whoever routes by the source is told as well that nothing is seen of it.
+            Self::From(part) if task.is_none() => part.of(Some(&listed_by(item))),
             Self::From(part) => part.of(task.and_then(|t: &SyncTask| t.from.as_ref())),
             Self::To(part) => part.of(task.and_then(|t: &SyncTask| t.to.as_ref())),
         }
+    }
+}
+
+/// Of a condition without a task: the instance that lists the tasks, which it copies from, and the
+/// repository.
+fn listed_by(item: &AlertItem) -> Image {
+    let repo = item.repo.as_deref().and_then(|repo| repo.split_once('/'));
+    Image {
+        region_id: item.region.clone(),
+        instance_id: item.instance.clone(),
+        namespace: repo.map(|(namespace, _)| namespace.to_owned()),
+        repo: repo.map(|(_, repo)| repo.to_owned()),
+        tag: None,
     }
 }
 
@@ -310,5 +326,42 @@ mod tests {
             assert_eq!(Label::named(name), Some(label));
             assert_eq!(label.name(), name);
         }
+    }
+
+    #[test]
+    fn labels_work_without_a_task() {
+        let subject = crate::decide::watch::Watch::subject("cri-a");
+        let mut incident =
+            crate::decide::Incident::open(crate::decide::Rule::Blind, subject, "cri-a", at(0));
+        incident.notice = Some(crate::decide::Notice {
+            reason: "denied".into(),
+            message: None,
+            since: at(0),
+            event_id: syncbell_event::EventId("e".into()),
+            region: Some("cn-shanghai".into()),
+            summary: "cannot see cri-a".into(),
+        });
+        let mut entry = crate::decide::repeat_entries(&incident).remove(0);
+        let of = |entry: &Entry, name: &str| Label::named(name).unwrap().of(entry);
+        let expected = [
+            ("instance", "cri-a"),
+            ("rule", "blind"),
+            ("severity", "critical"),
+            ("status", "firing"),
+            ("reason", "denied"),
+            ("from.region_id", "cn-shanghai"),
+            ("from.instance_id", "cri-a"),
+            ("from.namespace", ""),
+            ("to.instance_id", ""),
+            ("sync_rule_id", ""),
+        ];
+        for (name, value) in expected {
+            assert_eq!(of(&entry, name), value, "{name}");
+        }
+        entry.item.repo = Some("team-a/web".into());
+        assert_eq!(of(&entry, "from.namespace"), "team-a");
+        assert_eq!(of(&entry, "from.repo"), "web");
+        entry.item.sync_rule_id = Some("crsr-1".into());
+        assert_eq!(of(&entry, "sync_rule_id"), "crsr-1");
     }
 }

@@ -1,26 +1,25 @@
 //! The notifier's ledger: what it knows, where it stands, what is still to be delivered.
 //!
-//! A [`Draft`] is one turn's changes over what the store holds: it reads through its own changes, so
+//! A [`Draft`] (`draft.rs`) is one turn's changes over what the store holds: it reads through its own changes, so
 //! that the second event of a turn sees what the first one did, and ends as one batch. The position of
 //! the reader is in the same batch as what the records caused: that is the whole of exactly-once here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use syncbell_bus::{Next, Position, Read, Record, Stream};
-use syncbell_event::{CONTENT_TYPE, EventId, SnapshotRequest, TaskId};
-use syncbell_store::{Batch, Error, Reader, Store};
+use syncbell_bus::{Position, Read, Record, Stream};
+use syncbell_event::{CONTENT_TYPE, EventId};
+use syncbell_store::{Error, Store};
 
-use crate::decide::{Decision, Rule, Subject, View};
 use crate::delivery::{Delivery, Target};
+pub(crate) use crate::draft::Draft;
 use crate::rows::{self, Key};
 
 /// Positions read at start; more partitions than any topic of ours has.
-const PARTITIONS_LIMIT: usize = 4_096;
+pub(crate) const PARTITIONS_LIMIT: usize = 4_096;
 
 /// The bytes of a record that are kept with its dead letter: in base64 it must fit into a record again.
 const VALUE_LIMIT_BYTES: usize = 512 * 1024;
@@ -186,11 +185,7 @@ impl Ledger {
         let (batch, done) = self
             .store
             .read(move |reader| {
-                let mut draft = Draft {
-                    reader,
-                    changed: BTreeMap::new(),
-                    sequence: &sequence,
-                };
+                let mut draft = Draft::new(reader, &sequence);
                 let done = fill(&mut draft)?;
                 Ok((draft.into_batch()?, done))
             })
@@ -223,7 +218,7 @@ impl Ledger {
 }
 
 /// The rows that say where the reader of `stream` stands.
-fn positions(stream: Stream) -> Key {
+pub(crate) fn positions(stream: Stream) -> Key {
     format!("p/{}/", stream.as_str()).into_bytes()
 }
 
@@ -234,154 +229,6 @@ fn number_of(key: &[u8]) -> u64 {
         .ok()
         .and_then(|digits| digits.parse().ok())
         .unwrap_or(0)
-}
-
-/// One turn's changes.
-pub(crate) struct Draft<'a> {
-    pub(crate) reader: &'a Reader,
-    /// JSON by key; `None` is deleted.
-    changed: BTreeMap<Key, Option<Vec<u8>>>,
-    sequence: &'a AtomicU64,
-}
-
-impl Draft<'_> {
-    /// The value under `key`, with this turn's changes.
-    pub(crate) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
-        match self.changed.get(key) {
-            Some(None) => Ok(None),
-            Some(Some(json)) => {
-                serde_json::from_slice(json)
-                    .map(Some)
-                    .map_err(|error| Error::Failed {
-                        what: format!("row of this turn cannot be read: {error}"),
-                    })
-            }
-            None => match self.reader.get(key)? {
-                Some(row) => rows::read(self.reader, key, &row).map(Some),
-                None => Ok(None),
-            },
-        }
-    }
-
-    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Error> {
-        match self.changed.get(key) {
-            Some(change) => Ok(change.is_some()),
-            None => Ok(self.reader.get(key)?.is_some()),
-        }
-    }
-
-    pub(crate) fn put<T: Serialize>(&mut self, key: Key, value: &T) {
-        self.changed.insert(key, Some(rows::json(value)));
-    }
-
-    pub(crate) fn delete(&mut self, key: Key) {
-        self.changed.insert(key, None);
-    }
-
-    /// A number above all that were ever given to rows that still stand.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.sequence.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// What the ledger knows that matters for a task: its last state, its subject, the incidents.
-    pub(crate) fn view(&self, task_id: &TaskId, subject: &Subject) -> Result<View, Error> {
-        let task: Option<crate::decide::TaskState> = self.get(&rows::task(task_id))?;
-        let mut ids: Vec<String> = Rule::ALL
-            .iter()
-            .map(|rule| subject.incident_id(*rule))
-            .collect();
-        for id in task.iter().flat_map(|task| &task.incidents) {
-            if !ids.contains(id) {
-                ids.push(id.clone());
-            }
-        }
-        let mut incidents = Vec::new();
-        for id in ids {
-            incidents.extend(self.get(&rows::incident(&id))?);
-        }
-        let subject = self
-            .get(&rows::subject(&subject.digest()))?
-            .unwrap_or_default();
-        Ok(View {
-            task,
-            subject,
-            incidents,
-        })
-    }
-
-    /// Puts what was decided. The entries told are the caller's to group.
-    pub(crate) fn put_decision(
-        &mut self,
-        task_id: &TaskId,
-        subject: &Subject,
-        decision: &Decision,
-    ) {
-        if let Some(task) = &decision.task {
-            self.put(rows::task(task_id), task);
-        }
-        if let Some(state) = &decision.subject {
-            self.put(rows::subject(&subject.digest()), state);
-        }
-        for incident in &decision.incidents {
-            self.put(rows::incident(&incident.id), incident);
-        }
-    }
-
-    /// Puts a delivery into its target's lane.
-    pub(crate) fn enqueue(&mut self, delivery: &Delivery) {
-        let key = rows::numbered(rows::lane(&delivery.target), delivery.seq);
-        self.put(rows::pending(&delivery.id), &String::from_utf8_lossy(&key));
-        self.put(key, delivery);
-    }
-
-    pub(crate) fn bury(&mut self, letter: &DeadLetter) {
-        let key = rows::numbered(rows::DEAD_LETTERS.to_vec(), self.next_number());
-        self.put(key, letter);
-    }
-
-    /// Asks the poller how everything stands; relayed like a dead letter.
-    pub(crate) fn request(&mut self, request: &SnapshotRequest) {
-        let key = rows::numbered(rows::REQUESTS.to_vec(), self.next_number());
-        let text = String::from_utf8_lossy(&request.encode()).into_owned();
-        self.put(key, &text);
-    }
-
-    /// The reader of `stream` has taken what lies before these, by partition.
-    pub(crate) fn stand(&mut self, stream: Stream, read_to: &BTreeMap<u32, Standing>) {
-        for (partition, standing) in read_to {
-            self.put(rows::position(stream, *partition), standing);
-        }
-    }
-
-    /// Forgets where the reader of `stream` stood: it begins at `start`, which names every partition.
-    pub(crate) fn stand_at_start(&mut self, stream: Stream, start: &Next) -> Result<(), Error> {
-        let prefix = positions(stream);
-        for (key, _) in self.reader.scan(&prefix, None, PARTITIONS_LIMIT)? {
-            self.delete(key);
-        }
-        for (partition, next) in start.iter() {
-            let standing = Standing {
-                next,
-                observed_at: None,
-                event_id: None,
-            };
-            self.put(rows::position(stream, partition), &standing);
-        }
-        Ok(())
-    }
-
-    fn into_batch(self) -> Result<Batch, Error> {
-        let mut batch = Batch::new();
-        for (key, change) in self.changed {
-            let before = self.reader.get(&key)?;
-            match (change, before) {
-                (Some(json), before) => rows::put(&mut batch, &key, &json, before.as_deref()),
-                (None, Some(row)) => rows::delete(&mut batch, &key, &row),
-                (None, None) => {}
-            }
-        }
-        Ok(batch)
-    }
 }
 
 /// The lane key's rows of one target, oldest first, that come after `after`.

@@ -3,11 +3,15 @@
 mod run;
 mod reader;
 mod consume;
+mod setup;
 mod decide;
+mod watch;
+mod judge;
 mod notify;
 mod group;
 mod route;
 mod ledger;
+mod draft;
 mod rows;
 mod delivery;
 mod render;

@@ -13,8 +13,8 @@ use syncbell_store::{Error, Store};
 use crate::consume::Done;
 use crate::decide::{Incident, repeat_entries};
 use crate::delivery::{Delivery, DeliveryId, Entry};
+use crate::draft::Draft;
 use crate::group::{self, Group, Recent};
-use crate::ledger::Draft;
 use crate::route::{Recipient, Routes};
 use crate::rows;
 
@@ -27,12 +27,18 @@ const REPEATED_INCIDENTS: usize = 100;
 /// A group: (receiver, digest of its labels).
 pub(crate) type GroupKey = (String, String);
 
-/// When groups want to be looked at; a cache of what stands in their rows.
-#[derive(Debug, Default)]
-pub(crate) struct Timers(BTreeMap<GroupKey, Timestamp>);
+/// When groups, or instances, want to be looked at; a cache of what stands in their rows.
+#[derive(Debug)]
+pub(crate) struct Timers<K>(BTreeMap<K, Timestamp>);
 
-impl Timers {
-    pub(crate) fn apply(&mut self, changes: BTreeMap<GroupKey, Option<Timestamp>>) {
+impl<K> Default for Timers<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone> Timers<K> {
+    pub(crate) fn apply(&mut self, changes: BTreeMap<K, Option<Timestamp>>) {
         for (key, wakes_at) in changes {
             match wakes_at {
                 Some(at) => self.0.insert(key, at),
@@ -41,8 +47,8 @@ impl Timers {
         }
     }
 
-    /// Groups whose time has come; a few at a time.
-    pub(crate) fn due(&self, now: Timestamp) -> Vec<GroupKey> {
+    /// Those whose time has come; a few at a time.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<K> {
         let due = self.0.iter().filter(|(_, at)| **at <= now);
         due.take(64).map(|(key, _)| key.clone()).collect()
     }
@@ -56,7 +62,7 @@ impl Timers {
 }
 
 /// Reads the timers back: rows are the truth, memory is a cache.
-pub(crate) async fn load_timers(store: &Store) -> Result<Timers, Error> {
+pub(crate) async fn load_timers(store: &Store) -> Result<Timers<GroupKey>, Error> {
     store
         .read(|reader| {
             let mut timers = Timers::default();

@@ -18,11 +18,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::decide::watch::LogLost;
 use crate::ledger::{Ledger, Standing};
 use crate::metrics::NotifierMetrics;
+use crate::rows;
 
 /// The first and the longest pause while the log does not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// How long the log may take to say where it ends.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Without a known end of what was read: how far back changes are asked for.
 const LOST_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
@@ -147,6 +152,23 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether all that the log holds now was given. False while it does not answer: then nobody knows.
+    pub(crate) async fn is_at_end(&mut self) -> bool {
+        let Some(read_to) = self.open.as_ref().map(|open| open.next.clone()) else {
+            return false;
+        };
+        let bounds = self.source.bus.bounds(Stream::Changes);
+        let Ok(Ok(bounds)) = tokio::time::timeout(ANSWER, bounds).await else {
+            return false;
+        };
+        // What was never read counts from where the log starts.
+        let mut next = bounds.start;
+        for (partition, offset) in read_to.iter() {
+            next.set(partition, offset);
+        }
+        next.lag(&bounds.end) == 0
+    }
+
     async fn reopen(&mut self) -> Result<(), Error> {
         if self.opening.is_none() {
             tokio::time::sleep_until(self.retry_at).await;
@@ -237,12 +259,28 @@ impl Source {
         let stream = Stream::Changes;
         let subscriber = self.bus.subscribe(stream, StartAt::Start).await?;
         let start = bounds.start.clone();
-        let (rows, why) = (start.clone(), why.to_owned());
+        let (at_start, why) = (start.clone(), why.to_owned());
+        let cut: u64 = standings
+            .iter()
+            .filter_map(|(partition, one)| bounds.start.get(*partition)?.checked_sub(one.next))
+            .sum();
+        let (count, unread) = if cut > 0 {
+            (cut, true)
+        } else {
+            (bounds.start.lag(&bounds.end), false)
+        };
         let read_until = standings.values().filter_map(|one| one.observed_at).min();
         let restarted = self.ledger.patiently(move |draft, now| {
             let since = read_until.unwrap_or(now - LOST_AT_MOST) - LATE;
             draft.request(&SnapshotRequest::new(&why, since, now));
-            draft.stand_at_start(stream, &rows)
+            let lost = LogLost {
+                why: why.clone(),
+                count,
+                unread,
+                at: now,
+            };
+            draft.put(rows::LOG_LOST.to_vec(), &lost);
+            draft.stand_at_start(stream, &at_start)
         });
         restarted.await.map_err(Lost::Broken)?;
         self.asked.notify_one();

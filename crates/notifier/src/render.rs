@@ -7,6 +7,7 @@
 //! message of unbounded size; a task that is told without its id.
 
 mod alert;
+mod notice;
 pub(crate) mod text;
 mod view;
 #[cfg(test)]

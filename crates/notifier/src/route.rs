@@ -94,6 +94,21 @@ fn recipient(route: &Route, receiver: &Receiver) -> Recipient {
 mod tests {
     use super::*;
 
+    /// As with the labels.
+    #[test]
+    fn the_configuration_knows_every_rule() {
+        for rule in crate::decide::Rule::ALL {
+            let text = format!(
+                "instances: [{{id: a, region: b}}]\n\
+                 receivers: [{{name: r, webhook: {{url: 'http://x'}}}}]\n\
+                 route: {{receivers: [r], match: ['rule={}']}}\n",
+                rule.as_str()
+            );
+            let read = syncbell_config::parse(&text, "x", std::path::Path::new("."), &|_| None);
+            assert!(read.is_ok(), "{rule:?}");
+        }
+    }
+
     /// The configuration checks labels against a list of its own: it may not depend on this crate.
     #[test]
     fn the_configuration_knows_every_label() {

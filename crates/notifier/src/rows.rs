@@ -7,6 +7,11 @@
 //! | `t/{task digest}` | the task's last state |
 //! | `s/{subject digest}` | the subject's newest well task and history |
 //! | `i/{incident id}` | the incident |
+//! | `o/{instance digest}/{open since, ms}/{task digest}` | an open task that may become stuck |
+//! | `f/{instance digest}/{task digest}` | a task that became final, and may have been slow |
+//! | `w/{instance digest}` | what is known of the sight of an instance: last heartbeat, blind since |
+//! | `n/{instance digest}/{digest}` | a sync rule or repository that is to run: when it last did |
+//! | `b/log-lost` | the log was not the one that was read; to be told |
 //! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
 //! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
 //! | `r/{receiver digest}` | when it was last notified, for the cap |
@@ -21,12 +26,14 @@
 //! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
 //! its pieces, which stand behind it under its key, a 0xFF byte (never part of UTF-8) and a number.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncbell_bus::Stream;
 use syncbell_event::{EventId, TaskId, digest_id};
 use syncbell_store::{Batch, Error, Reader};
 
+use crate::decide::Quiet;
 use crate::delivery::{DeliveryId, Target};
 
 const PIECE_BYTES: usize = 48 * 1024;
@@ -56,6 +63,59 @@ pub(crate) fn subject(digest: &str) -> Key {
 pub(crate) fn incident(id: &str) -> Key {
     format!("i/{id}").into_bytes()
 }
+
+fn digest_of(name: &str) -> String {
+    digest_id([Some(name)])
+}
+
+/// The open tasks of an instance, the longest open first.
+pub(crate) fn open_tasks(instance: &str) -> Key {
+    format!("o/{}/", digest_of(instance)).into_bytes()
+}
+
+pub(crate) fn open_task(instance: &str, since: Timestamp, id: &TaskId) -> Key {
+    let mut key = open_tasks(instance);
+    key.extend(format!("{:020}/{}", milliseconds(since), digest_of(id.as_str())).into_bytes());
+    key
+}
+
+/// Behind every task of the instance that has been open since `since` or longer.
+pub(crate) fn open_until(instance: &str, since: Timestamp) -> Key {
+    let mut key = open_tasks(instance);
+    // A digest is hex.
+    key.extend(format!("{:020}/g", milliseconds(since)).into_bytes());
+    key
+}
+
+/// What was before 1970 is no later than that.
+fn milliseconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millisecond()).unwrap_or(0)
+}
+
+pub(crate) fn ended_tasks(instance: &str) -> Key {
+    format!("f/{}/", digest_of(instance)).into_bytes()
+}
+
+pub(crate) fn ended_task(instance: &str, id: &TaskId) -> Key {
+    let mut key = ended_tasks(instance);
+    key.extend(digest_of(id.as_str()).into_bytes());
+    key
+}
+
+pub(crate) const WATCHES: &[u8] = b"w/";
+
+pub(crate) fn watch(instance: &str) -> Key {
+    format!("w/{}", digest_of(instance)).into_bytes()
+}
+
+pub(crate) const SILENCES: &[u8] = b"n/";
+
+pub(crate) fn silence(instance: &str, quiet: &Quiet) -> Key {
+    let digest = digest_id(quiet.parts().into_iter().map(Some));
+    format!("n/{}/{digest}", digest_of(instance)).into_bytes()
+}
+
+pub(crate) const LOG_LOST: &[u8] = b"b/log-lost";
 
 pub(crate) fn group(receiver: &str, digest: &str) -> Key {
     format!("g/{}/{digest}", digest_id([Some(receiver)])).into_bytes()

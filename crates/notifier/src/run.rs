@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use syncbell_bus::Bus;
-use syncbell_config::{Receiver, Route, RuleSwitches};
+use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
 use tokio::sync::Notify;
@@ -17,7 +17,6 @@ use tokio::sync::Notify;
 use crate::Error;
 use crate::consume::Consumer;
 use crate::dead_letters::Relay;
-use crate::decide::Rules;
 use crate::deliver::{Channel, Lane, LaneSignal};
 use crate::delivery::Target;
 use crate::lag;
@@ -25,10 +24,13 @@ use crate::ledger::Ledger;
 use crate::metrics::NotifierMetrics;
 use crate::reader::Reader;
 use crate::render::Renderer;
-use crate::route::{Routes, targets};
+use crate::route::targets;
+use crate::setup::Setup;
 
 /// What a notifier is made of.
 pub struct Parts {
+    /// The configured instances: each is expected to be heard of.
+    pub instances: Vec<Instance>,
     /// Who can be told.
     pub receivers: Vec<Receiver>,
     /// Who is told what.
@@ -127,12 +129,12 @@ impl Notifier {
         );
         let consumer = Consumer {
             ledger: ledger.clone(),
-            routes: Arc::new(Routes::new(&parts.route, &parts.receivers)),
-            rules: Rules {
-                failed: parts.rules.failed,
-                issue: parts.rules.issue,
-                canceled: parts.rules.canceled,
-            },
+            setup: Arc::new(Setup::new(
+                &parts.route,
+                &parts.receivers,
+                &parts.rules,
+                &parts.instances,
+            )),
             expire_after: jiff::SignedDuration::try_from(parts.rules.expire_after)
                 .unwrap_or(jiff::SignedDuration::MAX),
             metrics: metrics.clone(),

@@ -29,9 +29,22 @@ pub(crate) const LABELS: [&str; 17] = [
     "to.tag",
 ];
 
+/// The rules' names; kept in step with the notifier by a test there.
+pub(crate) const RULES: [&str; 9] = [
+    "blind",
+    "failed",
+    "issue",
+    "stuck",
+    "vanished",
+    "unknown_status",
+    "silent",
+    "canceled",
+    "slow",
+];
+
 /// Labels whose values are known: any other value would match nothing, and nobody would be told.
 const CLOSED: [(&str, &[&str]); 3] = [
-    ("rule", &["failed", "issue", "canceled"]),
+    ("rule", &RULES),
     ("severity", &["critical", "error", "warning", "info"]),
     ("status", &["firing", "resolved"]),
 ];

@@ -1,64 +1,152 @@
 //! Which rule a task's state breaks. First match wins, so that one state raises one condition.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use syncbell_event::{Severity, Status, SyncTask};
+use syncbell_event::{Phase, Severity, Status, SyncTask};
 
-/// A rule. The order is the design's: on equal severity the earlier one decides.
+/// A rule. The order is the one in which they decide: by severity, the gravest first; on equal severity
+/// it is the design's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rule {
+    /// An instance cannot be seen.
+    Blind,
     /// The status is ERROR.
     Failed,
     /// There is a TaskIssue, whatever the status (the vendor's own sample has SUCCESS with one).
     Issue,
+    /// Still open long after it was created.
+    Stuck,
+    /// Was open, and is no longer listed.
+    Vanished,
+    /// The status is none that this version knows.
+    UnknownStatus,
+    /// Nothing ran for a sync rule or a repository; off until switched on.
+    Silent,
     /// The status is CANCELED; off until switched on.
     Canceled,
+    /// Took long from created to final; off until switched on. Told once: it holds no incident open.
+    Slow,
 }
 
 impl Rule {
     /// All rules, in the order in which they decide.
-    pub(crate) const ALL: [Self; 3] = [Self::Failed, Self::Issue, Self::Canceled];
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Blind,
+        Self::Failed,
+        Self::Issue,
+        Self::Stuck,
+        Self::Vanished,
+        Self::UnknownStatus,
+        Self::Silent,
+        Self::Canceled,
+        Self::Slow,
+    ];
+
+    /// Those whose incidents tasks hold open.
+    pub(crate) const OF_TASKS: [Self; 6] = [
+        Self::Failed,
+        Self::Issue,
+        Self::Stuck,
+        Self::Vanished,
+        Self::UnknownStatus,
+        Self::Canceled,
+    ];
 
     /// The word on the wire, in labels and in the configuration.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Blind => "blind",
             Self::Failed => "failed",
             Self::Issue => "issue",
+            Self::Stuck => "stuck",
+            Self::Vanished => "vanished",
+            Self::UnknownStatus => "unknown_status",
+            Self::Silent => "silent",
             Self::Canceled => "canceled",
+            Self::Slow => "slow",
         }
     }
 
     /// How grave a break of it is.
     pub(crate) fn severity(self) -> Severity {
         match self {
+            Self::Blind => Severity::Critical,
             Self::Failed => Severity::Error,
-            Self::Issue => Severity::Warning,
-            Self::Canceled => Severity::Info,
+            Self::Issue | Self::Stuck | Self::Vanished | Self::UnknownStatus | Self::Silent => {
+                Severity::Warning
+            }
+            Self::Canceled | Self::Slow => Severity::Info,
         }
     }
 }
 
-/// Which rules are switched on.
+/// Which rules are switched on, and the limits of those that have one (none: off).
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch a rule")]
 pub(crate) struct Rules {
     pub(crate) failed: bool,
     pub(crate) issue: bool,
+    /// Since created.
+    pub(crate) stuck: Option<SignedDuration>,
+    pub(crate) vanished: bool,
+    pub(crate) unknown_status: bool,
+    /// How long past the time by which an instance was to be heard of, at least.
+    pub(crate) blind: Option<SignedDuration>,
+    /// At least one task in this time.
+    pub(crate) silent: Option<SignedDuration>,
     pub(crate) canceled: bool,
+    /// From created to final.
+    pub(crate) slow: Option<SignedDuration>,
 }
 
 impl Rules {
-    /// The rule that this state of the task breaks, if any: the gravest of those switched on.
-    pub(crate) fn broken_by(self, task: &SyncTask) -> Option<Rule> {
-        if self.failed && task.status == Status::Error {
-            Some(Rule::Failed)
-        } else if self.issue && task.issue.is_some() {
-            Some(Rule::Issue)
-        } else if self.canceled && task.status == Status::Canceled {
-            Some(Rule::Canceled)
-        } else {
-            None
+    /// From the checked configuration.
+    pub(crate) fn of(switches: &syncbell_config::RuleSwitches) -> Self {
+        let limit = |on: bool, after| {
+            on.then(|| SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX))
+        };
+        Self {
+            failed: switches.failed,
+            issue: switches.issue,
+            stuck: limit(switches.stuck, switches.stuck_after),
+            vanished: switches.vanished,
+            unknown_status: switches.unknown_status,
+            blind: limit(switches.blind, switches.blind_after),
+            silent: switches
+                .silent
+                .as_ref()
+                .and_then(|silent| limit(true, silent.within)),
+            canceled: switches.canceled,
+            slow: limit(switches.slow, switches.slow_after),
         }
     }
+
+    /// The rule that this state of the task breaks, if any: the first of those switched on.
+    pub(crate) fn broken_by(self, task: &SyncTask, beyond: Beyond) -> Option<Rule> {
+        let is_open = task.status.phase() == Phase::Open;
+        let breaks = |rule: &Rule| match rule {
+            Rule::Failed => self.failed && task.status == Status::Error,
+            Rule::Issue => self.issue && task.issue.is_some(),
+            Rule::Stuck => self.stuck.is_some() && is_open && beyond.stuck,
+            Rule::Vanished => self.vanished && is_open && beyond.vanished,
+            Rule::UnknownStatus => self.unknown_status && matches!(task.status, Status::Unknown(_)),
+            Rule::Canceled => self.canceled && task.status == Status::Canceled,
+            // Of instances, or only told once at the end.
+            Rule::Blind | Rule::Silent | Rule::Slow => false,
+        };
+        Rule::OF_TASKS.into_iter().find(breaks)
+    }
+}
+
+/// What is known of a task beyond the fields of its row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beyond {
+    /// It has been open for too long, judged at a heartbeat.
+    pub(crate) stuck: bool,
+    /// It is no longer listed.
+    pub(crate) vanished: bool,
 }
 
 /// Why, in one or two words: the issue, else the status.
@@ -72,46 +160,144 @@ pub(crate) fn reason(task: &SyncTask) -> String {
 mod tests {
     use super::*;
 
+    const ALL_ON: Rules = Rules {
+        failed: true,
+        issue: true,
+        stuck: Some(SignedDuration::from_hours(2)),
+        vanished: true,
+        unknown_status: true,
+        blind: Some(SignedDuration::from_mins(2)),
+        silent: None,
+        canceled: true,
+        slow: None,
+    };
+    const PLAIN: Beyond = Beyond {
+        stuck: false,
+        vanished: false,
+    };
+    const STUCK: Beyond = Beyond {
+        stuck: true,
+        vanished: false,
+    };
+    const VANISHED: Beyond = Beyond {
+        stuck: false,
+        vanished: true,
+    };
+    const BOTH: Beyond = Beyond {
+        stuck: true,
+        vanished: true,
+    };
+
+    fn task(status: Status, issue: Option<&str>) -> SyncTask {
+        let mut task = SyncTask::new("rst-1", status);
+        task.issue = issue.map(str::to_owned);
+        task
+    }
+
+    fn unknown() -> Status {
+        Status::Unknown("PAUSED".into())
+    }
+
     #[test]
-    fn the_gravest_rule_that_is_on_decides() {
-        let on = Rules {
-            failed: true,
-            issue: true,
-            canceled: true,
-        };
-        let off = Rules {
-            failed: false,
-            issue: true,
-            canceled: false,
-        };
-        let task = |status, issue: Option<&str>| {
-            let mut task = SyncTask::new("rst-1", status);
-            task.issue = issue.map(str::to_owned);
-            task
+    fn the_gravest_rule_that_is_on_decides_and_then_the_first() {
+        use Rule::{Canceled, Failed, Issue, Stuck, UnknownStatus, Vanished};
+        let cases = [
+            (Status::Error, Some("NETWORK_ERROR"), PLAIN, Some(Failed)),
+            (Status::Error, None, PLAIN, Some(Failed)),
+            (Status::Success, Some("NETWORK_ERROR"), PLAIN, Some(Issue)),
+            (Status::Pending, Some("X"), PLAIN, Some(Issue)),
+            (Status::Canceled, Some("X"), PLAIN, Some(Issue)),
+            (Status::Canceled, None, PLAIN, Some(Canceled)),
+            (Status::Success, None, PLAIN, None),
+            (Status::Pending, None, PLAIN, None),
+            (unknown(), None, PLAIN, Some(UnknownStatus)),
+            (unknown(), Some("X"), BOTH, Some(Issue)),
+            (unknown(), None, STUCK, Some(Stuck)),
+            (unknown(), None, VANISHED, Some(Vanished)),
+            (Status::Pending, Some("X"), BOTH, Some(Issue)),
+            (Status::Pending, None, BOTH, Some(Stuck)),
+            (Status::Synchronizing, None, VANISHED, Some(Vanished)),
+            // What is final is neither.
+            (Status::Success, None, BOTH, None),
+            (Status::Error, None, BOTH, Some(Failed)),
+            (Status::Canceled, None, BOTH, Some(Canceled)),
+        ];
+        for (status, issue, beyond, expected) in cases {
+            let task = task(status, issue);
+            let broken = ALL_ON.broken_by(&task, beyond);
+            assert_eq!(broken, expected, "{task:?} {beyond:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_is_off_leaves_the_state_to_the_next() {
+        let off = |change: fn(&mut Rules)| {
+            let mut rules = ALL_ON;
+            change(&mut rules);
+            rules
         };
         let cases = [
             (
-                on,
-                task(Status::Error, Some("NETWORK_ERROR")),
-                Some(Rule::Failed),
-            ),
-            (on, task(Status::Error, None), Some(Rule::Failed)),
-            (
-                on,
-                task(Status::Success, Some("NETWORK_ERROR")),
+                off(|r| r.failed = false),
+                Status::Error,
+                Some("X"),
+                PLAIN,
                 Some(Rule::Issue),
             ),
-            (on, task(Status::Pending, Some("X")), Some(Rule::Issue)),
-            (on, task(Status::Canceled, Some("X")), Some(Rule::Issue)),
-            (on, task(Status::Canceled, None), Some(Rule::Canceled)),
-            (on, task(Status::Success, None), None),
-            (on, task(Status::Unknown("PAUSED".into()), None), None),
-            (off, task(Status::Error, Some("X")), Some(Rule::Issue)),
-            (off, task(Status::Error, None), None),
-            (off, task(Status::Canceled, None), None),
+            (off(|r| r.failed = false), Status::Error, None, PLAIN, None),
+            (
+                off(|r| r.issue = false),
+                Status::Pending,
+                Some("X"),
+                STUCK,
+                Some(Rule::Stuck),
+            ),
+            (
+                off(|r| r.stuck = None),
+                Status::Pending,
+                None,
+                BOTH,
+                Some(Rule::Vanished),
+            ),
+            (
+                off(|r| r.vanished = false),
+                unknown(),
+                None,
+                VANISHED,
+                Some(Rule::UnknownStatus),
+            ),
+            (
+                off(|r| r.unknown_status = false),
+                unknown(),
+                None,
+                PLAIN,
+                None,
+            ),
+            (
+                off(|r| r.canceled = false),
+                Status::Canceled,
+                None,
+                PLAIN,
+                None,
+            ),
         ];
-        for (rules, task, expected) in cases {
-            assert_eq!(rules.broken_by(&task), expected, "{task:?}");
+        for (rules, status, issue, beyond, expected) in cases {
+            let task = task(status, issue);
+            let broken = rules.broken_by(&task, beyond);
+            assert_eq!(broken, expected, "{task:?} {beyond:?}");
         }
+    }
+
+    #[test]
+    fn the_order_is_by_severity_and_the_names_are_those_of_the_configuration() {
+        assert!(Rule::ALL.is_sorted());
+        assert!(Rule::ALL.is_sorted_by_key(|rule| std::cmp::Reverse(rule.severity())));
+        for rule in Rule::ALL {
+            let written = serde_json::to_value(rule).unwrap();
+            assert_eq!(written, rule.as_str());
+        }
+        let severities: Vec<&str> = Rule::ALL.iter().map(|r| r.severity().as_str()).collect();
+        let expected = "critical error warning warning warning warning warning info info";
+        assert_eq!(severities.join(" "), expected);
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use syncbell_event::{EventId, Route, SyncTask, TaskId, digest_id};
 
 use super::condition::Rule;
+use super::silent::Quiet;
 
 /// Causes kept in full. A later well task of the route ends them all alike, so the oldest may go.
 const CAUSES_LIMIT: usize = 32;
@@ -17,6 +18,10 @@ pub(crate) enum Subject {
     Route(Route),
     /// A task of which part of the route is not known.
     Task { instance: String, task_id: TaskId },
+    /// An instance: that it cannot be seen.
+    Instance { instance: String },
+    /// A sync rule or a repository: that nothing ran.
+    Quiet { instance: String, quiet: Quiet },
 }
 
 impl Subject {
@@ -39,10 +44,16 @@ impl Subject {
             Self::Task { instance, task_id } => {
                 vec![Some("task"), Some(instance), Some(task_id.as_str())]
             }
+            Self::Instance { instance } => vec![Some("instance"), Some(instance)],
+            Self::Quiet { instance, quiet } => {
+                let mut parts = vec![Some("quiet"), Some(instance.as_str())];
+                parts.extend(quiet.parts().into_iter().map(Some));
+                parts
+            }
         }
     }
 
-    /// For people: the source image, or the task.
+    /// For people: the source image, the task, the instance, or what did not run.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Route(route) => match route.parts() {
@@ -50,6 +61,8 @@ impl Subject {
                 _ => String::new(),
             },
             Self::Task { task_id, .. } => format!("task {task_id}"),
+            Self::Instance { instance } => format!("instance {instance}"),
+            Self::Quiet { quiet, .. } => quiet.name(),
         }
     }
 
@@ -88,8 +101,28 @@ pub(crate) struct Incident {
     pub(crate) causes: Vec<Cause>,
     /// Failures told while it has been open.
     pub(crate) occurrences: u32,
+    /// What it says where no task is its cause: `blind` and `silent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notice: Option<Notice>,
     /// How it ended, if it did.
     pub(crate) closed: Option<Closing>,
+}
+
+/// What an incident without tasks says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Notice {
+    /// One word for machines.
+    pub(crate) reason: String,
+    /// One line for people, if there is more to say than the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    pub(crate) since: Timestamp,
+    /// Over (rule, instance, subject, since): the same whoever finds it.
+    pub(crate) event_id: EventId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// As it was told, to be repeated.
+    pub(crate) summary: String,
 }
 
 /// How an incident ended.
@@ -109,6 +142,18 @@ pub(crate) enum ClosedBy {
     Graver,
     /// Nothing happened for `expire_after`; that is no all-clear.
     Expired,
+    /// What was stuck is final.
+    Final,
+    /// What had vanished is listed again.
+    Listed,
+    /// The instance is seen again.
+    Seen,
+    /// Something ran again.
+    Ran,
+    /// It is told once and does not go on.
+    Once,
+    /// It left the configuration; that is no all-clear.
+    Unwatched,
 }
 
 impl Incident {
@@ -123,6 +168,7 @@ impl Incident {
             changed_at: now,
             causes: Vec::new(),
             occurrences: 0,
+            notice: None,
             closed: None,
         }
     }
@@ -170,10 +216,38 @@ impl Incident {
         ended
     }
 
+    /// Ends the cause of `task_id`, if it is one, because of `why`; gives it back. If none is left, the
+    /// incident is closed.
+    pub(crate) fn end_task(
+        &mut self,
+        task_id: &TaskId,
+        why: ClosedBy,
+        now: Timestamp,
+    ) -> Option<Cause> {
+        let at = self
+            .causes
+            .iter()
+            .position(|cause| cause.task.task_id == *task_id)?;
+        let cause = self.causes.remove(at);
+        self.changed_at = now;
+        if self.causes.is_empty() {
+            self.close(why, now);
+        }
+        Some(cause)
+    }
+
+    /// Ends it, whatever holds it open.
+    pub(crate) fn close(&mut self, why: ClosedBy, now: Timestamp) {
+        self.changed_at = now;
+        self.closed = Some(Closing { at: now, why });
+    }
+
     /// Closes it if nothing happened in it for `expire_after`: immutable tags never get a newer task.
-    /// True if it did.
+    /// True if it did. What no task holds open does not end by age: nobody is to believe that Syncbell
+    /// sees again because a week is over.
     pub(crate) fn expire(&mut self, expire_after: SignedDuration, now: Timestamp) -> bool {
-        let expired = self.is_open() && now.duration_since(self.changed_at) >= expire_after;
+        let ages = self.notice.is_none();
+        let expired = ages && self.is_open() && now.duration_since(self.changed_at) >= expire_after;
         if expired {
             self.closed = Some(Closing {
                 at: now,
@@ -181,21 +255,6 @@ impl Incident {
             });
         }
         expired
-    }
-
-    /// Takes out the cause of `task_id` because it moves to a graver rule.
-    pub(crate) fn move_out(&mut self, task_id: &TaskId, now: Timestamp) {
-        let before = self.causes.len();
-        self.causes.retain(|cause| cause.task.task_id != *task_id);
-        if self.causes.len() < before {
-            self.changed_at = now;
-            if self.causes.is_empty() {
-                self.closed = Some(Closing {
-                    at: now,
-                    why: ClosedBy::Graver,
-                });
-            }
-        }
     }
 }
 

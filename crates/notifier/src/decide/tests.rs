@@ -1,36 +1,70 @@
 //! A ledger in a map, fed with observations: what is told, in order.
 
+mod time;
+
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use proptest::prelude::*;
-use syncbell_event::Image;
+use syncbell_event::{Image, TaskId};
 
 use super::*;
+use timers::Armed;
 
 const RULES: Rules = Rules {
     failed: true,
     issue: true,
+    stuck: Some(SignedDuration::from_hours(2)),
+    vanished: true,
+    unknown_status: true,
+    blind: Some(SignedDuration::from_mins(2)),
+    silent: None,
     canceled: false,
+    slow: None,
 };
 
 /// What the ledger does, without a store.
-#[derive(Default)]
 struct Ledger {
+    rules: Rules,
     tasks: BTreeMap<TaskId, TaskState>,
     subjects: BTreeMap<String, SubjectState>,
     incidents: BTreeMap<String, Incident>,
+    open: BTreeMap<(Timestamp, TaskId), Armed>,
+    ended: BTreeMap<TaskId, Armed>,
     clock: i64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            rules: RULES,
+            tasks: BTreeMap::new(),
+            subjects: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+            open: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            clock: 0,
+        }
+    }
 }
 
 impl Ledger {
     fn feed(&mut self, seen: &Observation) -> Vec<String> {
         let subject = Subject::of(&seen.instance, &seen.task);
-        let task = self.tasks.get(&seen.task.task_id).cloned();
-        let mut ids: Vec<String> = Rule::ALL.map(|rule| subject.incident_id(rule)).to_vec();
+        let view = self.view(&seen.task.task_id, &subject);
+        let decision = decide(seen, view, self.rules, seen.observed_at);
+        self.keep(&seen.task.task_id, &subject, decision)
+    }
+
+    fn view(&self, task_id: &TaskId, subject: &Subject) -> View {
+        let task = self.tasks.get(task_id).cloned();
+        let mut ids: Vec<String> = Rule::OF_TASKS
+            .map(|rule| subject.incident_id(rule))
+            .to_vec();
         ids.extend(task.iter().flat_map(|task| task.incidents.clone()));
         ids.sort();
         ids.dedup();
-        let view = View {
+        View {
             task,
             subject: self
                 .subjects
@@ -41,16 +75,31 @@ impl Ledger {
                 .iter()
                 .filter_map(|id| self.incidents.get(id).cloned())
                 .collect(),
-        };
-        let decision = decide(seen, view, RULES, seen.observed_at);
+        }
+    }
+
+    fn keep(&mut self, task_id: &TaskId, subject: &Subject, decision: Decision) -> Vec<String> {
         if let Some(task) = decision.task {
-            self.tasks.insert(seen.task.task_id.clone(), task);
+            self.tasks.insert(task_id.clone(), task);
         }
         if let Some(state) = decision.subject {
             self.subjects.insert(subject.digest(), state);
         }
         for incident in decision.incidents {
             self.incidents.insert(incident.id.clone(), incident);
+        }
+        for change in decision.timers {
+            match change {
+                TimerChange::Wait(timer, armed) => {
+                    self.open.insert((timer.since, task_id.clone()), *armed);
+                }
+                TimerChange::Forget(timer) => {
+                    self.open.remove(&(timer.since, task_id.clone()));
+                }
+                TimerChange::Ended(armed) => {
+                    self.ended.insert(task_id.clone(), *armed);
+                }
+            }
         }
         decision.told.iter().map(line).collect()
     }
@@ -239,6 +288,21 @@ fn a_failure_read_after_a_newer_success_is_told_as_firing_then_as_resolved() {
 }
 
 #[test]
+fn a_task_that_went_well_and_then_fails_is_not_ended_by_its_own_success() {
+    let mut ledger = Ledger::default();
+    ledger.change(task("a", "r", Status::Success, 1, 2));
+    assert_eq!(
+        ledger.change(with_issue(task("a", "r", Status::Success, 1, 3))),
+        ["firing issue a #1"]
+    );
+    // Nor does it end another one: it is no well task any more.
+    assert_eq!(
+        ledger.change(task("b", "r", Status::Error, 0, 4)),
+        ["firing failed b #1"]
+    );
+}
+
+#[test]
 fn a_snapshot_tells_nothing_and_its_cause_is_not_told_resolved() {
     let mut ledger = Ledger::default();
     assert!(
@@ -388,7 +452,7 @@ proptest! {
             let observation = observation(Kind::Updated, seen.clone(), second);
             let was = ledger.tasks.get(&seen.task_id).map(|known| known.broken);
             let told = ledger.feed(&observation);
-            let broken = RULES.broken_by(&seen);
+            let broken = RULES.broken_by(&seen, Beyond::default());
             if broken.is_some() && was != Some(broken) {
                 prop_assert!(told.iter().any(|line| line.starts_with("firing")), "{told:?}");
             }

@@ -1,3 +1,5 @@
+mod notices;
+
 use insta::assert_snapshot;
 use jiff::Timestamp;
 use syncbell_event::{
@@ -52,11 +54,16 @@ fn firing(task: SyncTask) -> Entry {
             summary: format!("{name} {what} cn-shenzhen/cri-target: {reason}"),
             reason,
             since: at("2026-01-02T03:04:05Z"),
+            instance: None,
+            region: None,
+            sync_rule_id: None,
+            repo: None,
             task: Some(task),
             resolved_by: None,
             detail: None,
         },
         event_id: EventId("e1".into()),
+        message: None,
         occurrence: 1,
         history: Vec::new(),
         instance: "cri-source".into(),

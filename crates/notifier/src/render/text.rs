@@ -64,7 +64,7 @@ pub(super) fn ago(since: Timestamp, now: Timestamp) -> String {
 }
 
 /// `45 seconds`, `12 minutes`, `3 hours 5 minutes`, `2 days 4 hours`
-pub(super) fn spoken(passed: SignedDuration) -> String {
+pub(crate) fn spoken(passed: SignedDuration) -> String {
     let seconds = passed.as_secs().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {

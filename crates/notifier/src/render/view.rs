@@ -9,6 +9,7 @@ use syncbell_event::{AlertStatus, Detail, Image, Status, SyncTask};
 
 use crate::delivery::{Delivery, Entry};
 
+use super::notice;
 use super::text::{ago, clip, counted, line, second, spoken};
 use super::{only_incident, severity, status};
 
@@ -104,7 +105,10 @@ fn subject(entries: &[Entry]) -> String {
     let rule = clean(&first.item.rule);
     let text = if only_incident(entries).is_some() {
         match &first.item.task {
-            None => format!("{rule}: {}", clean(&first.instance)),
+            None => match notice::of(&first.item) {
+                Some(what) => format!("{rule}: {what} on {}", clean(&first.instance)),
+                None => format!("{rule}: {}", clean(&first.instance)),
+            },
             Some(task) => match (&task.from, &task.to) {
                 (Some(from), Some(to)) => format!("{rule}: {} to {}", from.name(), to.place()),
                 (Some(image), None) | (None, Some(image)) => format!("{rule}: {}", image.name()),
@@ -206,9 +210,12 @@ fn rows(entry: &Entry, delivery: &Delivery, now: Timestamp) -> Vec<Row> {
             task.to.as_ref().map_or_else(|| "not known".to_owned(), end),
         );
     } else {
-        rows.add("Instance", &entry.instance);
+        notice_rows(&mut rows, entry);
     }
     rows.add("Reason", &item.reason);
+    if let Some(message) = &entry.message {
+        rows.add("Message", message);
+    }
     rows.add(
         "Since",
         format!("{} ({})", second(item.since), ago(item.since, now)),
@@ -233,7 +240,27 @@ fn rows(entry: &Entry, delivery: &Delivery, now: Timestamp) -> Vec<Row> {
     if let Some(task) = &item.task {
         vendor_rows(&mut rows, task, item.detail.as_ref());
     }
+    if entry.fires()
+        && let Some((meanwhile, to_do)) = notice::advice(item)
+    {
+        rows.add("Meanwhile", meanwhile);
+        rows.add("To do", to_do);
+    }
     rows.0
+}
+
+fn notice_rows(rows: &mut Rows, entry: &Entry) {
+    let place = match &entry.item.region {
+        Some(region) => format!("{} in {region}", entry.instance),
+        None => entry.instance.clone(),
+    };
+    rows.add("Instance", place);
+    if let Some(id) = &entry.item.sync_rule_id {
+        rows.add("Sync rule", id);
+    }
+    if let Some(repo) = &entry.item.repo {
+        rows.add("Repository", repo);
+    }
 }
 
 fn vendor_rows(rows: &mut Rows, task: &SyncTask, detail: Option<&Detail>) {
@@ -330,7 +357,7 @@ impl Digest {
 fn task_ids(entries: &[&Entry]) -> String {
     let id = |entry: &&Entry| match &entry.item.task {
         Some(task) => line(task.task_id.as_str(), ID_LIMIT_CHARS),
-        None => clean(&entry.item.rule),
+        None => clean(&format!("{} {}", entry.item.rule, entry.instance)),
     };
     let named: Vec<_> = entries.iter().take(DIGEST_IDS).map(id).collect();
     match entries.len() - named.len() {
@@ -359,7 +386,8 @@ fn repository(entry: &Entry) -> String {
         .as_ref()
         .and_then(|task| task.from.as_ref().or(task.to.as_ref()));
     let Some(image) = image else {
-        return "no repository".to_owned();
+        let repo = entry.item.repo.clone();
+        return repo.unwrap_or_else(|| "no repository".to_owned());
     };
     let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
     format!("{}/{}", part(&image.namespace), part(&image.repo))

@@ -1,0 +1,225 @@
+//! One turn's changes of the ledger: read through, and written as one batch.
+//!
+//! In: rows to read and to change. Out: a batch. Must never happen: a row of this turn that the turn itself
+//! does not see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use syncbell_bus::{Next, Stream};
+use syncbell_event::{SnapshotRequest, TaskId};
+use syncbell_store::{Batch, Error, Reader};
+
+use crate::decide::timers::TimerChange;
+use crate::decide::{Decision, Rule, Subject, View};
+use crate::delivery::Delivery;
+use crate::ledger::{self, DeadLetter, Standing};
+use crate::rows::{self, Key};
+
+/// One turn's changes.
+pub(crate) struct Draft<'a> {
+    pub(crate) reader: &'a Reader,
+    /// JSON by key; `None` is deleted.
+    changed: BTreeMap<Key, Option<Vec<u8>>>,
+    sequence: &'a AtomicU64,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(reader: &'a Reader, sequence: &'a AtomicU64) -> Self {
+        Self {
+            reader,
+            changed: BTreeMap::new(),
+            sequence,
+        }
+    }
+
+    /// The value under `key`, with this turn's changes.
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        match self.changed.get(key) {
+            Some(None) => Ok(None),
+            Some(Some(json)) => {
+                serde_json::from_slice(json)
+                    .map(Some)
+                    .map_err(|error| Error::Failed {
+                        what: format!("row of this turn cannot be read: {error}"),
+                    })
+            }
+            None => match self.reader.get(key)? {
+                Some(row) => rows::read(self.reader, key, &row).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Error> {
+        match self.changed.get(key) {
+            Some(change) => Ok(change.is_some()),
+            None => Ok(self.reader.get(key)?.is_some()),
+        }
+    }
+
+    /// The first `limit` keys under `prefix` up to `until`, with this turn's changes. Where there is none,
+    /// that takes one row's read.
+    pub(crate) fn keys(
+        &self,
+        prefix: &[u8],
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Key>, Error> {
+        let changed = self.changed.range(prefix.to_vec()..=until.to_vec());
+        let mut keys: BTreeSet<Key> = changed
+            .filter(|(_, change)| change.is_some())
+            .map(|(key, _)| key.clone())
+            .take(limit)
+            .collect();
+        let (mut found, mut page_rows) = (0, 1);
+        let mut after: Option<Key> = None;
+        while found < limit {
+            let page = self.reader.scan(prefix, after.as_deref(), page_rows)?;
+            let Some((last, _)) = page.last() else { break };
+            let ends = last.as_slice() > until;
+            after = Some(last.clone());
+            for (key, _) in page {
+                let stands = !rows::is_piece(&key) && !self.changed.contains_key(&key);
+                if stands && key.as_slice() <= until {
+                    keys.insert(key);
+                    found += 1;
+                }
+            }
+            if ends {
+                break;
+            }
+            page_rows = limit;
+        }
+        Ok(keys.into_iter().take(limit).collect())
+    }
+
+    pub(crate) fn put<T: Serialize>(&mut self, key: Key, value: &T) {
+        self.changed.insert(key, Some(rows::json(value)));
+    }
+
+    pub(crate) fn delete(&mut self, key: Key) {
+        self.changed.insert(key, None);
+    }
+
+    /// A number above all that were ever given to rows that still stand.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the ledger knows that matters for a task: its last state, its subject, the incidents.
+    pub(crate) fn view(&self, task_id: &TaskId, subject: &Subject) -> Result<View, Error> {
+        let task: Option<crate::decide::TaskState> = self.get(&rows::task(task_id))?;
+        let mut ids: Vec<String> = Rule::OF_TASKS
+            .iter()
+            .map(|rule| subject.incident_id(*rule))
+            .collect();
+        for id in task.iter().flat_map(|task| &task.incidents) {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+        let mut incidents = Vec::new();
+        for id in ids {
+            incidents.extend(self.get(&rows::incident(&id))?);
+        }
+        let subject = self
+            .get(&rows::subject(&subject.digest()))?
+            .unwrap_or_default();
+        Ok(View {
+            task,
+            subject,
+            incidents,
+        })
+    }
+
+    /// Puts what was decided. The entries told are the caller's to group.
+    pub(crate) fn put_decision(
+        &mut self,
+        task_id: &TaskId,
+        subject: &Subject,
+        decision: &Decision,
+    ) {
+        if let Some(task) = &decision.task {
+            self.put(rows::task(task_id), task);
+        }
+        if let Some(state) = &decision.subject {
+            self.put(rows::subject(&subject.digest()), state);
+        }
+        for incident in &decision.incidents {
+            self.put(rows::incident(&incident.id), incident);
+        }
+        for change in &decision.timers {
+            match change {
+                TimerChange::Wait(timer, armed) => {
+                    let key = rows::open_task(&timer.instance, timer.since, task_id);
+                    self.put(key, armed);
+                }
+                TimerChange::Forget(timer) => {
+                    self.delete(rows::open_task(&timer.instance, timer.since, task_id));
+                }
+                TimerChange::Ended(armed) => {
+                    self.put(rows::ended_task(&armed.instance, task_id), armed);
+                }
+            }
+        }
+    }
+
+    /// Puts a delivery into its target's lane.
+    pub(crate) fn enqueue(&mut self, delivery: &Delivery) {
+        let key = rows::numbered(rows::lane(&delivery.target), delivery.seq);
+        self.put(rows::pending(&delivery.id), &String::from_utf8_lossy(&key));
+        self.put(key, delivery);
+    }
+
+    pub(crate) fn bury(&mut self, letter: &DeadLetter) {
+        let key = rows::numbered(rows::DEAD_LETTERS.to_vec(), self.next_number());
+        self.put(key, letter);
+    }
+
+    /// Asks the poller how everything stands; relayed like a dead letter.
+    pub(crate) fn request(&mut self, request: &SnapshotRequest) {
+        let key = rows::numbered(rows::REQUESTS.to_vec(), self.next_number());
+        let text = String::from_utf8_lossy(&request.encode()).into_owned();
+        self.put(key, &text);
+    }
+
+    /// The reader of `stream` has taken what lies before these, by partition.
+    pub(crate) fn stand(&mut self, stream: Stream, read_to: &BTreeMap<u32, Standing>) {
+        for (partition, standing) in read_to {
+            self.put(rows::position(stream, *partition), standing);
+        }
+    }
+
+    /// Forgets where the reader of `stream` stood: it begins at `start`, which names every partition.
+    pub(crate) fn stand_at_start(&mut self, stream: Stream, start: &Next) -> Result<(), Error> {
+        let prefix = ledger::positions(stream);
+        for (key, _) in self.reader.scan(&prefix, None, ledger::PARTITIONS_LIMIT)? {
+            self.delete(key);
+        }
+        for (partition, next) in start.iter() {
+            let standing = Standing {
+                next,
+                observed_at: None,
+                event_id: None,
+            };
+            self.put(rows::position(stream, partition), &standing);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_batch(self) -> Result<Batch, Error> {
+        let mut batch = Batch::new();
+        for (key, change) in self.changed {
+            let before = self.reader.get(&key)?;
+            match (change, before) {
+                (Some(json), before) => rows::put(&mut batch, &key, &json, before.as_deref()),
+                (None, Some(row)) => rows::delete(&mut batch, &key, &row),
+                (None, None) => {}
+            }
+        }
+        Ok(batch)
+    }
+}

@@ -1,0 +1,70 @@
+//! The configuration, as far as deciding goes. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
+
+use crate::decide::{Quiet, Rules};
+use crate::route::Routes;
+
+/// Of an instance that is known from events alone: the default `poll_every`.
+const POLL_EVERY: SignedDuration = SignedDuration::from_secs(15);
+
+/// Who is told, by which rules, and what is watched.
+pub(crate) struct Setup {
+    pub(crate) routes: Routes,
+    pub(crate) rules: Rules,
+    /// The configured instances, and how often each is polled.
+    instances: BTreeMap<String, SignedDuration>,
+    /// What is to run, by instance.
+    quiet: BTreeMap<String, Vec<Quiet>>,
+}
+
+impl Setup {
+    /// From the checked configuration.
+    pub(crate) fn new(
+        route: &Route,
+        receivers: &[Receiver],
+        rules: &RuleSwitches,
+        instances: &[Instance],
+    ) -> Self {
+        let mut quiet: BTreeMap<String, Vec<Quiet>> = BTreeMap::new();
+        for watch in rules.silent.iter().flat_map(|silent| &silent.watched) {
+            let of_instance = quiet.entry(watch.instance.clone()).or_default();
+            of_instance.push(Quiet::from(&watch.subject));
+        }
+        let instances = instances.iter().map(|instance| {
+            let poll_every = SignedDuration::try_from(instance.poll_every);
+            (instance.id.clone(), poll_every.unwrap_or(POLL_EVERY))
+        });
+        Self {
+            routes: Routes::new(route, receivers),
+            rules: Rules::of(rules),
+            instances: instances.collect(),
+            quiet,
+        }
+    }
+
+    /// The configured instances.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = &str> {
+        self.instances.keys().map(String::as_str)
+    }
+
+    /// Whether the configuration names it.
+    pub(crate) fn names(&self, instance: &str) -> bool {
+        self.instances.contains_key(instance)
+    }
+
+    /// What is to run on it.
+    pub(crate) fn quiet(&self, instance: &str) -> &[Quiet] {
+        self.quiet.get(instance).map_or(&[], Vec::as_slice)
+    }
+
+    /// How long past the time by which it was to be heard of it is overdue; none: `blind` is off.
+    pub(crate) fn grace(&self, instance: &str) -> Option<SignedDuration> {
+        let poll_every = self.instances.get(instance).copied().unwrap_or(POLL_EVERY);
+        let twice = poll_every.checked_mul(2).unwrap_or(SignedDuration::MAX);
+        self.rules.blind.map(|after| after.max(twice))
+    }
+}
