@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use syncbell_acr::{
-    Client, ClientOptions, Credentials, Error, ListRepoSyncTask, Mismatch, Page, Retry, Static,
+    Client, ClientOptions, Credentials, Error, ListInstance, ListRepoSyncRule, ListRepoSyncTask,
+    Mismatch, Page, Retry, Static,
 };
+use syncbell_event::Status;
 use syncbell_simulator::{
-    DEMO_INSTANCE, DEMO_REGION, Extent, Fault, Handle, NewTask, Options, Simulator,
+    Action, DEMO_INSTANCE, DEMO_REGION, Extent, Fault, Handle, Layer, NewInstance, NewRule,
+    NewTask, Options, Progress, Simulator,
 };
 
 fn client(simulator: &Handle, key: &str, secret: &str) -> Client {
@@ -155,5 +158,172 @@ async fn a_denial_names_the_account_that_the_registry_names() {
             "cr:GetRepositorySync on acs:cr:{DEMO_REGION}:1000000000000001:repository/{DEMO_INSTANCE}"
         );
         assert!(told.contains(&statement), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_alone_is_what_the_list_shows_of_it_with_its_progress() {
+    let (simulator, client) = start().await;
+    let world = simulator.world();
+    let failed = world.add_task(NewTask::default());
+    world
+        .set_state(failed.as_str(), Status::Error, Some("NETWORK_ERROR"))
+        .expect("it is there");
+    let layer = |digit: &str, status: &str, synced_size_bytes| Layer {
+        digest: format!("sha256:{}", digit.repeat(64)),
+        artifact_digest: format!("sha256:{}", "c".repeat(64)),
+        status: Status::from(status.to_owned()),
+        size_bytes: 2_048,
+        synced_size_bytes,
+    };
+    let progress = Progress {
+        progress: 0.5,
+        synced_size_bytes: 2_048,
+        layers: vec![layer("a", "SUCCESS", 2_048), layer("b", "ERROR", 0)],
+    };
+    world
+        .set_progress(failed.as_str(), progress)
+        .expect("there");
+
+    let request = ListRepoSyncTask {
+        instance_id: DEMO_INSTANCE.to_owned(),
+        ..ListRepoSyncTask::default()
+    };
+    let page = client.list_repo_sync_task(&request).await.expect("well");
+    let report = client
+        .get_repo_sync_task(DEMO_INSTANCE, failed.as_str())
+        .await;
+    let report = report.expect("well").expect("it is there");
+    assert_eq!(report.task.created_at, None, "as the vendor's SDKs have it");
+    assert_eq!(page.tasks, [report.over(&page.tasks[0])]);
+    assert_eq!(
+        (report.progress, report.synced_size_bytes),
+        (Some(0.5), Some(2_048))
+    );
+    let layers: Vec<_> = report
+        .layers
+        .iter()
+        .map(|one| one.status.as_str())
+        .collect();
+    assert_eq!(layers, ["SUCCESS", "ERROR"]);
+    assert_eq!(report.layers[1].size_bytes, Some(2_048));
+    assert_eq!(report.layers[1].synced_size_bytes, Some(0));
+    assert!(
+        report.layers[1]
+            .digest
+            .as_ref()
+            .is_some_and(|digest| digest.contains("bbb"))
+    );
+
+    let none = client
+        .get_repo_sync_task(DEMO_INSTANCE, "rst-of-nobody")
+        .await;
+    assert_eq!(none.expect("well"), None);
+    let nowhere = client
+        .get_repo_sync_task("cri-of-nobody", failed.as_str())
+        .await;
+    assert_eq!(
+        nowhere.expect_err("no instance").code(),
+        "INSTANCE_NOT_EXIST"
+    );
+}
+
+#[tokio::test]
+async fn instances_and_rules_are_listed_page_by_page() {
+    let (simulator, client) = start().await;
+    let world = simulator.world();
+    let other = NewInstance::new("cri-other", "cn-beijing");
+    world.add_instance(other.name("second").status("STOPPED").tag("env", "test"));
+    let mut found = Vec::new();
+    for page_no in 1..=2 {
+        let request = ListInstance {
+            page_no: Some(page_no),
+            page_size: Some(1),
+            ..ListInstance::default()
+        };
+        let page = client.list_instance(&request).await.expect("well");
+        assert_eq!((page.n_rows, page.total_count), (1, Some(2)));
+        found.extend(page.instances);
+    }
+    let second = found
+        .iter()
+        .find(|one| one.id == "cri-other")
+        .expect("listed");
+    assert_eq!(second.name.as_deref(), Some("second"));
+    assert_eq!(second.status.as_deref(), Some("STOPPED"));
+    assert_eq!(second.region_id.as_deref(), Some("cn-beijing"));
+    assert_eq!(second.tags.get("env").map(String::as_str), Some("test"));
+    assert!(found.iter().any(|one| one.id == DEMO_INSTANCE));
+    let stopped = ListInstance {
+        status: Some("STOPPED".to_owned()),
+        ..ListInstance::default()
+    };
+    let page = client.list_instance(&stopped).await.expect("well");
+    assert_eq!(page.n_rows, 1);
+
+    world.add_rule(NewRule::of("crsr-1", "to shenzhen", "team"));
+    let request = ListRepoSyncRule {
+        instance_id: DEMO_INSTANCE.to_owned(),
+        page_no: Some(1),
+        page_size: Some(100),
+    };
+    let page = client.list_repo_sync_rule(&request).await.expect("well");
+    let rule = page
+        .rules
+        .iter()
+        .find(|rule| rule.id == "crsr-1")
+        .expect("listed");
+    assert_eq!(rule.name.as_deref(), Some("to shenzhen"));
+    assert_eq!(rule.scope.as_deref(), Some("NAMESPACE"));
+    assert_eq!(rule.namespace.as_deref(), Some("team"));
+}
+
+#[tokio::test]
+async fn each_operation_can_be_refused_alone() {
+    let (simulator, client) = start().await;
+    let world = simulator.world();
+    let instances = ListInstance::default();
+    let rules = ListRepoSyncRule {
+        instance_id: DEMO_INSTANCE.to_owned(),
+        ..ListRepoSyncRule::default()
+    };
+    for action in [
+        Action::GetRepoSyncTask,
+        Action::ListInstance,
+        Action::ListRepoSyncRule,
+    ] {
+        for (fault, class) in [
+            (Fault::NoPrivilege, "denied"),
+            (
+                Fault::Throttled {
+                    retry_after_ms: Some(5),
+                },
+                "throttled",
+            ),
+            (Fault::XmlError, "unavailable"),
+            (Fault::BadGateway, "unavailable"),
+            (Fault::Truncated { honest: true }, "malformed"),
+        ] {
+            // The truncated answer is one of a task that is there.
+            let task = world.add_task(NewTask::default());
+            world
+                .fault_for(action, fault.clone(), Extent::Always)
+                .expect("room");
+            let error = match action {
+                Action::GetRepoSyncTask => client
+                    .get_repo_sync_task(DEMO_INSTANCE, task.as_str())
+                    .await
+                    .err(),
+                Action::ListInstance => client.list_instance(&instances).await.err(),
+                _ => client.list_repo_sync_rule(&rules).await.err(),
+            };
+            let error = error.expect("a fault is on");
+            assert_eq!(error.class(), class, "{action:?} {fault:?}: {error}");
+            assert!(
+                list(&client, DEMO_INSTANCE).await.is_ok(),
+                "the others go on"
+            );
+            world.clear_faults();
+        }
     }
 }

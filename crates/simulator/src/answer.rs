@@ -3,11 +3,12 @@
 //! In: a listing, a refusal or a fault. Out: a [`Reply`], which the server sends. Shapes and texts
 //! are those of the vendor's page and of published samples.
 
+mod instead;
+
 use axum::http::{HeaderValue, StatusCode};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::fault::Fault;
 use crate::ledger::Served;
 use crate::list::Listing;
 use crate::verify::Refusal;
@@ -164,69 +165,13 @@ impl Context {
         Reply::json(StatusCode::OK, &body)
     }
 
-    /// A fault that takes the place of an answer; `None` if it is of another kind.
-    pub(crate) fn fault(&self, fault: &Fault) -> Option<Reply> {
-        const THROTTLED: &str = "Request was denied due to user flow control.";
-        Some(match fault {
-            Fault::Throttled { retry_after_ms } => {
-                let reply = self.error(400, "Throttling.User", THROTTLED);
-                match retry_after_ms {
-                    Some(wait) => reply.with("x-acs-retry-after", *wait),
-                    None => reply,
-                }
-            }
-            Fault::TooManyRequests { retry_after_s } => self
-                .error(429, "Throttling", THROTTLED)
-                .with("retry-after", *retry_after_s),
-            Fault::NoPrivilege => self.denied(),
-            Fault::SystemError => self.error(500, "SystemError", "Unknown error."),
-            Fault::Unavailable => self.error(
-                503,
-                "ServiceUnavailable",
-                "The request has failed due to a temporary failure of the server.",
-            ),
-            Fault::BadGateway => Reply::new(
-                StatusCode::BAD_GATEWAY,
-                "text/html",
-                "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
-                 <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>Tengine</center>\r\n\
-                 </body>\r\n</html>\r\n",
-            ),
-            Fault::LowerCamelError => {
-                let body = json!({
-                    "requestId": self.request_id,
-                    "code": "NoPrivilege",
-                    "message": "Access denied for this user.",
-                    "accessDeniedDetail": access_denied_detail(),
-                });
-                Reply::json(StatusCode::FORBIDDEN, &body)
-            }
-            Fault::XmlError => Reply::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "text/xml;charset=utf-8",
-                format!(
-                    "<?xml version='1.0' encoding='UTF-8'?><Error><RequestId>{}</RequestId>\
-                     <HostId>{}</HostId><Code>ServiceUnavailable</Code><Message>The request has \
-                     failed due to a temporary failure of the server.</Message></Error>",
-                    self.request_id, self.host
-                ),
-            ),
-            Fault::NotSuccessful { code } => self.not_successful(code),
-            Fault::Closed => Reply::closed(),
-            Fault::Truncated { .. }
-            | Fault::TaskWithoutId
-            | Fault::NullFields
-            | Fault::UnknownValues
-            | Fault::Slow { .. }
-            | Fault::ClockSkew { .. }
-            | Fault::PageNoIgnored { .. } => return None,
-        })
-    }
-
-    fn denied(&self) -> Reply {
-        let mut body = self.error_body("NoPrivilege", "Access denied for this user.");
-        body.insert("AccessDeniedDetail".to_owned(), access_denied_detail());
-        Reply::json(StatusCode::FORBIDDEN, &Value::Object(body))
+    /// HTTP 200 with these fields beside those that every answer has.
+    pub(crate) fn success(&self, fields: Map<String, Value>) -> Reply {
+        let mut body = fields;
+        body.insert("RequestId".to_owned(), json!(self.request_id));
+        body.insert("Code".to_owned(), json!("success"));
+        body.insert("IsSuccess".to_owned(), json!(true));
+        Reply::json(StatusCode::OK, &Value::Object(body))
     }
 
     /// A page of the list.
@@ -236,138 +181,18 @@ impl Context {
         } else {
             Value::from(listing.total.to_string())
         };
-        let mut body = json!({
-            "RequestId": self.request_id,
-            "Code": "success",
-            "IsSuccess": true,
-            "PageNo": listing.page_no,
-            "PageSize": listing.page_size,
-            "TotalCount": total,
-            "SyncTasks": listing.rows,
-        });
+        let mut body = Map::new();
+        body.insert("PageNo".to_owned(), json!(listing.page_no));
+        body.insert("PageSize".to_owned(), json!(listing.page_size));
+        body.insert("TotalCount".to_owned(), total);
+        body.insert("SyncTasks".to_owned(), json!(listing.rows));
         if unknown {
-            body["Continuation"] = json!({"Style": "none", "Hints": [null]});
+            let hints = json!({"Style": "none", "Hints": [null]});
+            body.insert("Continuation".to_owned(), hints);
         }
-        Reply::json(StatusCode::OK, &body)
+        self.success(body)
     }
-}
-
-fn access_denied_detail() -> Value {
-    json!({
-        "AuthAction": "cr:GetRepositorySync",
-        "AuthPrincipalType": "SubUser",
-        "AuthPrincipalDisplayName": "syncbell",
-        "AuthPrincipalOwnerId": "1000000000000001",
-        "PolicyType": "AccountLevelIdentityBasedPolicy",
-        "NoPermissionType": "ImplicitDeny",
-        "EncodedDiagnosticMessage": "AQEAAAAA",
-    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn context() -> Context {
-        Context::new(Some("cr.cn-hangzhou.aliyuncs.com"))
-    }
-
-    fn body(reply: &Reply) -> Value {
-        serde_json::from_slice(&reply.body).unwrap()
-    }
-
-    #[test]
-    fn an_error_has_the_gateways_five_fields() {
-        let reply = context()
-            .fault(&Fault::Throttled {
-                retry_after_ms: Some(1500),
-            })
-            .unwrap();
-        assert_eq!(reply.status, 400);
-        assert_eq!(
-            reply.headers,
-            [("x-acs-retry-after", HeaderValue::from(1500))]
-        );
-        let body = body(&reply);
-        assert_eq!(body["Code"], "Throttling.User");
-        assert_eq!(body["HostId"], "cr.cn-hangzhou.aliyuncs.com");
-        let id = body["RequestId"].as_str().unwrap();
-        assert_eq!(id.len(), 36);
-        let recommend = body["Recommend"].as_str().unwrap();
-        assert!(recommend.ends_with(&format!("q=Throttling.User&product=cr&requestId={id}")));
-    }
-
-    #[test]
-    fn each_refusal_has_the_vendors_status_and_code() {
-        let check = |refusal: Refusal, status: u16, code: &str| {
-            let reply = context().refusal(&refusal);
-            assert_eq!(
-                (reply.status.as_u16(), body(&reply)["Code"].as_str()),
-                (status, Some(code))
-            );
-        };
-        check(Refusal::Unsigned, 400, "MissingAccessKeyId");
-        check(Refusal::Incomplete, 400, "IncompleteSignature");
-        check(Refusal::UnknownKey, 404, "InvalidAccessKeyId.NotFound");
-        check(
-            Refusal::Token,
-            400,
-            "InvalidSecurityToken.MismatchWithAccessKey",
-        );
-        check(Refusal::DateFormat, 400, "InvalidTimeStamp.Format");
-        check(Refusal::DateExpired, 400, "InvalidTimeStamp.Expired");
-        check(
-            Refusal::Mismatch {
-                string_to_sign: "x".into(),
-            },
-            400,
-            "SignatureDoesNotMatch",
-        );
-    }
-
-    #[test]
-    fn the_string_to_sign_stands_in_the_message() {
-        let reply = context().refusal(&Refusal::Mismatch {
-            string_to_sign: "A\nb".to_owned(),
-        });
-        assert_eq!(
-            body(&reply)["Message"],
-            "Specified signature is not matched with our calculation. server string to sign is:A\nb"
-        );
-    }
-
-    #[test]
-    fn a_denial_has_its_detail_in_both_spellings() {
-        let upper = context().fault(&Fault::NoPrivilege).unwrap();
-        let lower = context().fault(&Fault::LowerCamelError).unwrap();
-        assert_eq!((upper.status.as_u16(), lower.status.as_u16()), (403, 403));
-        assert_eq!(
-            body(&upper)["AccessDeniedDetail"]["AuthAction"],
-            "cr:GetRepositorySync"
-        );
-        assert_eq!(
-            body(&lower)["accessDeniedDetail"]["AuthAction"],
-            "cr:GetRepositorySync"
-        );
-        assert!(body(&lower).get("Code").is_none());
-    }
-
-    #[test]
-    fn the_total_is_a_string_or_a_number() {
-        let listing = || Listing {
-            page_no: 1,
-            page_size: 30,
-            total: 7,
-            rows: vec![],
-            shown: vec![],
-        };
-        assert_eq!(
-            body(&context().page(&listing(), false, false))["TotalCount"],
-            "7"
-        );
-        assert_eq!(
-            body(&context().page(&listing(), true, false))["TotalCount"],
-            7
-        );
-    }
-}
+mod tests;

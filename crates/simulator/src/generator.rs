@@ -242,7 +242,7 @@ mod tests {
         let versions = world.change(|state| {
             state
                 .tasks
-                .values()
+                .own()
                 .map(|task| task.shown.version)
                 .sum::<u64>()
         });

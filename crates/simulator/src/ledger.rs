@@ -89,6 +89,8 @@ pub(crate) struct Served {
     pub(crate) instance_id: String,
     /// Its Date header: whole seconds of the server's clock.
     pub(crate) date: Timestamp,
+    /// A page of a list; else one task that was asked for by its id. Only a list begins a baseline.
+    pub(crate) is_list: bool,
     /// In the order of the rows.
     pub(crate) rows: Vec<Arc<Shown>>,
 }
@@ -243,10 +245,16 @@ impl Model {
 
     fn note(&mut self, served: &Served, rows: &[&Arc<Shown>], served_at: Timestamp) {
         let instance_id = &served.instance_id;
-        let baseline_date = *self
-            .baseline_date
-            .entry(instance_id.clone())
-            .or_insert(served.date);
+        let baseline_date = if served.is_list {
+            *self
+                .baseline_date
+                .entry(instance_id.clone())
+                .or_insert(served.date)
+        } else {
+            // Before the first list nothing is told as new that is older than this answer.
+            let first = self.baseline_date.get(instance_id);
+            first.copied().unwrap_or(served.date)
+        };
         for row in rows {
             self.note_row(instance_id, baseline_date, row, served_at);
         }

@@ -3,6 +3,7 @@
 mod server;
 mod connection;
 mod control;
+mod action;
 mod rpc;
 mod verify;
 mod nonces;
@@ -10,6 +11,11 @@ mod list;
 mod answer;
 mod fault;
 mod task;
+mod bulk;
+mod ordered;
+mod tasks;
+mod instance;
+mod sync_rule;
 mod world;
 mod script;
 mod generator;
@@ -21,17 +27,23 @@ pub mod standard_webhooks;
 use std::io;
 use std::net::SocketAddr;
 
+pub use action::Action;
+pub use bulk::StaticLoad;
 pub use compare::{Comparison, Got, compare};
-pub use fault::{Extent, Fault};
+pub use fault::{Extent, Fault, Target};
 pub use generator::{Generator, Load, Running};
+pub use instance::NewInstance;
 pub use ledger::{Ledger, Rule, Told};
 pub use script::{
     Act, DEMO_FAILED, DEMO_FAILED_AGAIN, DEMO_HEALTHY, DEMO_ISSUE, DEMO_RECOVERY, Script, Step,
 };
 pub use server::{Handle, Instance, Options, Simulator};
+pub use sync_rule::{NewRule, RuleEnd};
 pub use task::{
-    DEMO_INSTANCE, DEMO_REGION, DEMO_TARGET_INSTANCE, DEMO_TARGET_REGION, ModifiedTime, NewTask,
+    DEMO_INSTANCE, DEMO_REGION, DEMO_TARGET_INSTANCE, DEMO_TARGET_REGION, Layer, ModifiedTime,
+    NewTask, Progress,
 };
+pub use tasks::Order;
 pub use world::{Counts, Note, World};
 
 /// What can go wrong with the simulator itself.
@@ -50,6 +62,12 @@ pub enum Error {
     NoSuchTask {
         /// Which.
         task_id: String,
+    },
+    /// The caller's mistake.
+    #[error("could not make a static load of more than {most} tasks")]
+    LoadTooLarge {
+        /// The largest that is made.
+        most: u64,
     },
     /// Wait until some are over, or clear them.
     #[error("could not add a fault: too many are switched on")]

@@ -1,29 +1,89 @@
 //! One call of the API: who calls, what for, and the answer.
 //!
 //! In: a [`Call`] as it came and the faults it meets. Out: a [`Reply`]. The order of checks is the
-//! gateway's: action, signature, nonce, parameters. Must never happen: rows for a call whose
-//! signature is wrong.
+//! gateway's: action, version, signature, nonce, then the operation's own parameters. Must never happen:
+//! rows for a call whose signature is wrong.
+
+mod parameters;
+mod list_tasks;
+mod get_task;
+mod list_instances;
+mod list_rules;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::World;
+use crate::action::Action;
 use crate::answer::{Context, Cut, Reply};
-use crate::fault::Fault;
-use crate::ledger::Served;
-use crate::list::{Ask, list};
-use crate::task::Filters;
+use crate::fault::{Caller, Fault};
 use crate::verify::{Call, Key, verify};
-
-const ACTION: &str = "ListRepoSyncTask";
-const VERSION: &str = "2018-12-01";
-const DEFAULT_PAGE_SIZE: usize = 30;
 
 /// How this service answers, apart from its world.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) key: Key,
     pub(crate) total_as_number: bool,
+    /// Whether `GetRepoSyncTask` tells all fields of a row.
+    pub(crate) task_in_full: bool,
+    /// If set, `ListInstance` tells the instances of this region only.
+    pub(crate) region: Option<String>,
+}
+
+/// A call that was let in.
+pub(crate) struct Asked<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) world: &'a World,
+    pub(crate) call: &'a Call,
+    pub(crate) faults: &'a [Fault],
+    /// The clock that the signature was judged by and that the Date header shows.
+    pub(crate) server_now: Timestamp,
+    pub(crate) context: Context,
+}
+
+/// An operation: its name and version on the wire, and what answers it.
+struct Operation {
+    action: Action,
+    version: &'static str,
+    answer: fn(&Asked<'_>) -> Reply,
+}
+
+const VERSION: &str = "2018-12-01";
+
+const OPERATIONS: [Operation; 4] = [
+    Operation {
+        action: Action::ListRepoSyncTask,
+        version: VERSION,
+        answer: list_tasks::answer,
+    },
+    Operation {
+        action: Action::GetRepoSyncTask,
+        version: VERSION,
+        answer: get_task::answer,
+    },
+    Operation {
+        action: Action::ListInstance,
+        version: VERSION,
+        answer: list_instances::answer,
+    },
+    Operation {
+        action: Action::ListRepoSyncRule,
+        version: VERSION,
+        answer: list_rules::answer,
+    },
+];
+
+/// The operation that a call names, if there is such a one.
+pub(crate) fn action(call: &Call) -> Option<Action> {
+    Action::named(call.common("x-acs-action", "Action")?.as_str())
+}
+
+/// Whom the faults of this call may depend on.
+pub(crate) fn caller<'a>(call: &Call, instance_id: Option<&'a str>) -> Caller<'a> {
+    Caller {
+        action: action(call),
+        instance_id,
+    }
 }
 
 /// `server_now` is the clock that the signature is judged by and that the Date header shows.
@@ -35,27 +95,28 @@ pub(crate) fn reply(
     server_now: Timestamp,
 ) -> Reply {
     let context = Context::new(call.header("host"));
+    let action = action(call);
+    let permission = action.map_or("", Action::permission);
     let instead = faults.iter().find_map(|fault| {
-        // What a gateway does happens before it knows who calls; the service's own words after.
-        let is_services_own = matches!(
-            fault,
-            Fault::NoPrivilege | Fault::LowerCamelError | Fault::NotSuccessful { .. }
-        );
-        context.fault(fault).map(|reply| (is_services_own, reply))
+        let reply = context.fault(fault, permission)?;
+        Some((is_services_own(fault), reply))
     });
     let denied = match instead {
         Some((false, reply)) => return reply,
         Some((true, reply)) => Some(reply),
         None => None,
     };
-    if call.path != "/" || call.common("x-acs-action", "Action").as_deref() != Some(ACTION) {
+    let operation = OPERATIONS
+        .iter()
+        .find(|operation| call.path == "/" && Some(operation.action) == action);
+    let Some(operation) = operation else {
         return context.error(
             404,
             "InvalidAction.NotFound",
             "Specified api is not found, please check your url and method.",
         );
-    }
-    if call.common("x-acs-version", "Version").as_deref() != Some(VERSION) {
+    };
+    if call.common("x-acs-version", "Version").as_deref() != Some(operation.version) {
         return context.error(
             400,
             "InvalidVersion",
@@ -72,77 +133,35 @@ pub(crate) fn reply(
     if let Some(denied) = denied {
         return denied;
     }
-    match ask(call) {
-        Ok(ask) => page(service, world, &context, &ask, faults, server_now),
-        Err(Bad::NoInstance) => context.error(
-            400,
-            "MissingInstanceId",
-            "InstanceId is mandatory for this action.",
-        ),
-        Err(Bad::Parameter(name)) => context.error(
-            400,
-            "InvalidParameter",
-            &format!("The specified parameter {name} is not valid."),
-        ),
+    let mut reply = (operation.answer)(&Asked {
+        service,
+        world,
+        call,
+        faults,
+        server_now,
+        context,
+    });
+    if reply.status == 200 {
+        reply.cut = cut(faults);
     }
+    reply
 }
 
-fn page(
-    service: &Service,
-    world: &World,
-    context: &Context,
-    ask: &Ask,
-    faults: &[Fault],
-    server_now: Timestamp,
-) -> Reply {
-    let Some(mut listing) = world.change(|state| list(state, ask, faults, server_now)) else {
-        return context.not_successful("INSTANCE_NOT_EXIST");
-    };
-    let rows = std::mem::take(&mut listing.shown);
-    let unknown = faults.contains(&Fault::UnknownValues);
-    let mut reply = context.page(&listing, service.total_as_number, unknown);
-    reply.cut = faults.iter().find_map(|fault| {
+/// What a gateway does happens before it knows who calls; the service's own words come after.
+fn is_services_own(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::NoPrivilege | Fault::LowerCamelError | Fault::NotSuccessful { .. }
+    )
+}
+
+fn cut(faults: &[Fault]) -> Option<Cut> {
+    faults.iter().find_map(|fault| {
         if let Fault::Truncated { honest } = fault {
             Some(Cut { honest: *honest })
         } else {
             None
         }
-    });
-    reply.served = Some(Served {
-        instance_id: ask.instance_id.clone(),
-        date: whole_seconds(server_now),
-        rows,
-    });
-    reply
-}
-
-enum Bad {
-    NoInstance,
-    Parameter(&'static str),
-}
-
-fn ask(call: &Call) -> Result<Ask, Bad> {
-    fn number(call: &Call, name: &'static str, default: u64) -> Result<u64, Bad> {
-        match call.parameter(name) {
-            None => Ok(default),
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|&number| number > 0)
-                .ok_or(Bad::Parameter(name)),
-        }
-    }
-    Ok(Ask {
-        instance_id: call.parameter("InstanceId").ok_or(Bad::NoInstance)?,
-        filters: Filters {
-            namespace: call.parameter("RepoNamespaceName"),
-            repo: call.parameter("RepoName"),
-            tag: call.parameter("Tag"),
-            batch_id: call.parameter("SyncRecordId"),
-        },
-        page_no: number(call, "PageNo", 1)?,
-        page_size: usize::try_from(number(call, "PageSize", DEFAULT_PAGE_SIZE as u64)?)
-            .unwrap_or(usize::MAX),
     })
 }
 

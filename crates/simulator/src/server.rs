@@ -67,6 +67,12 @@ pub struct Options {
     pub clock_skew: SignedDuration,
     /// Whether the ledger has the rule `canceled`.
     pub canceled: bool,
+    /// `GetRepoSyncTask` tells all fields that a row of the list has. The vendor's SDKs declare no times,
+    /// links or priority there, so the default is without.
+    pub task_in_full: bool,
+    /// `ListInstance` tells only the instances of this region, as the vendor's endpoint of a region does
+    /// (assumed); absent: all.
+    pub region: Option<String>,
 }
 
 impl Default for Options {
@@ -85,6 +91,8 @@ impl Default for Options {
             modified_time: ModifiedTime::default(),
             clock_skew: SignedDuration::ZERO,
             canceled: false,
+            task_in_full: false,
+            region: None,
         }
     }
 }
@@ -123,6 +131,8 @@ impl Simulator {
         let service = Service {
             key,
             total_as_number: options.total_as_number,
+            task_in_full: options.task_in_full,
+            region: options.region,
         };
         let server = Server {
             world: world.clone(),
@@ -225,7 +235,9 @@ async fn answer(
         head.headers,
         body,
     );
-    let faults = server.world.meet_faults();
+    let instance_id = call.parameter("InstanceId");
+    let caller = rpc::caller(&call, instance_id.as_deref());
+    let faults = server.world.meet_faults(caller);
     for fault in &faults {
         if let Fault::Slow { delay_ms } = fault {
             tokio::select! {

@@ -4,15 +4,22 @@
 //! monitor can see ([`Shown`]). Must never happen: a row that says something else than the
 //! [`Shown`] that is noted for it, because the ledger is made from that.
 
+mod layers;
+mod row;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use syncbell_event::{Image, Status};
+
+pub use self::layers::{Layer, Progress};
+pub use self::row::ModifiedTime;
+pub(crate) use self::row::{RowForm, report, row, row_without_id};
 
 /// The instance of [`Options::default`](crate::Options), which [`NewTask::of`] copies from.
 pub const DEMO_INSTANCE: &str = "cri-demo00000000001";
@@ -165,6 +172,9 @@ pub(crate) struct Shown {
     pub(crate) version: u64,
     /// When this state could first be seen, by the real clock.
     pub(crate) visible_at: Timestamp,
+    /// Of a static load, and never changed: healthy, on a route of its own, nothing to tell. The ledger
+    /// leaves it out, so that a million of them cost it nothing.
+    pub(crate) is_bulk: bool,
 }
 
 /// A task in the simulated service.
@@ -173,6 +183,8 @@ pub(crate) struct Task {
     pub(crate) new: NewTask,
     pub(crate) seq: u64,
     pub(crate) shown: Arc<Shown>,
+    /// How far it came, if somebody said so; else it is made from the status.
+    pub(crate) progress: Option<Progress>,
 }
 
 impl Task {
@@ -196,8 +208,15 @@ impl Task {
             route: route(new.from.as_ref(), new.to.as_ref()),
             version: 1,
             visible_at,
+            is_bulk: false,
         });
-        Self { new, seq, shown }
+        let progress = None;
+        Self {
+            new,
+            seq,
+            shown,
+            progress,
+        }
     }
 
     /// The task goes on to another state.
@@ -208,6 +227,9 @@ impl Task {
         server_now: Timestamp,
         visible_at: Timestamp,
     ) {
+        if self.new.status != status {
+            self.progress = None;
+        }
         self.new.status = status.clone();
         self.new.issue.clone_from(&issue);
         self.shown = Arc::new(Shown {
@@ -216,8 +238,21 @@ impl Task {
             modified_ms: server_now.as_millisecond(),
             version: self.shown.version + 1,
             visible_at,
+            is_bulk: false,
             ..Shown::clone(&self.shown)
         });
+    }
+
+    /// The same task, in this state from the start: no longer one of a static load that never changes.
+    #[must_use]
+    pub(crate) fn of_its_own(mut self, status: &Status) -> Self {
+        self.new.status = status.clone();
+        self.shown = Arc::new(Shown {
+            status: status.clone(),
+            is_bulk: false,
+            ..Shown::clone(&self.shown)
+        });
+        self
     }
 
     /// Whether it passes a call's filters.
@@ -254,127 +289,6 @@ impl Filters {
     }
 }
 
-/// Which spelling of the modified time the rows have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModifiedTime {
-    /// `ModifedTime`, which is what the vendor's page has.
-    #[default]
-    Misspelt,
-    /// `ModifiedTime`, which newer SDKs declare too.
-    Correct,
-    /// Both, the correct one later by nothing.
-    Both,
-    /// Neither.
-    Absent,
-}
-
-/// How a row is written in one answer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RowForm {
-    pub(crate) modified: ModifiedTime,
-    /// What the service did not set is null instead of absent.
-    pub(crate) nulls: bool,
-    /// Fields and values that no documentation names.
-    pub(crate) unknown: bool,
-}
-
-/// The row in the vendor's JSON, and what it shows.
-pub(crate) fn row(task: &Task, form: RowForm) -> (Value, Arc<Shown>) {
-    let mut shown = Arc::clone(&task.shown);
-    let open = matches!(shown.status, Status::Pending | Status::Synchronizing);
-    if form.unknown && open {
-        // Only of an open task: an unknown status is open too, so that no rule breaks by it.
-        shown = Arc::new(Shown {
-            status: Status::Unknown("WAITING_FOR_QUOTA".to_owned()),
-            ..Shown::clone(&shown)
-        });
-    }
-    let new = &task.new;
-    let mut row = Row {
-        map: Map::new(),
-        nulls: form.nulls,
-    };
-    row.put("SyncTaskId", Some(json!(shown.task_id)));
-    row.put("SyncBatchTaskId", new.batch_id.as_ref().map(|v| json!(v)));
-    row.put("SyncRuleId", new.sync_rule_id.as_ref().map(|v| json!(v)));
-    row.put("TaskStatus", Some(json!(shown.status.as_str())));
-    let trigger = if form.unknown {
-        Some("SCHEDULED")
-    } else {
-        new.trigger.as_deref()
-    };
-    row.put("TaskTrigger", trigger.map(|v| json!(v)));
-    row.put("TaskIssue", new.issue.as_ref().map(|v| json!(v)));
-    row.put("CreateTime", Some(json!(shown.created_ms)));
-    let modified = Some(json!(shown.modified_ms));
-    if matches!(form.modified, ModifiedTime::Misspelt | ModifiedTime::Both) {
-        row.put("ModifedTime", modified.clone());
-    }
-    if matches!(form.modified, ModifiedTime::Correct | ModifiedTime::Both) {
-        row.put("ModifiedTime", modified);
-    }
-    row.put("CrossUser", new.cross_user.map(Value::from));
-    row.put("CustomLink", new.custom_link.map(Value::from));
-    row.put("LinkId", new.link_id.as_ref().map(|v| json!(v)));
-    row.put("SyncTransAccelerate", new.accelerated.map(Value::from));
-    row.put("Priority", new.priority.map(Value::from));
-    row.put(
-        "ImageFrom",
-        new.from.as_ref().map(|image| end(image, form.nulls)),
-    );
-    row.put(
-        "ImageTo",
-        new.to.as_ref().map(|image| end(image, form.nulls)),
-    );
-    for (name, value) in &new.extra {
-        row.map.insert(name.clone(), value.clone());
-    }
-    if form.unknown {
-        row.map.insert(
-            "QuotaClass".to_owned(),
-            json!({"Name": "gold", "Weights": [1, 2]}),
-        );
-    }
-    (Value::Object(row.map), shown)
-}
-
-/// A row without an id, as the fault of that name puts it among the others.
-pub(crate) fn row_without_id(server_now: Timestamp) -> Value {
-    json!({"TaskStatus": "ERROR", "CreateTime": server_now.as_millisecond(), "TaskTrigger": "PASSIVE"})
-}
-
-struct Row {
-    map: Map<String, Value>,
-    nulls: bool,
-}
-
-impl Row {
-    fn put(&mut self, name: &str, value: Option<Value>) {
-        match value {
-            Some(value) => self.map.insert(name.to_owned(), value),
-            None if self.nulls => self.map.insert(name.to_owned(), Value::Null),
-            None => None,
-        };
-    }
-}
-
-fn end(image: &Image, nulls: bool) -> Value {
-    let mut row = Row {
-        map: Map::new(),
-        nulls,
-    };
-    row.put("RegionId", image.region_id.as_ref().map(|v| json!(v)));
-    row.put("InstanceId", image.instance_id.as_ref().map(|v| json!(v)));
-    row.put(
-        "RepoNamespaceName",
-        image.namespace.as_ref().map(|v| json!(v)),
-    );
-    row.put("RepoName", image.repo.as_ref().map(|v| json!(v)));
-    row.put("ImageTag", image.tag.as_ref().map(|v| json!(v)));
-    Value::Object(row.map)
-}
-
 /// From instance, namespace, repo and tag to region, instance, namespace, repo and tag, as one key.
 fn route(from: Option<&Image>, to: Option<&Image>) -> Option<String> {
     let (from, to) = (from?, to?);
@@ -398,101 +312,4 @@ pub(crate) fn skewed(now: Timestamp, skew: SignedDuration) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn task(new: NewTask) -> Task {
-        let now = Timestamp::from_millisecond(1_572_839_133_000).unwrap();
-        Task::new(new, "rst-1".to_owned(), 0, now, now)
-    }
-
-    #[test]
-    fn a_row_has_every_field_of_the_vendors_page() {
-        let mut new = NewTask::of("test/test", "v0.1")
-            .status(Status::Success)
-            .issue("NETWORK_ERROR");
-        new.batch_id = Some("15DEEB56".to_owned());
-        new.link_id = Some("link-1".to_owned());
-        let (row, _) = row(
-            &task(
-                new.aged(Duration::from_secs(7))
-                    .took(Duration::from_secs(7)),
-            ),
-            RowForm::default(),
-        );
-        let names: Vec<&str> = row
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
-        for name in [
-            "ModifedTime",
-            "SyncRuleId",
-            "SyncTaskId",
-            "TaskStatus",
-            "CreateTime",
-            "SyncBatchTaskId",
-            "CrossUser",
-            "SyncTransAccelerate",
-            "TaskTrigger",
-            "ImageFrom",
-            "ImageTo",
-            "CustomLink",
-            "TaskIssue",
-            "LinkId",
-            "Priority",
-        ] {
-            assert!(names.contains(&name), "{name} is missing");
-        }
-        assert_eq!(row["CreateTime"], 1_572_839_126_000_i64);
-        assert_eq!(row["ModifedTime"], 1_572_839_133_000_i64);
-        assert_eq!(row["ImageTo"]["RegionId"], DEMO_TARGET_REGION);
-        assert!(row.get("ModifiedTime").is_none());
-    }
-
-    #[test]
-    fn unset_fields_are_absent_or_null() {
-        let plain = task(NewTask::of("a/b", "1"));
-        assert!(row(&plain, RowForm::default()).0.get("TaskIssue").is_none());
-        let (nulls, shown) = row(
-            &plain,
-            RowForm {
-                nulls: true,
-                ..RowForm::default()
-            },
-        );
-        assert!(nulls["TaskIssue"].is_null() && nulls["LinkId"].is_null());
-        assert_eq!(shown, plain.shown);
-    }
-
-    #[test]
-    fn an_unknown_status_is_noted_as_it_was_shown() {
-        let (value, shown) = row(
-            &task(NewTask::of("a/b", "1")),
-            RowForm {
-                unknown: true,
-                ..RowForm::default()
-            },
-        );
-        assert_eq!(value["TaskStatus"], shown.status.as_str());
-        assert!(matches!(shown.status, Status::Unknown(_)));
-        let failed = task(NewTask::of("a/b", "1").status(Status::Error));
-        let (value, _) = row(
-            &failed,
-            RowForm {
-                unknown: true,
-                ..RowForm::default()
-            },
-        );
-        assert_eq!(value["TaskStatus"], "ERROR");
-    }
-
-    #[test]
-    fn a_task_with_a_part_missing_has_no_route() {
-        let mut new = NewTask::of("a/b", "1");
-        assert!(task(new.clone()).shown.route.is_some());
-        new.to.as_mut().unwrap().region_id = None;
-        assert_eq!(task(new).shown.route, None);
-    }
-}
+mod tests;

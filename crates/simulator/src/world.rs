@@ -4,8 +4,12 @@
 //! server, the [`Ledger`] for whoever compares. Must never happen: that a lock is held over an
 //! await, or that a list answer and the ledger see different states.
 
-use std::collections::{BTreeSet, HashMap};
+mod play;
+mod service;
+mod state;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -16,13 +20,13 @@ use tokio_util::task::TaskTracker;
 
 use syncbell_event::{AlertStatus, Status, TaskId};
 
+pub(crate) use self::state::State;
 use crate::Error;
-use crate::fault::{Extent, Fault, Faults};
-use crate::ledger::{Ledger, Served, Told, Witness};
-use crate::nonces::Nonces;
-use crate::script::{Act, Script, Step};
-use crate::server::{Instance, Options};
-use crate::task::{ModifiedTime, NewTask, Task, skewed};
+use crate::bulk::StaticLoad;
+use crate::fault::{Caller, Extent, Fault, Target};
+use crate::ledger::{Ledger, Served, Told};
+use crate::server::Options;
+use crate::task::{NewTask, Progress, Task};
 
 /// A handle on the simulated service. Clones are the same world.
 #[derive(Clone, Debug)]
@@ -37,29 +41,6 @@ struct Inner {
     changes: watch::Sender<u64>,
     tracker: TaskTracker,
     token: CancellationToken,
-}
-
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) instances: Vec<Instance>,
-    pub(crate) max_page_size: usize,
-    pub(crate) modified_time: ModifiedTime,
-    pub(crate) skew: SignedDuration,
-    pub(crate) faults: Faults,
-    pub(crate) nonces: Nonces,
-    pub(crate) tasks: HashMap<u64, Task>,
-    seq_of: HashMap<String, u64>,
-    /// Per instance (created, seq): the newest is last.
-    pub(crate) lists: HashMap<String, BTreeSet<(i64, u64)>>,
-    next_seq: u64,
-    pub(crate) inserts_left: u32,
-    pub(crate) removals_left: u32,
-    witness: Witness,
-    n_calls: u64,
-    n_answers: u64,
-    story: Vec<Step>,
-    n_playing: u32,
-    notes: Vec<Note>,
 }
 
 /// What a script says about one of its steps, when it has been taken.
@@ -98,33 +79,8 @@ impl World {
     /// A world without tasks and without a server. Most use
     /// [`Handle::world`](crate::Handle::world).
     pub fn new(options: &Options) -> Self {
-        let lists = options
-            .instances
-            .iter()
-            .map(|i| (i.id.clone(), BTreeSet::new()))
-            .collect();
-        let state = State {
-            instances: options.instances.clone(),
-            max_page_size: options.max_page_size.max(1),
-            modified_time: options.modified_time,
-            skew: options.clock_skew,
-            faults: Faults::default(),
-            nonces: Nonces::default(),
-            tasks: HashMap::new(),
-            seq_of: HashMap::new(),
-            lists,
-            next_seq: 1,
-            inserts_left: 0,
-            removals_left: 0,
-            witness: Witness::new(options.canceled),
-            n_calls: 0,
-            n_answers: 0,
-            story: Vec::new(),
-            n_playing: 0,
-            notes: Vec::new(),
-        };
         let inner = Inner {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(options)),
             changes: watch::Sender::new(0),
             tracker: TaskTracker::new(),
             token: CancellationToken::new(),
@@ -144,7 +100,7 @@ impl World {
     /// The task goes on; its issue stays as it is.
     pub fn set_status(&self, task_id: &str, status: Status) -> Result<(), Error> {
         self.change(|state| {
-            let issue = state.task(task_id)?.new.issue.clone();
+            let issue = state.task(task_id).and_then(|task| task.new.issue.clone());
             state.enter(task_id, status, issue)
         })
     }
@@ -159,9 +115,34 @@ impl World {
         self.change(|state| state.enter(task_id, status, issue.map(str::to_owned)))
     }
 
-    /// The task is listed no more.
+    /// The task is gone: listed no more, and not found by its id either.
     pub fn remove_task(&self, task_id: &str) -> Result<(), Error> {
-        self.change(|state| state.remove(task_id))
+        self.change(|state| state.tasks.remove(task_id))
+    }
+
+    /// The task is listed no more; `GetRepoSyncTask` still finds it.
+    pub fn unlist_task(&self, task_id: &str) -> Result<(), Error> {
+        self.change(|state| state.tasks.unlist(task_id))
+    }
+
+    /// How far the task came, as `GetRepoSyncTask` tells it until its status changes. Until it is said, it is
+    /// made from the status: a failed task has one failed layer.
+    pub fn set_progress(&self, task_id: &str, progress: Progress) -> Result<(), Error> {
+        self.change(|state| {
+            state.tasks.get_mut(task_id)?.progress = Some(progress);
+            Ok(())
+        })
+    }
+
+    /// Many tasks that are there from the start, at next to no cost: see [`StaticLoad`].
+    pub fn load_static(&self, load: &StaticLoad) -> Result<(), Error> {
+        self.change(|state| state.add_load(load))
+    }
+
+    /// Tasks older than this are removed before each list answer; `None`: tasks stay for ever.
+    pub fn set_retention(&self, retention: Option<Duration>) {
+        let retention = retention.and_then(|age| SignedDuration::try_from(age).ok());
+        self.change(|state| state.retention = retention);
     }
 
     /// Before each answer of page 2 or later a new task is put at the front, until there were `n`.
@@ -178,7 +159,19 @@ impl World {
 
     /// Switches a fault on. Refused when a thousand are on already.
     pub fn fault(&self, fault: Fault, extent: Extent) -> Result<(), Error> {
-        let is_added = self.change(|state| state.faults.add(fault, extent, Instant::now()));
+        self.fault_for(Target::default(), fault, extent)
+    }
+
+    /// As [`World::fault`], but only calls that `target` means meet it: an [`Action`](crate::Action), an
+    /// instance, or both.
+    pub fn fault_for(
+        &self,
+        target: impl Into<Target>,
+        fault: Fault,
+        extent: Extent,
+    ) -> Result<(), Error> {
+        let target = target.into();
+        let is_added = self.change(|state| state.faults.add(fault, target, extent, Instant::now()));
         if is_added {
             Ok(())
         } else {
@@ -236,7 +229,7 @@ impl World {
         };
         Counts {
             tasks: state.tasks.len(),
-            open: state.tasks.values().filter(is_open).count(),
+            open: state.tasks.own().filter(is_open).count(),
             unserved: state.unserved().count(),
             calls: state.n_calls,
             answers: state.n_answers,
@@ -247,102 +240,18 @@ impl World {
         }
     }
 
-    /// Adds the script's baseline tasks now, and keeps its steps for [`World::start_story`].
-    pub fn load(&self, script: Script) {
-        self.change(|state| {
-            for task in script.baseline {
-                state.add(task);
-            }
-            state.story = script.steps;
-        });
-    }
-
-    /// Plays the loaded script's steps, each at its offset from now.
-    pub fn start_story(&self) {
-        let steps = self.change(|state| std::mem::take(&mut state.story));
-        self.play(steps);
-    }
-
-    /// Plays `steps`, each at its offset from now, beside whatever else is playing.
-    pub fn play(&self, mut steps: Vec<Step>) {
-        steps.sort_by_key(|step| step.at);
-        self.change(|state| state.n_playing += 1);
-        let world = self.clone();
-        let start = Instant::now();
-        self.inner.tracker.spawn(async move {
-            for step in steps {
-                let stopped = tokio::select! {
-                    () = world.inner.token.cancelled() => true,
-                    () = tokio::time::sleep_until(start + step.at) => false,
-                };
-                if stopped {
-                    break;
-                }
-                world.take(step);
-            }
-            world.change(|state| state.n_playing -= 1);
-        });
-    }
-
-    /// Waits until everything that plays has been played (or the simulator is stopped).
-    pub async fn story_finished(&self) {
-        self.until(|world| world.state().n_playing == 0).await;
-    }
-
-    /// What scripts said about their steps so far.
-    pub fn notes(&self) -> Vec<Note> {
-        self.state().notes.clone()
-    }
-
-    /// Waits until `condition` holds; it is looked at after each change of the world.
-    pub async fn until(&self, condition: impl Fn(&World) -> bool) {
-        let mut changes = self.inner.changes.subscribe();
-        while !condition(self) {
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn take(&self, step: Step) {
-        let outcome = match step.act {
-            Act::Add(task) => {
-                self.add_task(*task);
-                Ok(())
-            }
-            Act::Enter {
-                task_id,
-                status,
-                issue,
-            } => self.set_state(&task_id, status, issue.as_deref()),
-            Act::Remove { task_id } => self.remove_task(&task_id),
-            Act::Fault { fault, extent } => self.fault(fault, extent),
-        };
-        match outcome {
-            Ok(()) => self.change(|state| {
-                if let Some(text) = step.note {
-                    state.notes.push(Note {
-                        at: Timestamp::now(),
-                        text,
-                    });
-                }
-            }),
-            Err(error) => tracing::warn!(%error, "could not take a step of the script"),
-        }
-    }
-
     /// What one call of the API meets; counts it.
-    pub(crate) fn meet_faults(&self) -> Vec<Fault> {
+    pub(crate) fn meet_faults(&self, caller: Caller<'_>) -> Vec<Fault> {
         self.change(|state| {
             state.n_calls += 1;
-            state.faults.meet(Instant::now())
+            state.faults.meet(caller, Instant::now())
         })
     }
 
     /// The last byte of this answer was handed to the connection.
     pub(crate) fn served(&self, served: &Served) {
         self.change(|state| {
-            state.n_answers += 1;
+            state.n_answers += u64::from(served.is_list);
             state.witness.note(served, Timestamp::now());
         });
     }
@@ -367,89 +276,6 @@ impl World {
 
     pub(crate) fn token(&self) -> &CancellationToken {
         &self.inner.token
-    }
-}
-
-impl State {
-    pub(crate) fn server_now(&self) -> Timestamp {
-        let fault = self.faults.skew(Instant::now());
-        skewed(skewed(Timestamp::now(), self.skew), fault)
-    }
-
-    pub(crate) fn add(&mut self, mut new: NewTask) -> String {
-        let task_id = new
-            .id
-            .take()
-            .unwrap_or_else(|| format!("rst-{:013x}", self.next_seq));
-        if self.seq_of.contains_key(&task_id) {
-            let entered = self.enter(&task_id, new.status, new.issue);
-            debug_assert!(entered.is_ok(), "its sequence number was just found");
-            return task_id;
-        }
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        if new.listed_by.is_empty() {
-            let source = new
-                .from
-                .as_ref()
-                .and_then(|image| image.instance_id.clone());
-            let known = source.filter(|id| self.lists.contains_key(id));
-            new.listed_by
-                .extend(known.or_else(|| self.instances.first().map(|i| i.id.clone())));
-        }
-        let task = Task::new(
-            new,
-            task_id.clone(),
-            seq,
-            self.server_now(),
-            Timestamp::now(),
-        );
-        for instance in &task.new.listed_by {
-            let list = self.lists.entry(instance.clone()).or_default();
-            list.insert((task.shown.created_ms, seq));
-        }
-        self.seq_of.insert(task_id.clone(), seq);
-        self.tasks.insert(seq, task);
-        task_id
-    }
-
-    pub(crate) fn task(&mut self, task_id: &str) -> Result<&mut Task, Error> {
-        let seq = self.seq_of.get(task_id);
-        seq.and_then(|seq| self.tasks.get_mut(seq))
-            .ok_or_else(|| Error::NoSuchTask {
-                task_id: task_id.to_owned(),
-            })
-    }
-
-    pub(crate) fn enter(
-        &mut self,
-        task_id: &str,
-        status: Status,
-        issue: Option<String>,
-    ) -> Result<(), Error> {
-        let server_now = self.server_now();
-        self.task(task_id)?
-            .enter(status, issue, server_now, Timestamp::now());
-        Ok(())
-    }
-
-    pub(crate) fn remove(&mut self, task_id: &str) -> Result<(), Error> {
-        let seq = self.task(task_id)?.seq;
-        self.seq_of.remove(task_id);
-        if let Some(task) = self.tasks.remove(&seq) {
-            for instance in &task.new.listed_by {
-                if let Some(list) = self.lists.get_mut(instance) {
-                    list.remove(&(task.shown.created_ms, seq));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn unserved(&self) -> impl Iterator<Item = &Task> {
-        self.tasks
-            .values()
-            .filter(|task| !self.witness.has_seen(&task.shown))
     }
 }
 

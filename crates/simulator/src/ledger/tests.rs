@@ -17,6 +17,7 @@ fn row(id: &str, created: i64, version: u64, status: Status, issue: Option<&str>
         route: Some("route".to_owned()),
         version,
         visible_at: at(0),
+        is_bulk: false,
     })
 }
 
@@ -36,6 +37,7 @@ fn answer(rows: &[Arc<Shown>]) -> Served {
     Served {
         instance_id: "cri-a".to_owned(),
         date: at(0),
+        is_list: true,
         rows: rows.to_vec(),
     }
 }
@@ -237,5 +239,27 @@ fn a_task_in_two_lists_is_told_once() {
         ..answer(&[failed])
     };
     witness.note(&other, at(1));
+    assert_eq!(told(&witness), ["failed firing a"]);
+}
+
+#[test]
+fn a_state_that_was_asked_for_by_its_id_is_seen_and_begins_no_baseline() {
+    let one = |row: Arc<Shown>, date_ms| Served {
+        date: at(date_ms),
+        is_list: false,
+        ..answer(&[row])
+    };
+    let mut witness = Witness::new(false);
+    witness.note(&one(well("x", -9, 1), -5), at(0));
+    // Older than the first list's Date, though newer than that of the answer before it.
+    witness.note(&answer(&[error("old", -3, 1)]), at(1));
+    let pending = row("a", 1, 1, Status::Pending, None);
+    witness.note(&answer(&[pending]), at(2));
+    assert_eq!(told(&witness), [] as [&str; 0]);
+    let failed = error("a", 1, 2);
+    witness.note(&one(failed.clone(), 3), at(3));
+    assert!(witness.has_seen(&failed));
+    // The list brings the same state later: nothing new.
+    witness.note(&answer(&[failed]), at(4));
     assert_eq!(told(&witness), ["failed firing a"]);
 }

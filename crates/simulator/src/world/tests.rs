@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::script::{Act, Script, Step};
 
 fn world() -> World {
     World::new(&Options::default())

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use reqwest::{Method, Response};
 use serde_json::Value;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use syncbell_simulator::{DEMO_INSTANCE, Handle, Options, Simulator};
@@ -89,6 +92,44 @@ impl Call {
         request.header("authorization", authorization).send().await
     }
 
+    /// The same call with SignatureVersion 1.0: everything is a parameter.
+    pub(crate) async fn json_v1(&self, handle: &Handle) -> (u16, Value) {
+        let date = self.date.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let common = [
+            ("Action", self.action.as_str()),
+            ("Version", "2018-12-01"),
+            ("Format", "json"),
+            ("Timestamp", &date),
+            ("SignatureNonce", &self.nonce),
+            ("SignatureMethod", "HMAC-SHA1"),
+            ("SignatureVersion", "1.0"),
+            ("AccessKeyId", &self.key_id),
+        ];
+        let own = self.query.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        let mut pairs: Vec<_> = own
+            .chain(common)
+            .map(|(k, v)| format!("{k}={}", v.replace(':', "%3A")))
+            .collect();
+        pairs.sort();
+        let query = pairs.join("&");
+        let encoded = query
+            .replace('%', "%25")
+            .replace('=', "%3D")
+            .replace('&', "%26");
+        let key = format!("{}&", self.secret);
+        let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).unwrap();
+        mac.update(format!("{}&%2F&{encoded}", self.method).as_bytes());
+        let signature = BASE64
+            .encode(mac.finalize().into_bytes())
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D");
+        let url = format!("{}/?{query}&Signature={signature}", handle.url());
+        let request = http().request(self.method.clone(), url);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
     /// Status and JSON body.
     pub(crate) async fn json(&self, handle: &Handle) -> (u16, Value) {
         let response = self.send(handle).await.unwrap();
@@ -99,6 +140,14 @@ impl Call {
     pub(crate) async fn code(&self, handle: &Handle) -> (u16, String) {
         let (status, body) = self.json(handle).await;
         (status, body["Code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// A call of another operation.
+pub(crate) fn call_of(action: &str, query: &[(&str, &str)]) -> Call {
+    Call {
+        action: action.to_owned(),
+        ..call(query)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod client;
 mod listing;
+mod operations;
 mod faults;
 mod expectations;
 mod control;
