@@ -26,7 +26,8 @@ const ENVELOPE: [&str; 6] = [
 /// A task, and how far it came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskReport {
-    /// The task, in which times, links and priority may be missing: see [`TaskReport::over`].
+    /// The task. The vendor's SDKs declare no times, links or priority in this answer (cr-20181201 for
+    /// Go), so take from it only what can change: status, issue, and a modified time if there is one.
     pub task: SyncTask,
     /// 0 for just begun (or failed) to 1 for done.
     pub progress: Option<f64>,
@@ -55,27 +56,6 @@ pub struct LayerTask {
     pub size_bytes: Option<u64>,
     /// Copied so far.
     pub synced_size_bytes: Option<u64>,
-}
-
-impl TaskReport {
-    /// The task as a row of the list would show it, as far as that can be told: what the vendor's SDKs do
-    /// not declare in this answer (times, links, priority; cr-20181201 for Go) is taken from the row that
-    /// is known where the answer lacks it. What they declare and the answer lacks is not there any more.
-    #[must_use]
-    pub fn over(&self, known: &SyncTask) -> SyncTask {
-        let mut task = self.task.clone();
-        task.created_at = task.created_at.or(known.created_at);
-        task.modified_at = task.modified_at.or(known.modified_at);
-        task.custom_link = task.custom_link.or(known.custom_link);
-        task.link_id = task.link_id.or_else(|| known.link_id.clone());
-        task.priority = task.priority.or(known.priority);
-        for (name, value) in &known.extra {
-            task.extra
-                .entry(name.clone())
-                .or_insert_with(|| value.clone());
-        }
-        task
-    }
 }
 
 pub(crate) fn query(instance_id: &str, task_id: &str) -> Vec<(&'static str, String)> {
@@ -145,32 +125,6 @@ fn is_no_such_task(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_report_changes_what_it_can_tell_and_leaves_the_rest() {
-        let mut known = SyncTask::new("rst-1", Status::Error);
-        known.issue = Some("NETWORK_ERROR".to_owned());
-        known.created_at = Some(Timestamp::UNIX_EPOCH);
-        known.modified_at = Some(Timestamp::UNIX_EPOCH);
-        known.priority = Some(3);
-        known.link_id = Some("link-1".to_owned());
-        known.extra.insert("NewThing".to_owned(), 1.into());
-        let head = Head {
-            status: 200,
-            ..Head::default()
-        };
-        let body = br#"{"SyncTaskId":"rst-1","TaskStatus":"SUCCESS","Priority":5,"Newer":2}"#;
-        let report = report(&head, body, "rst-1", Timestamp::UNIX_EPOCH);
-        let task = report.unwrap().unwrap().over(&known);
-        assert_eq!((&task.status, &task.issue), (&Status::Success, &None));
-        assert_eq!(
-            (task.created_at, task.modified_at),
-            (known.created_at, known.modified_at)
-        );
-        assert_eq!((task.priority, &task.link_id), (Some(5), &known.link_id));
-        let extra: Vec<_> = task.extra.keys().collect();
-        assert_eq!(extra, ["NewThing", "Newer"]);
-    }
 
     #[test]
     fn only_a_code_that_names_the_task_means_that_there_is_none() {
