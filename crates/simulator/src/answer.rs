@@ -5,10 +5,11 @@
 
 mod instead;
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::calls::Answered;
 use crate::ledger::Served;
 use crate::list::Listing;
 use crate::verify::Refusal;
@@ -18,7 +19,7 @@ use crate::verify::Refusal;
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: &'static str,
-    pub(crate) headers: Vec<(&'static str, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
     /// The states that it carries, if it is a list.
     pub(crate) served: Option<Served>,
@@ -26,6 +27,10 @@ pub(crate) struct Reply {
     pub(crate) cut: Option<Cut>,
     /// Nothing is sent: the connection closes.
     pub(crate) close: bool,
+    /// It says that the client is too fast.
+    pub(crate) throttled: bool,
+    /// How long it tells the client to wait.
+    pub(crate) wait_ms: Option<u64>,
 }
 
 /// A body of which the end is missing.
@@ -48,7 +53,24 @@ impl Reply {
             served,
             cut,
             close,
+            throttled: false,
+            wait_ms: None,
         }
+    }
+
+    /// For the log of calls.
+    pub(crate) fn answered(&self) -> Answered {
+        Answered {
+            status: self.status.as_u16(),
+            throttled: self.throttled,
+            wait_ms: self.wait_ms,
+        }
+    }
+
+    fn throttled(mut self, wait_ms: Option<u64>) -> Self {
+        self.throttled = true;
+        self.wait_ms = wait_ms;
+        self
     }
 
     pub(crate) fn json(status: StatusCode, body: &Value) -> Self {
@@ -63,6 +85,7 @@ impl Reply {
     }
 
     fn with(mut self, name: &'static str, value: u64) -> Self {
+        let name = HeaderName::from_static(name);
         self.headers.push((name, HeaderValue::from(value)));
         self
     }
@@ -175,16 +198,13 @@ impl Context {
     }
 
     /// A page of the list.
-    pub(crate) fn page(&self, listing: &Listing, total_as_number: bool, unknown: bool) -> Reply {
-        let total = if total_as_number {
-            Value::from(listing.total)
-        } else {
-            Value::from(listing.total.to_string())
-        };
+    pub(crate) fn page(&self, listing: &Listing, total: Option<Value>, unknown: bool) -> Reply {
         let mut body = Map::new();
         body.insert("PageNo".to_owned(), json!(listing.page_no));
         body.insert("PageSize".to_owned(), json!(listing.page_size));
-        body.insert("TotalCount".to_owned(), total);
+        if let Some(total) = total {
+            body.insert("TotalCount".to_owned(), total);
+        }
         body.insert("SyncTasks".to_owned(), json!(listing.rows));
         if unknown {
             let hints = json!({"Style": "none", "Hints": [null]});

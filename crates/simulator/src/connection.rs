@@ -1,13 +1,13 @@
-//! TCP connections that can be closed without an answer.
+//! TCP connections that can be closed or reset in the middle of an answer, or before it.
 //!
-//! axum's handlers must answer. So a handler that wants silence raises the connection's flag, and
-//! the first byte of its answer meets a write error: the connection closes and nothing was sent.
+//! axum's handlers must answer. So a handler that wants silence says how many bytes may still be
+//! written, and the byte after those meets a write error: the connection closes, or is reset.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,17 +16,49 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A listener whose connections have a flag.
+/// A listener whose connections can be cut.
 pub(crate) struct Doors(pub(crate) TcpListener);
 
-/// The flag, as handlers get it.
+/// A connection's limits, as handlers get them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Line(Arc<AtomicBool>);
+pub(crate) struct Line(Arc<Limits>);
+
+#[derive(Debug)]
+struct Limits {
+    /// Bytes that may still be written; `usize::MAX`: any number.
+    left: AtomicUsize,
+    /// The end is a reset, no orderly one.
+    reset: AtomicBool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            left: AtomicUsize::new(usize::MAX),
+            reset: AtomicBool::new(false),
+        }
+    }
+}
 
 impl Line {
     /// Nothing more is written on this connection.
     pub(crate) fn cut(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.left.store(0, Ordering::Release);
+    }
+
+    /// After so many bytes more the connection is reset.
+    pub(crate) fn reset_after(&self, bytes: usize) {
+        self.0.reset.store(true, Ordering::Release);
+        self.0.left.store(bytes, Ordering::Release);
+    }
+
+    /// However the connection ends, it ends as a reset.
+    pub(crate) fn end_as_reset(&self) {
+        self.0.reset.store(true, Ordering::Release);
+    }
+
+    fn is_reset(&self) -> bool {
+        self.0.reset.load(Ordering::Acquire)
     }
 }
 
@@ -90,10 +122,19 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.line.0.load(Ordering::Acquire) {
+        let left = self.line.0.left.load(Ordering::Acquire);
+        if left == 0 {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let part = &bytes[..bytes.len().min(left)];
+        let written = Pin::new(&mut self.stream).poll_write(cx, part);
+        if left != usize::MAX
+            && let Poll::Ready(Ok(n)) = &written
+        {
+            let left = left.saturating_sub(*n);
+            self.line.0.left.store(left, Ordering::Release);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -101,6 +142,20 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.line.is_reset() {
+            // An orderly end would come before the reset.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.line.is_reset()
+            && let Err(error) = self.stream.set_zero_linger()
+        {
+            tracing::debug!(%error, "could not make the end of a connection a reset");
+        }
     }
 }

@@ -10,6 +10,8 @@ mod nonces;
 mod list;
 mod answer;
 mod fault;
+mod calls;
+mod quota;
 mod task;
 mod bulk;
 mod ordered;
@@ -29,11 +31,16 @@ use std::net::SocketAddr;
 
 pub use action::Action;
 pub use bulk::StaticLoad;
+pub use calls::{CallRecord, busiest_second, inside_pauses};
 pub use compare::{Comparison, Got, compare};
-pub use fault::{Extent, Fault, Target};
+pub use fault::{
+    ErrorFault, ErrorShape, Extent, Fault, KnownError, ResetIn, Target, Throttling, TotalCount,
+    known_errors,
+};
 pub use generator::{Generator, Load, Running};
 pub use instance::NewInstance;
 pub use ledger::{Ledger, Rule, Told};
+pub use quota::Quota;
 pub use script::{
     Act, DEMO_FAILED, DEMO_FAILED_AGAIN, DEMO_HEALTHY, DEMO_ISSUE, DEMO_RECOVERY, Script, Step,
 };

@@ -4,6 +4,9 @@
 //! Newest first by CreateTime. Must never happen: a snapshot over pages; rows move between calls,
 //! as they do at the vendor's.
 
+mod drift;
+mod ways;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,9 +14,10 @@ use serde_json::Value;
 
 use syncbell_event::Status;
 
+use self::drift::{drift, inserted};
+use self::ways::Ways;
 use crate::fault::Fault;
-use crate::task::{Filters, NewTask, RowForm, Shown, Task, row, row_without_id};
-use crate::tasks::{Order, Slice};
+use crate::task::{Filters, RowForm, Shown, Task, row, row_without_id};
 use crate::world::State;
 
 /// What a call asks for.
@@ -49,43 +53,28 @@ pub(crate) fn list(
         return None;
     }
     state.age_out(&ask.instance_id);
+    drift(state, &ask.instance_id, faults);
     if ask.page_no >= 2 {
         move_rows(state, &ask.instance_id);
     }
-    let ignored = faults.iter().find_map(|fault| {
-        if let Fault::PageNoIgnored { echo_asked } = fault {
-            Some(*echo_asked)
-        } else {
-            None
-        }
-    });
-    let read_page_no = if ignored.is_some() { 1 } else { ask.page_no };
-    let page_no = if ignored == Some(false) {
-        1
-    } else {
-        ask.page_no
-    };
-    let page_size = ask.page_size.clamp(1, state.max_page_size);
+    let ways = Ways::of(faults, ask, state.max_page_size);
     let form = RowForm {
         modified: state.modified_time,
         nulls: faults.contains(&Fault::NullFields),
         unknown: faults.contains(&Fault::UnknownValues),
     };
-    let skip = usize::try_from(read_page_no - 1)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(page_size);
-    let slice = Slice {
-        order: Order::NewestFirst,
-        skip,
-        take: page_size,
-    };
-    let (mut total, page) = state.tasks.slice(&ask.instance_id, &ask.filters, slice)?;
+    let (mut total, page) = state
+        .tasks
+        .slice(&ask.instance_id, &ask.filters, ways.slice)?;
     let rows = page.iter().map(|task| row(task, form));
     let (mut rows, shown): (Vec<_>, Vec<_>) = rows.unzip();
-    if faults.contains(&Fault::TaskWithoutId) && read_page_no == 1 {
+    if faults.contains(&Fault::TaskWithoutId) && ways.read_page_no == 1 {
         rows.insert(0, row_without_id(server_now));
         total += 1;
     }
+    let Ways {
+        page_no, page_size, ..
+    } = ways;
     Some(Listing {
         page_no,
         page_size,
@@ -100,10 +89,7 @@ fn move_rows(state: &mut State, instance_id: &str) {
     if state.inserts_left > 0 {
         state.inserts_left -= 1;
         let tag = format!("n{}", state.inserts_left);
-        let mut task = NewTask::of("paging/inserted", &tag).listed_by(&[instance_id]);
-        if let Some(from) = &mut task.from {
-            from.instance_id = Some(instance_id.to_owned());
-        }
+        let mut task = inserted(instance_id, "paging/inserted", &tag);
         task.status = if state.inserts_left.is_multiple_of(3) {
             Status::Error
         } else {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::World;
 use crate::action::Action;
 use crate::answer::{Context, Cut, Reply};
-use crate::fault::{Caller, Fault};
+use crate::fault::{Caller, Fault, known_error};
 use crate::verify::{Call, Key, verify};
 
 /// How this service answers, apart from its world.
@@ -96,9 +96,8 @@ pub(crate) fn reply(
 ) -> Reply {
     let context = Context::new(call.header("host"));
     let action = action(call);
-    let permission = action.map_or("", Action::permission);
     let instead = faults.iter().find_map(|fault| {
-        let reply = context.fault(fault, permission)?;
+        let reply = context.fault(fault, call, server_now)?;
         Some((is_services_own(fault), reply))
     });
     let denied = match instead {
@@ -130,6 +129,11 @@ pub(crate) fn reply(
     if !world.change(|state| state.nonces.take(nonce, Instant::now())) {
         return context.nonce_used();
     }
+    let now = Instant::now();
+    let wait = world.change(|state| state.quota.as_mut()?.wait(operation.action, now));
+    if let Some(wait) = wait {
+        return context.beyond_quota(wait);
+    }
     if let Some(denied) = denied {
         return denied;
     }
@@ -149,10 +153,14 @@ pub(crate) fn reply(
 
 /// What a gateway does happens before it knows who calls; the service's own words come after.
 fn is_services_own(fault: &Fault) -> bool {
-    matches!(
-        fault,
-        Fault::NoPrivilege | Fault::LowerCamelError | Fault::NotSuccessful { .. }
-    )
+    match fault {
+        Fault::NoPrivilege | Fault::LowerCamelError | Fault::NotSuccessful { .. } => true,
+        Fault::Error(error) => {
+            let known = known_error(&error.code).map(|known| known.status);
+            error.status.or(known) == Some(403) || error.code.ends_with("_NOT_EXIST")
+        }
+        _ => false,
+    }
 }
 
 fn cut(faults: &[Fault]) -> Option<Cut> {

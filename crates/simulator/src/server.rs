@@ -4,7 +4,8 @@
 //! Must never happen: a state in the ledger whose answer was not handed to the connection to its
 //! last byte, or a last byte on its way before the ledger knows.
 
-use std::io;
+mod send;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -14,13 +15,11 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 
-use crate::answer::Reply;
+use self::send::send;
 use crate::connection::{Doors, Line};
 use crate::control;
 use crate::fault::Fault;
@@ -30,9 +29,6 @@ use crate::verify::{Call, Key};
 use crate::{Error, World};
 
 const MAX_BODY_BYTES: usize = 1 << 20;
-/// The body goes out in parts of this size, so that "sent in full" means nearly that.
-const PART_BYTES: usize = 16 << 10;
-const FLUSH: Duration = Duration::from_millis(20);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// An instance that the service knows.
@@ -238,13 +234,10 @@ async fn answer(
     let instance_id = call.parameter("InstanceId");
     let caller = rpc::caller(&call, instance_id.as_deref());
     let faults = server.world.meet_faults(caller);
-    for fault in &faults {
-        if let Fault::Slow { delay_ms } = fault {
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(*delay_ms)) => {}
-                () = server.world.token().cancelled() => {}
-            }
-        }
+    let number = server.world.begin_call(&call);
+    if !wait(&server.world, &faults).await {
+        line.cut();
+        return plain(StatusCode::OK);
     }
     let server_now = met_clock(&server.world, &faults);
     let reply = rpc::reply(&server.service, &server.world, &call, &faults, server_now);
@@ -256,10 +249,30 @@ async fn answer(
     );
     if reply.close {
         line.cut();
+    } else {
+        server.world.end_call(number, reply.answered());
     }
-    let mut response = send(reply, server.world);
+    let mut response = send(reply, &faults, server.world, &line);
     set_date(&mut response, server_now);
     response
+}
+
+/// What comes before an answer; false: none is to come. A client that gives up ends this too, because the
+/// server then drops what it was doing.
+async fn wait(world: &World, faults: &[Fault]) -> bool {
+    for fault in faults {
+        if let Fault::Slow { delay_ms } = fault {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(*delay_ms)) => {}
+                () = world.token().cancelled() => {}
+            }
+        }
+    }
+    if faults.contains(&Fault::Silent) {
+        world.token().cancelled().await;
+        return false;
+    }
+    true
 }
 
 /// The clock of this call: a skew that ended with it still holds for it.
@@ -273,52 +286,6 @@ fn met_clock(world: &World, faults: &[Fault]) -> Timestamp {
     });
     let fault = SignedDuration::from_secs(minutes.unwrap_or(0).saturating_mul(60));
     skewed(skewed(Timestamp::now(), world.state().skew), fault)
-}
-
-/// The reply as a response whose last part, when it is taken to be written, notes it as served.
-fn send(reply: Reply, world: World) -> Response {
-    let whole_bytes = reply.body.len();
-    let (body, length_bytes, is_whole) = match reply.cut {
-        None => (reply.body, whole_bytes, true),
-        Some(cut) => {
-            let half = reply.body.slice(..whole_bytes / 2);
-            let claimed = if cut.honest { half.len() } else { whole_bytes };
-            (half, claimed, false)
-        }
-    };
-    let breaks_off = body.len() < length_bytes;
-    let mut parts: Vec<Result<Bytes, io::Error>> = Vec::new();
-    let mut rest = body;
-    while !rest.is_empty() {
-        parts.push(Ok(rest.split_to(rest.len().min(PART_BYTES))));
-    }
-    let n_parts = parts.len();
-    let served = reply.served.filter(|_| is_whole);
-    let parts = parts.into_iter().enumerate().map(move |(n, part)| {
-        if n + 1 == n_parts
-            && let Some(served) = &served
-        {
-            world.served(served);
-        }
-        part
-    });
-    let end = stream::iter(breaks_off.then_some(())).then(|()| async {
-        // While the body waits, hyper flushes: the half is out before the connection breaks.
-        tokio::time::sleep(FLUSH).await;
-        Err(io::ErrorKind::ConnectionAborted.into())
-    });
-    let mut response = Response::new(Body::from_stream(stream::iter(parts).chain(end)));
-    *response.status_mut() = reply.status;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(reply.content_type),
-    );
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length_bytes));
-    for (name, value) in reply.headers {
-        headers.insert(name, value);
-    }
-    response
 }
 
 fn plain(status: StatusCode) -> Response {

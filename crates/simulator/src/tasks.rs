@@ -302,6 +302,12 @@ impl Tasks {
         Some(tasks.find(|task| is(task))?.shown.task_id.clone())
     }
 
+    pub(crate) fn n_listed(&self, instance_id: &str) -> usize {
+        self.shelves
+            .get(instance_id)
+            .map_or(0, |shelf| shelf.by_age.len())
+    }
+
     /// All there are.
     pub(crate) fn len(&self) -> usize {
         let bulk: u64 = self.bulks.iter().map(|bulk| bulk.n).sum();

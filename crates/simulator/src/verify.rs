@@ -176,6 +176,17 @@ fn verify_acs3(
     }
 }
 
+/// What the service would have signed for this call; `None` if the call is not signed at all.
+pub(crate) fn string_to_sign(call: &Call) -> Option<String> {
+    match call.header("authorization") {
+        Some(text) => {
+            let authorization = Authorization::parse(text)?;
+            Some(acs3_string_to_sign(call, &authorization.signed_headers))
+        }
+        None => call.parameter("Signature").map(|_| v1_string_to_sign(call)),
+    }
+}
+
 struct Authorization {
     credential: String,
     /// Sorted, lower case.

@@ -7,6 +7,7 @@
 mod play;
 mod service;
 mod state;
+mod watched;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,7 @@ struct Inner {
     changes: watch::Sender<u64>,
     tracker: TaskTracker,
     token: CancellationToken,
+    hook: watched::Hook,
 }
 
 /// What a script says about one of its steps, when it has been taken.
@@ -84,6 +86,7 @@ impl World {
             changes: watch::Sender::new(0),
             tracker: TaskTracker::new(),
             token: CancellationToken::new(),
+            hook: watched::Hook::default(),
         };
         Self {
             inner: Arc::new(inner),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::task::DEMO_INSTANCE;
+use crate::task::{DEMO_INSTANCE, NewTask};
 use crate::{Options, World};
 
 fn world(n: usize) -> World {

@@ -1,9 +1,11 @@
 //! `ListRepoSyncTask`.
 
+use serde_json::{Value, json};
+
 use super::parameters::Bad;
 use super::{Asked, whole_seconds};
 use crate::answer::Reply;
-use crate::fault::Fault;
+use crate::fault::{Fault, TotalCount};
 use crate::ledger::Served;
 use crate::list::{Ask, list};
 use crate::task::Filters;
@@ -24,7 +26,8 @@ pub(super) fn answer(asked: &Asked<'_>) -> Reply {
     rows.retain(|shown| !shown.is_bulk);
     let unknown = faults.contains(&Fault::UnknownValues);
     let as_number = asked.service.total_as_number;
-    let mut reply = asked.context.page(&listing, as_number, unknown);
+    let total = total(faults, listing.total, as_number);
+    let mut reply = asked.context.page(&listing, total, unknown);
     reply.served = Some(Served {
         instance_id: ask.instance_id,
         date: whole_seconds(server_now),
@@ -49,4 +52,27 @@ fn ask(asked: &Asked<'_>) -> Result<Ask, Bad> {
         page_no: page.no,
         page_size: page.size,
     })
+}
+
+/// TotalCount as it is written, if it is.
+fn total(faults: &[Fault], total: usize, as_number: bool) -> Option<Value> {
+    let form = faults.iter().find_map(|fault| match fault {
+        Fault::TotalCount(form) => Some(*form),
+        _ => None,
+    });
+    let written = |total: usize, as_number: bool| {
+        Some(if as_number {
+            json!(total)
+        } else {
+            json!(total.to_string())
+        })
+    };
+    match form {
+        None => written(total, as_number),
+        Some(TotalCount::Number) => written(total, true),
+        Some(TotalCount::Text) => written(total, false),
+        Some(TotalCount::Lagging { rows }) => written(total.saturating_sub(rows), as_number),
+        Some(TotalCount::Null) => Some(Value::Null),
+        Some(TotalCount::Missing) => None,
+    }
 }

@@ -10,9 +10,11 @@ use syncbell_event::Status;
 use super::Note;
 use crate::Error;
 use crate::bulk::StaticLoad;
+use crate::calls::CallLog;
 use crate::fault::Faults;
 use crate::ledger::Witness;
 use crate::nonces::Nonces;
+use crate::quota::Meter;
 use crate::script::Step;
 use crate::server::Options;
 use crate::task::{ModifiedTime, NewTask, Task, skewed};
@@ -34,6 +36,10 @@ pub(crate) struct State {
     pub(crate) retention: Option<SignedDuration>,
     pub(crate) inserts_left: u32,
     pub(crate) removals_left: u32,
+    /// Answers that a drifting list gave.
+    pub(crate) n_drifts: u64,
+    pub(crate) calls: CallLog,
+    pub(crate) quota: Option<Meter>,
     pub(super) witness: Witness,
     pub(super) n_calls: u64,
     pub(super) n_answers: u64,
@@ -67,6 +73,9 @@ impl State {
             retention: None,
             inserts_left: 0,
             removals_left: 0,
+            n_drifts: 0,
+            calls: CallLog::default(),
+            quota: None,
             witness: Witness::new(options.canceled),
             n_calls: 0,
             n_answers: 0,

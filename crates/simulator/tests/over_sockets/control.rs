@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use syncbell_simulator::DEMO_INSTANCE;
 
-use crate::client::{call, http, ids, page, start};
+use crate::client::{call, call_of, http, ids, page, start};
 
 #[tokio::test]
 async fn the_world_can_be_changed_with_curl() {
@@ -99,4 +99,96 @@ async fn a_wrong_order_is_refused() {
         assert!(answer.status().is_client_error(), "{order}");
     }
     assert_eq!(handle.world().counts().faults, []);
+}
+
+/// Method, path, body, and the status that they are answered with.
+fn orders() -> Vec<(&'static str, &'static str, Value, u16)> {
+    vec![
+        (
+            "POST",
+            "instance",
+            json!({"id": "cri-b", "region": "cn-beijing", "tags": {"a": "b"}}),
+            204,
+        ),
+        (
+            "POST",
+            "rule",
+            json!({"id": "crsr-1", "name": "nightly"}),
+            204,
+        ),
+        (
+            "POST",
+            "batch/b1",
+            json!({"tasks": 3, "like": {"id": "t"}}),
+            200,
+        ),
+        (
+            "PUT",
+            "batch/b1",
+            json!({"status": "ERROR", "tasks": 2}),
+            200,
+        ),
+        (
+            "POST",
+            "task/t-3/progress",
+            json!({"progress": 0.5, "synced_size_bytes": 9}),
+            204,
+        ),
+        ("POST", "task/t-9/progress", json!({}), 404),
+        ("DELETE", "task/t-1?unlist_only=true", Value::Null, 204),
+        ("DELETE", "task/t-2", Value::Null, 204),
+        ("DELETE", "task/t-2", Value::Null, 404),
+        ("POST", "load", json!({"tasks": 1000, "open": 1}), 204),
+        ("POST", "load", json!({"tasks": 100_000_000}), 400),
+        ("POST", "retention", json!({"seconds": 86400}), 204),
+        ("POST", "baseline-done", Value::Null, 204),
+        (
+            "POST",
+            "fault",
+            json!({"fault": "no_privilege", "only": "GetRepoSyncTask"}),
+            204,
+        ),
+        ("POST", "quota", json!({"per_second": 100}), 204),
+        ("DELETE", "quota", Value::Null, 204),
+        ("DELETE", "rule/crsr-x", Value::Null, 404),
+        ("DELETE", "instance/cri-x", Value::Null, 404),
+    ]
+}
+
+#[tokio::test]
+async fn all_of_the_service_can_be_changed_with_curl() {
+    let handle = start().await;
+    let send = async |method: &str, path: &str, body: Value| {
+        let url = format!("{}/_simulator/{path}", handle.url());
+        let request = http().request(method.parse().unwrap(), url);
+        let answer = request.json(&body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.text().await.unwrap())
+    };
+    let none = Value::Null;
+    for (method, path, body, status) in orders() {
+        let (got, text) = send(method, path, body).await;
+        assert_eq!(got, status, "{method} {path}: {text}");
+    }
+    let listed = page(&handle, 1, 100).await;
+    assert_eq!(listed["TotalCount"], "1001");
+    assert_eq!(listed["SyncTasks"][0]["SyncTaskId"], "t-3");
+    let (status, body) = call_of("ListInstance", &[]).json(&handle).await;
+    assert_eq!((status, &body["TotalCount"]), (200, &json!(2)));
+    let get = [("InstanceId", DEMO_INSTANCE), ("SyncTaskId", "t-3")];
+    let denied = call_of("GetRepoSyncTask", &get).code(&handle).await;
+    assert_eq!(denied, (403, "NoPrivilege".to_owned()));
+    let (_, calls) = send("GET", "calls", none.clone()).await;
+    let calls: Value = serde_json::from_str(&calls).unwrap();
+    assert_eq!(
+        (
+            &calls[0]["action"],
+            &calls[0]["page_no"],
+            &calls[2]["status"]
+        ),
+        (&json!("ListRepoSyncTask"), &json!(1), &json!(403))
+    );
+    assert_eq!(send("DELETE", "calls", none.clone()).await.0, 204);
+    assert_eq!(send("DELETE", "rule/crsr-1", none.clone()).await.0, 204);
+    assert_eq!(send("DELETE", "instance/cri-b", none).await.0, 204);
 }
