@@ -11,7 +11,7 @@ use crate::operation::{
     GET_REPO_SYNC_TASK, LIST_INSTANCE, LIST_REPO_SYNC_RULE, LIST_REPO_SYNC_TASK, Operation,
 };
 use crate::sign::{EMPTY_SHA256, Unsigned, sign};
-use crate::{instances, page, sync_rules, task_report};
+use crate::{Page, instances, page, sync_rules, task_report};
 
 /// The task that is asked for by its id.
 pub const TASK_ID: &str = "rst-1";
@@ -31,6 +31,12 @@ pub struct Answered {
 
 /// The security token that the request had: no error shows it.
 pub const TOKEN: &str = "hush";
+
+/// Reads the body of a successful answer to `ListRepoSyncTask`.
+pub fn page(body: &[u8]) -> Result<Page, Error> {
+    let head = head(200, &HeaderMap::new());
+    page::page(&head, body.to_vec(), Timestamp::UNIX_EPOCH)
+}
 
 /// Reads the answer to `operation`. Headers that HTTP does not allow are left out.
 pub fn answer(

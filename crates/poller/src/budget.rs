@@ -26,7 +26,6 @@ pub(crate) enum Lane {
     /// The pages of a full sweep: half of the rate.
     Sweep,
     /// Single tasks, rules, instances: 30 % of the rate.
-    #[allow(dead_code, reason = "for the reads by id, which come next")]
     Extra,
 }
 
@@ -50,7 +49,7 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn new(now: Instant) -> Self {
+    fn new(per_second: f64, now: Instant) -> Self {
         let part = |lane: Lane| {
             // 5 and 3: shares of a burst of 10.
             let burst = (f64::from(BURST) * lane.share()).round().max(1.0);
@@ -59,10 +58,10 @@ impl Lanes {
                 clippy::cast_sign_loss,
                 reason = "it is between 1 and BURST"
             )]
-            Bucket::new(PER_SECOND * lane.share(), burst as u32, now)
+            Bucket::new(per_second * lane.share(), burst as u32, now)
         };
         Self {
-            all: AdaptiveBucket::new(PER_SECOND, BURST, now),
+            all: AdaptiveBucket::new(per_second, BURST, now),
             sweep: part(Lane::Sweep),
             extra: part(Lane::Extra),
         }
@@ -103,8 +102,12 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new() -> Self {
+        Self::with_rate(PER_SECOND)
+    }
+
+    pub(crate) fn with_rate(per_second: f64) -> Self {
         Self {
-            lanes: Mutex::new(Lanes::new(Instant::now())),
+            lanes: Mutex::new(Lanes::new(per_second, Instant::now())),
             lines: Default::default(),
         }
     }
@@ -122,7 +125,6 @@ impl Budget {
     }
 
     /// Whether a request may go out at once; if so, it counts.
-    #[allow(dead_code, reason = "for the reads by id, which come next")]
     pub(crate) fn try_take(&self, lane: Lane) -> bool {
         let Ok(_first_in_line) = self.line(lane).try_lock() else {
             return false;

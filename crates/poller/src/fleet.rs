@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::baseline::{Baseline, filters_digest};
 use crate::blind::Blind;
-use crate::budget::Budgets;
+use crate::budget::{Budget, Budgets};
 use crate::discovery::{Discovery, Found};
 use crate::enrich::Enrich;
 use crate::instance::Watcher;
@@ -112,7 +112,8 @@ impl Fleet {
         if self.watched.lock().contains_key(&instance.id) {
             return Ok(());
         }
-        let watcher = self.watcher(instance).await?;
+        let budget = self.budgets.of(&instance.region);
+        let watcher = self.watcher(instance, budget).await?;
         let token = self.stop.child_token();
         self.watched
             .lock()
@@ -159,14 +160,19 @@ impl Fleet {
         }
     }
 
-    async fn watcher(&self, instance: &Instance) -> Result<Watcher, Error> {
+    /// Reads what the store knows of `instance`.
+    pub(crate) async fn watcher(
+        &self,
+        instance: &Instance,
+        budget: Arc<Budget>,
+    ) -> Result<Watcher, Error> {
         let filters = filters_digest(&instance.filters);
         let source = Source {
             region: instance.region.clone(),
             instance: instance.id.clone(),
         };
         let (store, alert) = (&self.store, self.baseline.alert);
-        let (outbox, budget) = (&self.outbox, self.budgets.of(&instance.region));
+        let outbox = &self.outbox;
         let blind_after = self.blind_after.max(instance.poll_every * 2);
         let upstream = Upstream::new(instance, Arc::clone(&self.credentials), budget)?;
         let baseline = Baseline::load(store, &instance.id, &filters, alert).await?;

@@ -1,4 +1,6 @@
-//! For the benchmark of the publish loop: what is private to the poller, run once and timed.
+//! For the benchmarks: what is private to the poller, run once and timed.
+
+mod scale;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::Error;
 use crate::metrics::PollerMetrics;
 use crate::outbox::Outbox;
 use crate::publish::Relay;
+
+pub use scale::{Scale, Turn, parts, timed};
 
 /// Rows that are put into the outbox at once.
 const BATCH: u64 = 256;

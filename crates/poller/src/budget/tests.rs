@@ -105,7 +105,7 @@ proptest! {
     ) {
         let start = Instant::now();
         let (mut now, mut paused_until) = (start, start);
-        let mut lanes = Lanes::new(now);
+        let mut lanes = Lanes::new(PER_SECOND, now);
         let all = [Lane::Head, Lane::Sweep, Lane::Extra];
         let (mut taken, mut n_pauses) = ([0u32; 3], 0.0);
         for (step_ms, which, delay_ms) in steps {
