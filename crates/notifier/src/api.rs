@@ -295,8 +295,13 @@ fn incident_row(incident: &Incident) -> IncidentRow {
         id: incident.id.clone(),
         state: match incident.closed.as_ref().map(|closing| &closing.why) {
             None => "open",
-            Some(ClosedBy::Well(_) | ClosedBy::Final | ClosedBy::Listed) => "resolved",
-            Some(ClosedBy::Seen | ClosedBy::Ran) => "resolved",
+            Some(
+                ClosedBy::Well(_)
+                | ClosedBy::Final
+                | ClosedBy::Listed
+                | ClosedBy::Seen
+                | ClosedBy::Ran,
+            ) => "resolved",
             Some(ClosedBy::Once) => "told",
             Some(ClosedBy::Unwatched) => "unwatched",
             Some(ClosedBy::Graver) => "moved",

@@ -136,9 +136,9 @@ impl Consumer {
         };
         let setup = self.setup.clone();
         let register = move |draft: &mut Draft<'_>, now| watch::register(draft, &setup, now);
-        let (due, judging) = self.ledger.patiently(register).await?;
-        clocks.watches.apply(due);
-        for instance in judging {
+        let registered = self.ledger.patiently(register).await?;
+        clocks.watches.apply(registered.due);
+        for instance in registered.judging {
             self.judge(instance, &mut clocks).await?;
         }
         self.log_lost(&mut clocks).await?;
@@ -365,7 +365,7 @@ fn consume(
         }
         Event::Swept(swept) => Word::Swept(swept),
         Event::Failing(failing) => Word::Failing(failing),
-        Event::Recovered(recovered) => Word::Recovered(recovered),
+        Event::Recovered(_) => Word::Recovered,
     };
     let said = Said {
         region: &envelope.source.region,

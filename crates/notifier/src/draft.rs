@@ -223,3 +223,51 @@ impl<'a> Draft<'a> {
         Ok(batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+
+    fn key(number: u64) -> Key {
+        rows::numbered(b"o/a/".to_vec(), number)
+    }
+
+    /// What the store holds and what the turn changed, as one; the bound and the limit hold for both.
+    #[tokio::test]
+    async fn keys_are_found_through_the_turns_own_changes() {
+        let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+        let large = "x".repeat(200_000);
+        let fill = ledger.turn(move |draft| {
+            for number in [1, 3, 5, 7, 90] {
+                draft.put(key(number), &large);
+            }
+            draft.put(b"o/b/0".to_vec(), &1);
+            Ok(())
+        });
+        fill.await.unwrap();
+        let check = ledger.turn(|draft| {
+            let found = |draft: &Draft<'_>, until, limit| -> Vec<u64> {
+                let keys = draft.keys(b"o/a/", &key(until), limit).unwrap();
+                let digits = keys.iter().map(|key| &key[4..]);
+                digits
+                    .map(|digits| std::str::from_utf8(digits).unwrap().parse().unwrap())
+                    .collect()
+            };
+            assert_eq!(found(draft, 0, 10), [0; 0]);
+            assert_eq!(found(draft, 5, 10), [1, 3, 5]);
+            assert_eq!(found(draft, 99, 2), [1, 3]);
+            for number in [1, 3] {
+                draft.delete(key(number));
+            }
+            draft.put(key(4), &1);
+            draft.put(key(5), &1);
+            draft.put(key(0), &1);
+            assert_eq!(found(draft, 7, 10), [0, 4, 5, 7]);
+            assert_eq!(found(draft, 99, 3), [0, 4, 5]);
+            assert_eq!(found(draft, 6, 10), [0, 4, 5]);
+            Ok(())
+        });
+        check.await.unwrap();
+    }
+}

@@ -111,7 +111,7 @@ fn silences(
         if silence != before {
             draft.put(key, &silence);
         }
-        watch::tell(draft, setup, told, now, done)?;
+        watch::tell(draft, setup, &told, now, done)?;
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ pub(crate) fn ran(
         let incident = watch::incident_of(draft, Rule::Silent, &silence.subject())?;
         let told = silence.ran(task, seen_at, incident, now);
         draft.put(key, &silence);
-        watch::tell(draft, setup, told, now, done)?;
+        watch::tell(draft, setup, &told, now, done)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use syncbell_event::{Failing, Recovered, Swept};
+use syncbell_event::{Failing, Swept};
 use syncbell_store::Error;
 
 use crate::consume::{self, Done};
@@ -24,7 +24,7 @@ const ROWS_LIMIT: usize = 100_000;
 pub(crate) enum Word {
     Swept(Swept),
     Failing(Failing),
-    Recovered(Recovered),
+    Recovered,
 }
 
 /// The poller said `word` about `instance`. True if a heartbeat is now to be judged.
@@ -49,10 +49,10 @@ pub(crate) fn said(
             watch.failing(failing, said, incident, now)
         }
         Word::Failing(_) => return Ok(false),
-        Word::Recovered(recovered) => watch.recovered(recovered, said, incident, now),
+        Word::Recovered => watch.recovered(said, incident, now),
     };
     keep(draft, setup, &watch, done);
-    tell(draft, setup, told, now, done)?;
+    tell(draft, setup, &told, now, done)?;
     Ok(watch.judging.is_some())
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn overdue(
     let incident = incident_of(draft, Rule::Blind, &Watch::subject(instance))?;
     let told = watch.overdue(grace, incident, now);
     keep(draft, setup, &watch, done);
-    tell(draft, setup, told, now, done)
+    tell(draft, setup, &told, now, done)
 }
 
 /// If the log turned out to be another one, each instance is blind until it is next seen.
@@ -96,19 +96,27 @@ pub(crate) fn log_lost(
             let incident = incident_of(draft, Rule::Blind, &subject)?;
             let told = watch.log_lost(&lost, incident, now);
             keep(draft, setup, &watch, done);
-            tell(draft, setup, told, now, done)?;
+            tell(draft, setup, &told, now, done)?;
         }
     }
     Ok(())
 }
 
+/// What is found at start.
+pub(crate) struct Registered {
+    /// When each instance is to be looked at.
+    pub(crate) due: BTreeMap<String, Option<Timestamp>>,
+    /// Instances with a heartbeat that is not wholly judged.
+    pub(crate) judging: Vec<String>,
+}
+
 /// Brings the rows in line with the configuration: a new instance is waited for from now on, one that left
-/// is not watched any more. Gives when each is to be looked at, and the heartbeats not wholly judged.
+/// is not watched any more.
 pub(crate) fn register(
     draft: &mut Draft<'_>,
     setup: &Setup,
     now: Timestamp,
-) -> Result<(BTreeMap<String, Option<Timestamp>>, Vec<String>), Error> {
+) -> Result<Registered, Error> {
     for instance in setup.instances() {
         let key = rows::watch(instance);
         let known = draft.get::<Watch>(&key)?;
@@ -146,7 +154,7 @@ pub(crate) fn register(
             judging.push(watch.instance);
         }
     }
-    Ok((due, judging))
+    Ok(Registered { due, judging })
 }
 
 /// Closes what nobody wants to know any more; that is no all-clear.
@@ -194,7 +202,7 @@ fn keep(draft: &mut Draft<'_>, setup: &Setup, watch: &Watch, done: &mut Done) {
 pub(crate) fn tell(
     draft: &mut Draft<'_>,
     setup: &Setup,
-    told: Told,
+    told: &Told,
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {

@@ -28,7 +28,8 @@ fn what_is_not_said_is_as_the_design_says() {
 
 #[test]
 fn each_key_does_what_it_says_and_nothing_else() {
-    let cases: [(&str, fn(&mut RuleSwitches)); 9] = [
+    type Change = fn(&mut RuleSwitches);
+    let cases: [(&str, Change); 9] = [
         ("stuck: {enabled: false}", |rules| rules.stuck = false),
         ("stuck: {after: 30m}", |rules| {
             rules.stuck_after = Duration::from_mins(30);

@@ -6,7 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use syncbell_event::{Failing, Recovered, Swept, TraceParent};
+use syncbell_event::{Failing, Swept, TraceParent};
 
 use super::incident::{ClosedBy, Incident, Subject};
 use super::notice::{self, About, Told};
@@ -177,7 +177,6 @@ impl Watch {
     /// The poller says that it sees again; the heartbeat follows.
     pub(crate) fn recovered(
         &mut self,
-        _recovered: &Recovered,
         said: &Said<'_>,
         incident: Option<Incident>,
         now: Timestamp,

@@ -45,7 +45,7 @@ fn blind(reason: &str) -> &'static str {
     match reason {
         "denied" => {
             "Grant cr:GetRepositorySync on the instance to the access key's user, and see whether a policy \
-             or an IP allow list changed. It ends by itself."
+             or an IP allow list changed. Syncbell tries again by itself."
         }
         "credentials" => {
             "See whether the access key was rotated, disabled or deleted, and that the poller's machine \
@@ -57,7 +57,7 @@ fn blind(reason: &str) -> &'static str {
         }
         "unavailable" => {
             "See whether the endpoint can be reached from the poller's machine (network, proxy, DNS), and \
-             the vendor's status page. It ends by itself."
+             the vendor's status page. Syncbell tries again by itself."
         }
         "clock" => {
             "Set the clock of the poller's machine (NTP): signatures are refused when it is off."

@@ -107,7 +107,7 @@ impl Bench {
 
     /// Lets the reader find that there is nothing more to read.
     pub(super) async fn open_log(&mut self) {
-        let wait = Duration::from_secs(60);
+        let wait = Duration::from_mins(1);
         let opened = tokio::time::timeout(wait, async {
             while !self.reader.is_at_end().await {
                 let next = self.reader.next(RECORDS_A_TURN);

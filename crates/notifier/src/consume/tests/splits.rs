@@ -119,6 +119,7 @@ async fn told(script: &[(u8, u8, u8)], cuts: &[usize]) -> Vec<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn any_split_of_the_same_events_tells_the_same(
         script in prop::collection::vec((0u8..9, 0u8..8, 0u8..7), 1..70),

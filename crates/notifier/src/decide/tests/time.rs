@@ -363,3 +363,66 @@ fn what_time_tells_has_an_id_without_a_clock() {
     };
     assert_eq!(id(1, 2 * HOUR), id(5, 7 * HOUR));
 }
+
+proptest! {
+    /// Whatever comes in whatever order, with heartbeats in between: an end follows a beginning of its
+    /// incident, no event and no heartbeat tells twice, what is over holds nothing open, and nothing waits
+    /// for a task that is final, gone or stuck already.
+    #[test]
+    fn time_tells_nothing_twice_and_ends_nothing_that_did_not_begin(
+        steps in prop::collection::vec((0u8..3, 0u8..2, 0u8..9), 1..60)
+    ) {
+        let mut ledger = Ledger::with(|rules| rules.slow = Some(SignedDuration::from_mins(30)));
+        let mut firing = std::collections::BTreeSet::new();
+        for (step, (id, repo, what)) in steps.into_iter().enumerate() {
+            let second = i64::try_from(step).unwrap() * 1_500;
+            let status = match what {
+                0 | 8 => Status::Pending,
+                1 => Status::Synchronizing,
+                2 => Status::Success,
+                3 => Status::Error,
+                4 => Status::Canceled,
+                _ => Status::Unknown("PAUSED".into()),
+            };
+            let kind = if what == 8 { Kind::Vanished } else { Kind::Updated };
+            let name = format!("{id}-{repo}");
+            let seen = task(&name, &repo.to_string(), status, i64::from(id), second);
+            let mut told = Vec::new();
+            if what == 7 {
+                told.extend(ledger.beat(second));
+                prop_assert!(ledger.beat(second + 1).is_empty(), "judged twice");
+            } else {
+                let observation = observation(kind, seen, second);
+                told.extend(ledger.feed(&observation));
+                prop_assert!(ledger.feed(&observation).is_empty(), "told twice");
+            }
+            for line in &told {
+                let words: Vec<&str> = line.split(' ').collect();
+                let repo = words[2].rsplit('-').next().unwrap().to_owned();
+                let key = (words[1].to_owned(), repo);
+                if words[0] == "firing" {
+                    firing.insert(key);
+                } else {
+                    prop_assert!(firing.remove(&key), "resolved before firing: {told:?}");
+                }
+            }
+            for (task_id, known) in &ledger.tasks {
+                let waits = ledger.open.keys().filter(|(_, id)| id == task_id).count();
+                let is_open = known.status.phase() == Phase::Open;
+                let expected = is_open && !known.stuck && !known.vanished;
+                prop_assert_eq!(waits, usize::from(expected), "{} {:?}", task_id, known);
+            }
+            for incident in ledger.incidents.values().filter(|i| i.is_open()) {
+                for cause in &incident.causes {
+                    let known = &ledger.tasks[&cause.task.task_id];
+                    let is_open = known.status.phase() == Phase::Open;
+                    match incident.rule {
+                        Rule::Stuck => prop_assert!(known.stuck && is_open, "{:?}", known),
+                        Rule::Vanished => prop_assert!(known.vanished, "{:?}", known),
+                        rule => prop_assert!(rule != Rule::Slow, "{:?}", incident),
+                    }
+                }
+            }
+        }
+    }
+}
