@@ -23,6 +23,7 @@ use crate::request::ListRepoSyncTask;
 use crate::sign::{EMPTY_SHA256, Unsigned, is_signed_by_default, sign};
 use crate::sync_rules::{self, ListRepoSyncRule, SyncRulePage};
 use crate::task_report::{self, TaskReport};
+use crate::transport::{self, Unread, Way, chain};
 
 const VERSION: &str = "2018-12-01";
 
@@ -31,7 +32,7 @@ const VERSION: &str = "2018-12-01";
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a client asks.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientOptions {
     /// Scheme, host and port, nothing else.
     pub endpoint: Url,
@@ -43,6 +44,27 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// The largest body that is read.
     pub body_limit_bytes: usize,
+    /// An http:// or https:// proxy, with a user and password if it asks for them. Without one, those
+    /// of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) are used as curl does, but never
+    /// for an endpoint on this machine.
+    pub proxy: Option<Url>,
+    /// Certificates to trust beside the system's, PEM.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("endpoint", &self.endpoint.as_str())
+            .field("region", &self.region)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("timeout", &self.timeout)
+            .field("body_limit_bytes", &self.body_limit_bytes)
+            // A password may be in it.
+            .field("proxy", &self.proxy.as_ref().and_then(Url::host_str))
+            .field("ca_pem", &self.ca_pem.is_some())
+            .finish()
+    }
 }
 
 impl ClientOptions {
@@ -54,7 +76,20 @@ impl ClientOptions {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
             body_limit_bytes: 8 * 1024 * 1024,
+            proxy: None,
+            ca_pem: None,
         }
+    }
+
+    /// The vendor's endpoint for `region`, by the rule that its SDKs follow:
+    /// `https://cr.{region}.aliyuncs.com`, in a VPC `https://cr-vpc.{region}.aliyuncs.com`. None if
+    /// `region` cannot be part of a host name. Not every region has both.
+    pub fn endpoint_of(region: &str, in_vpc: bool) -> Option<Url> {
+        let region = region.trim();
+        let host = if in_vpc { "cr-vpc" } else { "cr" };
+        is_region(region)
+            .then(|| Url::parse(&format!("https://{host}.{region}.aliyuncs.com")).ok())
+            .flatten()
     }
 }
 
@@ -93,19 +128,15 @@ impl Client {
         credentials: Arc<dyn CredentialsProvider>,
     ) -> Result<Self, Error> {
         check(&options.endpoint)?;
-        let mut builder = reqwest::Client::builder()
+        let way = Way {
+            proxy: options.proxy.as_ref(),
+            ca_pem: options.ca_pem.as_deref(),
+            look_up: &|name| std::env::var(name).ok(),
+        };
+        let builder = transport::builder(&options.endpoint, way)?
             .connect_timeout(options.connect_timeout)
             .timeout(options.timeout)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .redirect(reqwest::redirect::Policy::none())
-            // It would send the same nonce again.
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .user_agent(concat!("syncbell/", env!("CARGO_PKG_VERSION")));
-        if options.endpoint.scheme() == "http" {
-            // Nothing to verify: neither load the system's roots nor fail where there are none.
-            builder = builder.tls_certs_only([]);
-        }
+            .pool_idle_timeout(IDLE_LIMIT);
         let http = builder.build().map_err(|error| Error::Setup {
             what: chain(&error),
         })?;
@@ -256,17 +287,11 @@ impl Client {
             gate.throttled(head.retry_after);
         }
         let limit = self.options.body_limit_bytes;
-        let mut body = Vec::new();
-        let cut_off = |_| fault::unreadable(&head, "it was cut off");
-        while let Some(chunk) = answer.chunk().await.map_err(cut_off)? {
-            if body.len() + chunk.len() > limit {
-                return Err(fault::unreadable(
-                    &head,
-                    &format!("more than {limit} bytes"),
-                ));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = transport::body(&mut answer, limit).await;
+        let body = body.map_err(|unread| match unread {
+            Unread::CutOff => fault::unreadable(&head, "it was cut off"),
+            Unread::TooLarge => fault::unreadable(&head, &format!("more than {limit} bytes")),
+        })?;
         Ok((head, body))
     }
 
@@ -338,6 +363,13 @@ impl Client {
     }
 }
 
+/// Lower-case words and digits joined by hyphens: it becomes part of a host name.
+pub(crate) fn is_region(region: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let words = || region.split('-');
+    region.len() <= 63 && words().all(|word| !word.is_empty() && word.chars().all(fits))
+}
+
 /// The signature covers the host and the path `/`: nothing else may be in the endpoint.
 fn check(endpoint: &Url) -> Result<(), Error> {
     let what = if !matches!(endpoint.scheme(), "http" | "https") {
@@ -363,16 +395,4 @@ fn secret(text: &str) -> Result<HeaderValue, Error> {
     })?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// The error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -1,12 +1,34 @@
-//! Who we are to the cloud. One trait; the environment is its first provider.
+//! Who we are to the cloud.
+//!
+//! In: variables, files, the metadata service, STS; all of them through [`Surroundings`]. Out:
+//! [`Credentials`], kept fresh. Must never happen: a secret or token in a `Debug` text, an error or a
+//! log line; two refreshes at a time; a wait without a bound.
+
+mod surroundings;
+mod issued;
+mod refreshing;
+mod environment;
+mod sts;
+mod assume_role;
+mod oidc;
+mod profile;
+mod external;
+mod ini;
+mod ecs;
+mod uri;
+mod chain;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::Error;
+
+pub use self::environment::Environment;
+pub use self::sts::{Role, sts_endpoint};
+pub use self::surroundings::{Limits, Surroundings};
 
 /// A boxed future, as object-safe traits need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -20,6 +42,19 @@ pub struct Credentials {
     pub secret: SecretString,
     /// Sent beside the signature of temporary keys.
     pub security_token: Option<SecretString>,
+}
+
+impl Credentials {
+    /// True if a server cannot tell them apart.
+    pub(crate) fn are(&self, other: &Self) -> bool {
+        let token = |of: &Self| {
+            let token = of.security_token.as_ref();
+            token.map(|token| token.expose_secret().to_owned())
+        };
+        self.access_key_id == other.access_key_id
+            && self.secret.expose_secret() == other.secret.expose_secret()
+            && token(self) == token(other)
+    }
 }
 
 /// Gives credentials, each time they are needed. A provider may cache and refresh.
@@ -40,58 +75,6 @@ pub trait CredentialsProvider: Send + Sync {
     fn name(&self) -> &'static str;
 }
 
-/// Finds a variable by its name.
-type LookUp = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-/// The environment: `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET`, and optionally
-/// `ALIBABA_CLOUD_SECURITY_TOKEN` (the names of the vendor's default chain).
-pub struct Environment {
-    look_up: LookUp,
-}
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Environment")
-    }
-}
-
-impl Environment {
-    /// Reads through `look_up`, so that tests need not change the process's environment.
-    pub fn new(look_up: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self {
-            look_up: Box::new(look_up),
-        }
-    }
-
-    fn read(&self) -> Result<Credentials, Error> {
-        let get = |name: &str| (self.look_up)(name).filter(|value| !value.trim().is_empty());
-        let need = |name: &str| {
-            get(name).ok_or_else(|| Error::Credentials {
-                what: format!("environment: {name} is not set"),
-            })
-        };
-        Ok(Credentials {
-            access_key_id: need("ALIBABA_CLOUD_ACCESS_KEY_ID")?.trim().to_owned(),
-            secret: need("ALIBABA_CLOUD_ACCESS_KEY_SECRET")?
-                .trim()
-                .to_owned()
-                .into(),
-            security_token: get("ALIBABA_CLOUD_SECURITY_TOKEN")
-                .map(|token| token.trim().to_owned().into()),
-        })
-    }
-}
-
-impl CredentialsProvider for Environment {
-    fn credentials(&self) -> BoxFuture<'_, Result<Credentials, Error>> {
-        Box::pin(std::future::ready(self.read()))
-    }
-
-    fn name(&self) -> &'static str {
-        "environment"
-    }
-}
-
 /// Always the same credentials.
 #[derive(Clone, Debug)]
 pub struct Static(pub Credentials);
@@ -106,33 +89,27 @@ impl CredentialsProvider for Static {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_environment_is_read_and_its_secrets_are_not_printed() {
-        let environment = Environment::new(|name| match name {
-            "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some("LTAI-key".to_owned()),
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some("open-sesame".to_owned()),
-            "ALIBABA_CLOUD_SECURITY_TOKEN" => Some("token-sesame".to_owned()),
-            _ => None,
-        });
-        let credentials = environment.credentials().await.unwrap();
-        assert!(credentials.security_token.is_some());
-        let printed = format!("{credentials:?} {environment:?}");
-        assert!(
-            printed.contains("LTAI-key") && !printed.contains("sesame"),
-            "{printed}"
-        );
+/// A configuration fault of `step`.
+fn fault(step: &str, what: impl fmt::Display) -> Error {
+    Error::Credentials {
+        what: format!("{step}: {what}"),
     }
+}
 
-    #[tokio::test]
-    async fn a_missing_variable_is_named() {
-        let environment = Environment::new(|name| {
-            (name == "ALIBABA_CLOUD_ACCESS_KEY_ID").then(|| "LTAI-key".to_owned())
-        });
-        let said = environment.credentials().await.unwrap_err().to_string();
-        assert!(said.contains("ALIBABA_CLOUD_ACCESS_KEY_SECRET"), "{said}");
+/// What `step` needs is down; it may be there again soon.
+fn down(step: &str, what: impl fmt::Display) -> Error {
+    Error::Unavailable {
+        what: format!("{step}: {what}"),
+    }
+}
+
+/// What an error says, without its class.
+fn said(error: &Error) -> String {
+    match error {
+        Error::Credentials { what }
+        | Error::Unavailable { what }
+        | Error::Malformed { what }
+        | Error::Setup { what } => what.clone(),
+        other => other.to_string(),
     }
 }

@@ -208,7 +208,8 @@ impl Error {
     }
 }
 
-fn clean(text: &str, secrets: &[&str]) -> String {
+/// `text` on one line, short, with `[secret]` for each of `secrets`.
+pub(crate) fn clean(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "[secret]");

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod sign;
+mod transport;
 mod credentials;
 mod operation;
 mod request;
@@ -21,7 +22,10 @@ mod error;
 pub mod measure;
 
 pub use client::{Client, ClientOptions, Gate};
-pub use credentials::{BoxFuture, Credentials, CredentialsProvider, Environment, Static};
+pub use credentials::{
+    BoxFuture, Credentials, CredentialsProvider, Environment, Limits, Role, Static, Surroundings,
+    sts_endpoint,
+};
 pub use decode::Refused;
 pub use error::{Error, Retry};
 pub use instances::{InstanceInfo, InstancePage, ListInstance};

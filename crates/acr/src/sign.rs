@@ -3,11 +3,15 @@
 //! Source: the vendor's SDKs (Go darabonba-openapi/v2 2.1.13, Python tea-openapi 0.4.6); the tests hold
 //! vectors made by their own signers.
 
+mod v1;
+
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
+
+pub use self::v1::sign_v1;
 
 /// SHA-256 of no bytes: our requests have an empty body.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -119,9 +123,14 @@ fn canonical_query(query: &[(&str, String)]) -> String {
     pairs.sort_unstable();
     let encoded: Vec<String> = pairs
         .into_iter()
-        .map(|(key, value)| format!("{key}={}", utf8_percent_encode(value, &UNRESERVED)))
+        .map(|(key, value)| format!("{key}={}", encode(value)))
         .collect();
     encoded.join("&")
+}
+
+/// `text` with everything but the unreserved set percent-encoded, in upper-case hex.
+pub(crate) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, &UNRESERVED).to_string()
 }
 
 #[cfg(test)]
