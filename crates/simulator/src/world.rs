@@ -238,7 +238,7 @@ impl World {
             answers: state.n_answers,
             inserts_left: state.inserts_left,
             removals_left: state.removals_left,
-            faults: state.faults.active().cloned().collect(),
+            faults: state.faults.active(Instant::now()).cloned().collect(),
             server_time: state.server_now(),
         }
     }
