@@ -1,5 +1,7 @@
 //! The built binary plays its story once and judges itself; and it says what is wrong with a file.
 
+mod timeline;
+
 use std::process::{Command, Output};
 
 fn syncbell(arguments: &[&str]) -> Output {

@@ -41,7 +41,7 @@ enum Command {
     Notifier(ConfigFile),
     /// Check a configuration and say every problem with its place
     Check(ConfigFile),
-    /// Serve a simulated registry that speaks ListRepoSyncTask
+    /// Serve a simulated registry, to try Syncbell on without an account
     Simulate(simulate::Arguments),
     /// What is wrong now, and what was
     #[command(subcommand)]

@@ -20,6 +20,7 @@ mod instance;
 mod sync_rule;
 mod world;
 mod script;
+mod timeline;
 mod generator;
 mod ledger;
 mod compare;
@@ -51,6 +52,7 @@ pub use task::{
     NewTask, Progress,
 };
 pub use tasks::Order;
+pub use timeline::{Problem, Problems, Repeat, Timeline};
 pub use world::{Counts, Note, World};
 
 /// What can go wrong with the simulator itself.

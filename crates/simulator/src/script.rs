@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use syncbell_event::Status;
 
-use crate::fault::{Extent, Fault};
-use crate::task::NewTask;
+use crate::fault::{Extent, Fault, Target};
+use crate::instance::NewInstance;
+use crate::task::{NewTask, Progress};
 
 /// A timeline. [`World::load`](crate::World::load) takes it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,8 +47,63 @@ pub enum Act {
         /// Which.
         task_id: String,
     },
+    /// A task is listed no more; its id still finds it.
+    Unlist {
+        /// Which.
+        task_id: String,
+    },
+    /// A task comes so far.
+    Progress {
+        /// Which.
+        task_id: String,
+        /// How far.
+        progress: Progress,
+    },
+    /// Many tasks with one `SyncBatchTaskId` appear: [`World::add_batch`](crate::World::add_batch).
+    AddBatch {
+        /// Their `SyncBatchTaskId`.
+        batch_id: String,
+        /// How many.
+        n: usize,
+        /// What they are like.
+        model: Box<NewTask>,
+    },
+    /// Tasks of a batch that are still open go on.
+    EnterBatch {
+        /// Which batch.
+        batch_id: String,
+        /// How many; `None`: all.
+        n: Option<usize>,
+        /// To what.
+        status: Status,
+        /// With this issue or none.
+        issue: Option<String>,
+    },
+    /// An instance appears, or another one of its id takes its place.
+    AddInstance(Box<NewInstance>),
+    /// An instance has another status.
+    InstanceStatus {
+        /// Which.
+        id: String,
+        /// `InstanceStatus`.
+        status: String,
+    },
+    /// An instance is there no more.
+    RemoveInstance {
+        /// Which.
+        id: String,
+    },
     /// The service misbehaves.
     Fault {
+        /// How.
+        fault: Fault,
+        /// For how long.
+        extent: Extent,
+    },
+    /// The service misbehaves for some calls.
+    FaultFor {
+        /// For which.
+        target: Target,
         /// How.
         fault: Fault,
         /// For how long.

@@ -61,7 +61,7 @@ pub struct Counts {
     pub tasks: usize,
     /// Of these: still open.
     pub open: usize,
-    /// Of these: their present state was in no answer yet.
+    /// Of these: their present state was in no answer yet. Unchanged tasks of static loads do not count.
     pub unserved: usize,
     /// Calls of the API, whatever their answer.
     pub calls: u64,
@@ -238,7 +238,7 @@ impl World {
             answers: state.n_answers,
             inserts_left: state.inserts_left,
             removals_left: state.removals_left,
-            faults: state.faults.active().cloned().collect(),
+            faults: state.faults.active(Instant::now()).cloned().collect(),
             server_time: state.server_now(),
         }
     }

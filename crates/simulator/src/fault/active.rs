@@ -102,8 +102,10 @@ impl Faults {
         self.0.clear();
     }
 
-    pub(crate) fn active(&self) -> impl Iterator<Item = &Fault> {
-        self.0.iter().map(|active| &active.fault)
+    /// Those that a call could meet now.
+    pub(crate) fn active(&self, now: Instant) -> impl Iterator<Item = &Fault> {
+        let active = self.0.iter().filter(move |active| !active.is_over(now));
+        active.map(|active| &active.fault)
     }
 
     /// By how much the clock is wrong now; asking counts as no call.

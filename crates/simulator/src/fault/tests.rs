@@ -82,3 +82,40 @@ fn a_fault_is_met_by_those_only_that_it_is_for() {
     assert_eq!(met, [Fault::NoPrivilege]);
     assert_eq!(meet(&mut faults, now), []);
 }
+
+/// The first cells of the README's table of faults, each code span in them.
+fn documented() -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("## Faults").unwrap();
+    let (table, _) = table.split_once("## Timelines").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    rows.flat_map(|row| {
+        let cell = row.split(" | ").next().unwrap_or_default();
+        let spans = cell.split('`').skip(1).step_by(2);
+        spans.map(str::to_owned).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+#[test]
+fn every_fault_is_documented_as_it_is_read() {
+    let mut kinds: Vec<String> = documented()
+        .iter()
+        .map(|json| {
+            let fault: Fault = serde_json::from_str(json).unwrap_or_else(|e| panic!("{json}: {e}"));
+            let value = serde_json::to_value(fault).unwrap();
+            let name = value.as_str().map(str::to_owned);
+            name.unwrap_or_else(|| value.as_object().unwrap().keys().next().unwrap().clone())
+        })
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    // What serde itself says there is, when asked for something that there is not.
+    let error = serde_json::from_str::<Fault>("\"nonsense\"")
+        .unwrap_err()
+        .to_string();
+    let (_, known) = error.split_once("expected one of ").unwrap();
+    let mut known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    known.sort_unstable();
+    assert_eq!(kinds, known);
+}

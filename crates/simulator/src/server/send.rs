@@ -77,11 +77,11 @@ pub(super) fn send(mut reply: Reply, faults: &[Fault], world: World, line: &Line
         None => {}
     }
     let breaks_off = body.len() < length_bytes;
+    let n_parts = body.len().div_ceil(manner.part_bytes);
     let parts = parts(body, manner.part_bytes);
-    let n_parts = parts.len();
     let served = reply.served.filter(|_| is_whole);
     let pause = manner.pause;
-    let parts = stream::iter(parts.into_iter().enumerate()).then(move |(n, part)| {
+    let parts = stream::iter(parts.enumerate()).then(move |(n, part)| {
         let last = (n + 1 == n_parts).then(|| served.clone()).flatten();
         let world = world.clone();
         async move {
@@ -113,10 +113,9 @@ pub(super) fn send(mut reply: Reply, faults: &[Fault], world: World, line: &Line
     response
 }
 
-fn parts(mut body: Bytes, part_bytes: usize) -> Vec<Bytes> {
-    let mut parts = Vec::new();
-    while !body.is_empty() {
-        parts.push(body.split_to(body.len().min(part_bytes)));
-    }
-    parts
+fn parts(mut body: Bytes, part_bytes: usize) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let part = body.split_to(body.len().min(part_bytes));
+        (!part.is_empty()).then_some(part)
+    })
 }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::{Note, World};
 use crate::script::{Act, Script, Step};
+use crate::timeline::Timeline;
 
 impl World {
     /// Adds the script's baseline tasks now, and keeps its steps for [`World::start_story`].
@@ -76,7 +77,18 @@ impl World {
                 issue,
             } => self.set_state(&task_id, status, issue.as_deref()),
             Act::Remove { task_id } => self.remove_task(&task_id),
+            Act::Unlist { task_id } => self.unlist_task(&task_id),
+            Act::Progress { task_id, progress } => self.set_progress(&task_id, progress),
             Act::Fault { fault, extent } => self.fault(fault, extent),
+            Act::FaultFor {
+                target,
+                fault,
+                extent,
+            } => self.fault_for(target, fault, extent),
+            other => {
+                self.take_service(other);
+                Ok(())
+            }
         };
         match outcome {
             Ok(()) => self.change(|state| {
@@ -89,5 +101,73 @@ impl World {
             }),
             Err(error) => tracing::warn!(%error, "could not take a step of the script"),
         }
+    }
+
+    /// What cannot fail.
+    fn take_service(&self, act: Act) {
+        match act {
+            Act::AddBatch { batch_id, n, model } => drop(self.add_batch(&batch_id, n, &model)),
+            Act::EnterBatch {
+                batch_id,
+                n,
+                status,
+                issue,
+            } => {
+                let n_changed = self.set_batch(&batch_id, n, &status, issue.as_deref());
+                tracing::debug!(batch = batch_id, n_changed, "a batch went on");
+            }
+            Act::AddInstance(instance) => self.add_instance(*instance),
+            Act::InstanceStatus { id, status } => {
+                if !self.set_instance_status(&id, &status) {
+                    tracing::warn!(instance = id, "no such instance: its status stays");
+                }
+            }
+            Act::RemoveInstance { id } => {
+                if !self.remove_instance(&id) {
+                    tracing::warn!(
+                        instance = id,
+                        "no such instance: there is nothing to remove"
+                    );
+                }
+            }
+            Act::Add(_)
+            | Act::Enter { .. }
+            | Act::Remove { .. }
+            | Act::Unlist { .. }
+            | Act::Progress { .. }
+            | Act::Fault { .. }
+            | Act::FaultFor { .. } => {}
+        }
+    }
+
+    /// Makes a timeline's beginning now and plays the rest in its time, again and again if it says so.
+    pub fn play_timeline(&self, timeline: &Timeline) -> Result<(), crate::Error> {
+        timeline.begin(self)?;
+        let Some(repeat) = timeline.repeat else {
+            self.play(timeline.round(1));
+            return Ok(());
+        };
+        let (world, timeline) = (self.clone(), timeline.clone());
+        let start = Instant::now();
+        self.change(|state| state.n_playing += 1);
+        self.inner.tracker.spawn(async move {
+            let rounds = 1..=repeat.times.unwrap_or(u64::MAX);
+            for (round, offset) in rounds.zip(0_u32..) {
+                // A century of rounds is more than anybody waits for.
+                let Some(at) = repeat.every.checked_mul(offset) else {
+                    break;
+                };
+                let stopped = tokio::select! {
+                    () = world.inner.token.cancelled() => true,
+                    () = tokio::time::sleep_until(start + at) => false,
+                };
+                if stopped {
+                    break;
+                }
+                world.play(timeline.round(round));
+            }
+            world.change(|state| state.n_playing -= 1);
+        });
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Instances, rules and batches.
 
-use syncbell_event::{Status, TaskId};
+use syncbell_event::{Phase, Status, TaskId};
 
 use super::World;
 use crate::instance::{self, NewInstance};
@@ -89,7 +89,7 @@ impl World {
             let mut ids = state.tasks.of_batch(batch_id);
             ids.retain(|id| {
                 let status = state.task(id).map(|task| task.shown.status.clone());
-                !status.is_some_and(|status| is_final(&status))
+                status.is_some_and(|status| status.phase() == Phase::Open)
             });
             ids.truncate(n.unwrap_or(usize::MAX));
             for id in &ids {
@@ -114,8 +114,4 @@ fn of_batch(model: &NewTask, batch_id: &str, number: usize) -> NewTask {
         }
     }
     task
-}
-
-pub(super) fn is_final(status: &Status) -> bool {
-    matches!(status, Status::Success | Status::Error | Status::Canceled)
 }
