@@ -173,7 +173,9 @@ impl Watcher {
 
     /// Logs and counts a failed turn, or page of a sweep, and plans the next try.
     fn failed(&mut self, failure: &Failure, of: Lane) {
-        self.watch.failed();
+        if of == Lane::Head || !self.schedule.has_heads() {
+            self.watch.failed();
+        }
         let attempt = self.failing.as_ref().map_or(0, |failing| failing.attempts);
         let (outcome, message) = (failure.class(), failure.message());
         let delay = retry_delay(failure, self.pace.interval(), attempt, rand::random());

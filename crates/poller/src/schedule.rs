@@ -143,9 +143,13 @@ impl Schedule {
     /// A sweep came to no end.
     pub(crate) fn sweep_failed(&mut self, now: Instant, delay: Duration) {
         self.n_sweeps_failed = self.n_sweeps_failed.saturating_add(1);
-        // Ever more slowly, but never more seldom than a good one would be.
-        let delay = delay * 2_u32.saturating_pow(self.n_sweeps_failed.min(10) - 1);
-        self.sweep_at = now + delay.min(self.sweep_every);
+        self.sweep_at = now + delay;
+        if self.has_heads() {
+            // Ever more slowly, but never more seldom than a good one would be. Without head polls there is
+            // no other sight.
+            let delay = delay * 2_u32.saturating_pow(self.n_sweeps_failed.min(10) - 1);
+            self.sweep_at = now + delay.min(self.sweep_every);
+        }
         self.sweep_waits_until = now;
     }
 

@@ -109,3 +109,17 @@ fn two_missed_intervals_are_an_outage() {
     assert!(!schedule.was_out(start, start + 30 * SECOND));
     assert!(schedule.was_out(start, start + 31 * SECOND));
 }
+
+#[test]
+fn where_there_is_no_other_sight_failed_sweeps_are_not_put_off() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(15 * SECOND, 1_800 * SECOND, start);
+    for n in 1..=8 {
+        schedule.sweep_failed(start + n * SECOND, 15 * SECOND);
+    }
+    let until = start + 23 * SECOND;
+    assert_eq!(
+        schedule.next(start + 9 * SECOND, false),
+        Next::Wait { until }
+    );
+}
