@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use syncbell_config::Filters;
 use syncbell_event::{Change, Phase, Route, SyncTask, digest_id};
 use syncbell_store::{Batch, Store};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::Error;
 use crate::diff::{Sight, is_bad};
@@ -46,7 +47,7 @@ pub(crate) struct Baseline {
 struct Tally {
     met: HashSet<IdHash>,
     /// Of each image route, when the newest task that went well was created.
-    well: HashMap<Route, Timestamp>,
+    well: HashMap<RouteHash, Timestamp>,
     newest: Newest,
     found: Found,
 }
@@ -148,8 +149,11 @@ impl Baseline {
             return;
         };
         let date = row.date;
-        for task in tasks.clone() {
-            self.tally.note_route(task);
+        // A million routes would take a gigabyte, and hashes of them are needed only then.
+        if self.alert {
+            for task in tasks.clone() {
+                self.tally.note_route(task);
+            }
         }
         for task in tasks {
             if self.tally.met.insert(IdHash::of(task.task_id.as_str())) {
@@ -175,7 +179,7 @@ impl Baseline {
     fn alerts(&self, task: &SyncTask) -> bool {
         self.alert
             && !task.route().is_some_and(|route| {
-                let well_at = self.tally.well.get(&route).copied();
+                let well_at = self.tally.well.get(&route_hash(&route)).copied();
                 well_at.is_some() && well_at > task.created_at
             })
     }
@@ -214,7 +218,7 @@ impl Tally {
         if let (true, Some(route), Some(created_at)) =
             (task.is_well(), task.route(), task.created_at)
         {
-            let newest = self.well.entry(route).or_insert(created_at);
+            let newest = self.well.entry(route_hash(&route)).or_insert(created_at);
             *newest = created_at.max(*newest);
         }
     }
@@ -225,6 +229,18 @@ impl Tally {
         self.found.untold += u64::from(untold);
         self.newest.note(task);
     }
+}
+
+/// What stands for a route while a baseline is taken.
+type RouteHash = u128;
+
+fn route_hash(route: &Route) -> RouteHash {
+    // Each part with its length in front, so that no two routes look alike.
+    let parts = route.parts().iter().flat_map(|part| {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes();
+        length.into_iter().chain(part.bytes())
+    });
+    xxh3_128(&parts.collect::<Vec<u8>>())
 }
 
 /// Whether its first look already put an event into the outbox.
