@@ -183,8 +183,9 @@ async fn known(url: &str, folder: &Path) {
     let n = scale.tasks();
     let at_rest = memory_mib("VmRSS");
     println!(
-        "{n} tasks: cold start {:.2} s, {at_rest:.0} MiB",
-        took.as_secs_f64()
+        "{n} tasks: cold start {:.2} s (CPU {:.2} s), {at_rest:.0} MiB",
+        took.as_secs_f64(),
+        cpu().as_secs_f64()
     );
     let (waiting, files) = (scale.waiting(), size_of(&folder.join("poller")));
     let began = cpu();
