@@ -214,11 +214,7 @@ impl Client {
     ) -> Result<T, Error> {
         let exchange = self.exchange(operation, query, credentials);
         let sent = tokio::time::timeout(self.options.timeout, exchange);
-        let sent = sent.await.unwrap_or_else(|_| {
-            Err(Error::Unavailable {
-                what: format!("no answer within {} ms", self.options.timeout.as_millis()),
-            })
-        });
+        let sent = sent.await.unwrap_or_else(|_| Err(self.too_slow()));
         let answered = sent.and_then(|(head, body)| {
             let told = head.throttled();
             decode(&head, body).inspect_err(|error| {
@@ -235,6 +231,12 @@ impl Client {
             let secrets: Vec<&str> = secrets.map(ExposeSecret::expose_secret).collect();
             error.cleaned(&secrets)
         })
+    }
+
+    fn too_slow(&self) -> Error {
+        Error::Unavailable {
+            what: format!("no answer within {} ms", self.options.timeout.as_millis()),
+        }
     }
 
     async fn exchange(
@@ -257,7 +259,12 @@ impl Client {
         }
         let limit = self.options.body_limit_bytes;
         let mut body = Vec::new();
-        let cut_off = |_| fault::unreadable(&head, "it was cut off");
+        let cut_off = |error: reqwest::Error| {
+            if error.is_timeout() && !head.throttled() {
+                return self.too_slow();
+            }
+            fault::unreadable(&head, "it was cut off")
+        };
         while let Some(chunk) = answer.chunk().await.map_err(cut_off)? {
             if body.len() + chunk.len() > limit {
                 return Err(fault::unreadable(

@@ -72,6 +72,9 @@ pub(crate) struct Failing {
     pub(crate) message: String,
     pub(crate) since: Timestamp,
     pub(crate) attempts: u32,
+    /// So many of these were of head polls.
+    #[serde(skip)]
+    pub(crate) of_head: u32,
     /// Of a page of a full sweep; head polls may go well.
     pub(crate) of_sweep: bool,
     #[serde(skip)]
