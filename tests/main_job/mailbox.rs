@@ -5,14 +5,15 @@ use syncbell_event::AlertStatus;
 use syncbell_simulator::Got;
 use syncbell_testkit::Mail;
 
-/// The conditions that `mail` tells. Panics where its text is not as mails are.
+/// The conditions of tasks that `mail` tells. Panics where its text is not as mails are.
 pub(crate) fn told_by(mail: &Mail) -> Vec<Got> {
     let text = text_of(mail);
     let id = mail.message_id();
     if text.contains("By rule:") {
         digest(&text, &id)
     } else {
-        text.split("\n----").map(|part| entry(part, &id)).collect()
+        let parts = text.split("\n----");
+        parts.filter_map(|part| entry(part, &id)).collect()
     }
 }
 
@@ -23,15 +24,18 @@ pub(crate) fn text_of(mail: &Mail) -> String {
     text.replace("\r\n", "\n")
 }
 
-/// One condition with all its rows.
-fn entry(part: &str, id: &str) -> Got {
+/// One condition with all its rows; `None` where it is about no task.
+fn entry(part: &str, id: &str) -> Option<Got> {
     let row = |name: &str| {
         let mut lines = part.lines();
         let found = lines.find_map(|line| line.strip_prefix("  ")?.strip_prefix(name));
         found.and_then(|rest| rest.split_whitespace().next())
     };
     let word = |name: &str| row(name).unwrap_or_else(|| panic!("no {name:?} in {part}"));
-    Got {
+    if word("Rule ") == "blind" {
+        return None;
+    }
+    Some(Got {
         task_id: word("Task ").to_owned(),
         rule: word("Rule ").to_owned(),
         // Only what is over has lasted.
@@ -40,7 +44,7 @@ fn entry(part: &str, id: &str) -> Got {
             None => AlertStatus::Firing,
         },
         id: id.to_owned(),
-    }
+    })
 }
 
 /// More than ten: twenty with a line, of the others the task ids; the counts hold for all of them. For

@@ -11,6 +11,7 @@ mod groups;
 mod bad_input;
 mod events;
 mod services;
+mod outage;
 mod over_kafka;
 mod three_brokers;
 
