@@ -10,6 +10,7 @@ mod crash_points;
 mod groups;
 mod bad_input;
 mod events;
+mod tasks;
 mod services;
 mod outage;
 mod over_kafka;
