@@ -37,6 +37,10 @@ pub(crate) struct House {
     /// Who is told, in YAML.
     pub(crate) receivers: &'static str,
     pub(crate) access_key_secret: String,
+    /// Where the registry is asked; what stands between goes here.
+    pub(crate) endpoint: String,
+    /// Further keys, in YAML: lines of their own.
+    pub(crate) more: &'static str,
     /// What the route says about groups, in YAML.
     pub(crate) grouping: &'static str,
 }
@@ -68,6 +72,8 @@ impl House {
                 .add_task(task.aged(Duration::from_mins(n + 60)));
         }
         Self {
+            endpoint: simulator.url(),
+            more: "",
             simulator,
             webhook: WebhookReceiver::start(SECRET).await,
             mailbox: MailSink::start(MailSinkOptions::default()).await,
@@ -110,12 +116,13 @@ impl House {
              \x20 - name: mail\n    email: {{from: syncbell@example.test, to: [oncall@example.test], \
              smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
              route: {{receivers: {}, {grouping}}}\n\
-             admin: {{listen: '{admin}', notifier_listen: '{admin}'}}\n{}",
+             admin: {{listen: '{admin}', notifier_listen: '{admin}'}}\n{}{}",
             data.display(),
-            self.simulator.url(),
+            self.endpoint,
             self.webhook.url(),
             smtp.port(),
             self.receivers,
+            self.more,
             self.bus(),
         );
         std::fs::write(&config, text).expect("a configuration");
@@ -214,6 +221,14 @@ impl House {
         binary.kill().await;
     }
 
+    /// Starts again what [`House::kill`] killed.
+    pub(crate) async fn start_again(&self) {
+        let (service, place) = self.services()[0];
+        let binary = self.launcher(service, "127.0.0.1:0").start();
+        binary.wait_for_line("syncbell runs", WAIT).await;
+        *place.lock().await = Some(binary);
+    }
+
     /// Waits until the poller and the notifier have said these.
     pub(crate) async fn say(&self, poller: &str, notifier: &str) {
         for (place, what) in [(&self.binary, poller), (&self.notifier, notifier)] {
@@ -274,6 +289,22 @@ impl House {
             .iter()
             .flat_map(|request| Got::of_alert(&request.id, &request.body))
             .collect()
+    }
+
+    /// `status reason` of each alert of the rule `blind` that the webhook took, in its order.
+    pub(crate) fn blindness(&self) -> Vec<String> {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+        let mut told = Vec::new();
+        for request in self.webhook.accepted() {
+            let alerts = request.body["data"]["alerts"].as_array().cloned();
+            let blind = alerts.into_iter().flatten();
+            let blind = blind.filter(|alert| alert["rule"] == "blind");
+            told.extend(blind.map(|alert| {
+                let (status, reason) = (text(&alert["status"]), text(&alert["reason"]));
+                format!("{status} {reason}")
+            }));
+        }
+        told
     }
 
     /// What lies in the mailbox.

@@ -10,7 +10,9 @@ mod crash_points;
 mod groups;
 mod bad_input;
 mod events;
+mod tasks;
 mod services;
+mod outage;
 mod over_kafka;
 mod three_brokers;
 

@@ -245,11 +245,7 @@ impl Client {
     ) -> Result<T, Error> {
         let exchange = self.exchange(operation, query, credentials);
         let sent = tokio::time::timeout(self.options.timeout, exchange);
-        let sent = sent.await.unwrap_or_else(|_| {
-            Err(Error::Unavailable {
-                what: format!("no answer within {} ms", self.options.timeout.as_millis()),
-            })
-        });
+        let sent = sent.await.unwrap_or_else(|_| Err(self.too_slow()));
         let answered = sent.and_then(|(head, body)| {
             let told = head.throttled();
             decode(&head, body).inspect_err(|error| {
@@ -266,6 +262,12 @@ impl Client {
             let secrets: Vec<&str> = secrets.map(ExposeSecret::expose_secret).collect();
             error.cleaned(&secrets)
         })
+    }
+
+    fn too_slow(&self) -> Error {
+        Error::Unavailable {
+            what: format!("no answer within {} ms", self.options.timeout.as_millis()),
+        }
     }
 
     async fn exchange(
@@ -289,7 +291,8 @@ impl Client {
         let limit = self.options.body_limit_bytes;
         let body = transport::body(&mut answer, limit).await;
         let body = body.map_err(|unread| match unread {
-            Unread::CutOff => fault::unreadable(&head, "it was cut off"),
+            Unread::TooSlow if !head.throttled() => self.too_slow(),
+            Unread::CutOff | Unread::TooSlow => fault::unreadable(&head, "it was cut off"),
             Unread::TooLarge => fault::unreadable(&head, &format!("more than {limit} bytes")),
         })?;
         Ok((head, body))

@@ -124,18 +124,28 @@ pub(crate) enum Unread {
     CutOff,
     /// It is larger than the limit.
     TooLarge,
+    /// It did not come in time.
+    TooSlow,
 }
 
 /// The whole body, of at most `limit_bytes`.
 pub(crate) async fn body(answer: &mut Response, limit_bytes: usize) -> Result<Vec<u8>, Unread> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| Unread::CutOff)? {
+    while let Some(chunk) = answer.chunk().await.map_err(unread)? {
         if body.len() + chunk.len() > limit_bytes {
             return Err(Unread::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+fn unread(error: reqwest::Error) -> Unread {
+    if error.is_timeout() {
+        Unread::TooSlow
+    } else {
+        Unread::CutOff
+    }
 }
 
 /// A client that connects within `connect` and has a whole answer within `in_all`.

@@ -1,9 +1,7 @@
 //! Commands about a running service. They ask its API; when none runs, they read its folders.
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{Args, Subcommand, ValueEnum};
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 use syncbell_config::Config;
 use syncbell_notifier::{Handle, dead_letters_of};
@@ -12,6 +10,7 @@ use crate::bus;
 use crate::exit::Failure;
 use crate::run::block_on;
 use crate::service::{File, Who, find};
+use crate::table::{self, Output};
 
 /// What is wrong, and what was.
 #[derive(Debug, Subcommand)]
@@ -60,13 +59,6 @@ pub(crate) struct One {
     id: String,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-    Jsonl,
-}
-
 /// `syncbell incidents …`
 pub(crate) fn incidents(asked: &Incidents) -> anyhow::Result<()> {
     let Incidents::List(shape) = asked;
@@ -97,8 +89,10 @@ pub(crate) fn deliveries(asked: &Deliveries) -> anyhow::Result<()> {
             ];
             list(shape, "deliveries", &columns)
         }
-        Deliveries::Show(one) => print(&ask(&one.file, "GET", &format!("deliveries/{}", one.id))?),
-        Deliveries::Retry(one) => print(&ask(
+        Deliveries::Show(one) => {
+            table::one(&ask(&one.file, "GET", &format!("deliveries/{}", one.id))?)
+        }
+        Deliveries::Retry(one) => table::one(&ask(
             &one.file,
             "POST",
             &format!("deliveries/{}/retry", one.id),
@@ -112,40 +106,12 @@ pub(crate) fn dead_letters(asked: &DeadLetters) -> anyhow::Result<()> {
     list(shape, "dead-letters", &["at", "reason", "attempts", "key"])
 }
 
-fn print(value: &Value) -> anyhow::Result<()> {
-    anstream::println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
-}
-
 fn list(shape: &Shape, what: &str, columns: &[&str]) -> anyhow::Result<()> {
     let rows = ask(&shape.file, "GET", &format!("{what}?limit={}", shape.limit))?;
     let rows = rows
         .as_array()
         .context("the service answered something else than a list")?;
-    match shape.output {
-        Output::Json => print(&Value::Array(rows.clone())),
-        Output::Jsonl => {
-            for row in rows {
-                anstream::println!("{row}");
-            }
-            Ok(())
-        }
-        Output::Table => {
-            let mut table = Table::new();
-            table
-                .load_style(NOTHING)
-                .set_header(columns.iter().map(|name| name.to_uppercase()));
-            for row in rows {
-                table.add_row(columns.iter().map(|name| match &row[*name] {
-                    Value::String(text) => text.clone(),
-                    Value::Null => String::new(),
-                    other => other.to_string(),
-                }));
-            }
-            anstream::println!("{table}");
-            Ok(())
-        }
-    }
+    table::rows(shape.output, rows, columns)
 }
 
 fn ask(file: &File, method: &str, path: &str) -> anyhow::Result<Value> {

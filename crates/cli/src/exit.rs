@@ -1,4 +1,5 @@
-//! Exit codes (sysexits.h): 0 ok, 1 failed, 2 usage (clap's), 69 unavailable, 75 try again, 78 configuration.
+//! Exit codes (sysexits.h): 0 ok, 1 failed, 2 usage (clap's), 69 unavailable, 75 try again, 77 denied,
+//! 78 configuration.
 
 use std::process::ExitCode;
 
@@ -9,6 +10,8 @@ pub(crate) enum Failure {
     Unavailable,
     /// A lock is held, a port is taken, a disk is full: the same command may work later.
     TryAgain,
+    /// A permission is missing.
+    Denied,
     /// The configuration must change first.
     Configuration,
     /// The command ran and its answer is no.
@@ -20,6 +23,7 @@ impl std::fmt::Display for Failure {
         f.write_str(match self {
             Self::Unavailable => "unavailable",
             Self::TryAgain => "could not go on; a later try may work",
+            Self::Denied => "denied",
             Self::Configuration => "the configuration must change",
             Self::No => "failed",
         })
@@ -53,6 +57,7 @@ pub(crate) fn code(done: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(match failure {
         Some(Failure::Unavailable) => 69,
         Some(Failure::TryAgain) => 75,
+        Some(Failure::Denied) => 77,
         Some(Failure::Configuration) => 78,
         Some(Failure::No) | None => 1,
     })

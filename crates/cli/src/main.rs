@@ -12,6 +12,8 @@ mod service;
 mod simulate;
 mod start;
 mod story;
+mod table;
+mod tasks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +45,8 @@ enum Command {
     Check(ConfigFile),
     /// Serve a simulated registry, to try Syncbell on without an account
     Simulate(simulate::Arguments),
+    /// The sync tasks, as the poller knows them or as the cloud lists them now
+    Tasks(Box<tasks::Arguments>),
     /// What is wrong now, and what was
     #[command(subcommand)]
     Incidents(ask::Incidents),
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Notifier(file) => run::run(&file.config, Services::Notifier),
         Command::Check(file) => check::check(&file.config),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
+        Command::Tasks(asked) => tasks::tasks(&asked),
         Command::Incidents(asked) => ask::incidents(&asked),
         Command::Deliveries(asked) => ask::deliveries(&asked),
         Command::DeadLetters(asked) => ask::dead_letters(&asked),

@@ -4,7 +4,7 @@
 //! else listens at such an address is no service, and is passed over.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -40,6 +40,8 @@ pub(crate) struct File {
 pub(crate) enum Who {
     /// Only a notifier has incidents and deliveries.
     Notifier,
+    /// Only a poller has tasks.
+    Poller,
     /// Every service has the event log.
     Any,
 }
@@ -65,6 +67,11 @@ impl File {
         }
     }
 
+    /// The file itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.config
+    }
+
     /// Where to ask: `run` and the poller have the first address of a configuration, the notifier the
     /// second.
     pub(crate) fn addresses(&self, config: Option<&Config>) -> Vec<SocketAddr> {
@@ -79,6 +86,7 @@ impl Who {
     pub(crate) fn missing(self, addresses: &[SocketAddr]) -> String {
         let who = match self {
             Self::Notifier => "no notifier",
+            Self::Poller => "no poller",
             Self::Any => "no service",
         };
         let places: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -87,8 +95,10 @@ impl Who {
 
     fn is(self, services: &Value) -> bool {
         let services = services.as_array().map_or(&[][..], Vec::as_slice);
+        let has = |wanted: &str| services.iter().any(|name| name == wanted);
         match self {
-            Self::Notifier => services.iter().any(|name| name == "notifier"),
+            Self::Notifier => has("notifier"),
+            Self::Poller => has("poller"),
             Self::Any => !services.is_empty(),
         }
     }
@@ -129,16 +139,34 @@ impl Service {
             .context("the service's answer is not JSON")
     }
 
+    /// The answer to `GET` on `path` below `/api/v1`.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
+        let request = self.request(path, query)?.timeout(ANSWER);
+        let answer = self.accepted(request).await?;
+        answer
+            .json()
+            .await
+            .context("the service's answer is not JSON")
+    }
+
     /// An answer that may have no end.
     pub(crate) async fn stream(
         &self,
         path: &str,
         query: &[(&str, String)],
     ) -> anyhow::Result<Response> {
+        self.accepted(self.request(path, query)?).await
+    }
+
+    fn request(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<reqwest::RequestBuilder> {
         let url = format!("http://{}/api/v1/{path}", self.address);
         let mut url: reqwest::Url = url.parse()?;
         url.query_pairs_mut().extend_pairs(query);
-        self.accepted(self.http.request(Method::GET, url)).await
+        Ok(self.http.request(Method::GET, url))
     }
 
     async fn accepted(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Response> {

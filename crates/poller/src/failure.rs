@@ -9,7 +9,7 @@ use syncbell_service::backoff::jittered;
 
 use crate::Error;
 use crate::sweep::Why;
-use crate::upstream::asked_to_wait;
+use crate::upstream::{asked_to_wait, is_throttled};
 
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 
@@ -61,7 +61,7 @@ impl Failure {
     }
 
     pub(crate) fn is_throttled(&self) -> bool {
-        matches!(self, Self::Upstream(syncbell_acr::Error::Throttled { .. }))
+        matches!(self, Self::Upstream(error) if is_throttled(error))
     }
 }
 

@@ -176,7 +176,14 @@ impl Watcher {
         if of == Lane::Head || !self.schedule.has_heads() {
             self.watch.failed();
         }
-        let attempt = self.failing.as_ref().map_or(0, |failing| failing.attempts);
+        let known = self.failing.take();
+        let attempts = known.as_ref().map_or(0, |known| known.attempts);
+        let of_head = known.as_ref().map_or(0, |known| known.of_head);
+        // One outage meets both: that is no reason to wait for longer.
+        let attempt = match of {
+            Lane::Head => of_head,
+            Lane::Sweep | Lane::Extra => attempts.saturating_sub(of_head),
+        };
         let (outcome, message) = (failure.class(), failure.message());
         let delay = retry_delay(failure, self.pace.interval(), attempt, rand::random());
         let now = Instant::now();
@@ -201,14 +208,14 @@ impl Watcher {
             retry_in_ms = millis(delay),
             "could not read the list"
         );
-        let failing = self.failing.take();
         let (since, began) =
-            failing.map_or((Timestamp::now(), now), |known| (known.since, known.began));
+            known.map_or((Timestamp::now(), now), |known| (known.since, known.began));
         self.failing = Some(Failing {
             outcome,
             message,
             since,
-            attempts: attempt.saturating_add(1),
+            attempts: attempts.saturating_add(1),
+            of_head: of_head.saturating_add(u32::from(of == Lane::Head)),
             of_sweep: of == Lane::Sweep,
             began,
         });

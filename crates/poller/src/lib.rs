@@ -31,11 +31,15 @@ mod blind;
 mod failure;
 mod metrics;
 mod status;
+mod known;
+mod live;
 mod error;
 #[doc(hidden)]
 pub mod measure;
 
 pub use error::Error;
+pub use known::{KnownTask, KnownTasks, TasksAsked, TasksError, known_tasks};
+pub use live::{LiveCause, LiveError, LivePage, live};
 pub use run::{Parts, check, credentials_from, credentials_from_environment, open_store, run};
 pub use status::{Status, api};
 pub use syncbell_acr::CredentialsProvider;

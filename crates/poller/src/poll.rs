@@ -23,7 +23,7 @@ use crate::plan::{Means, Plan, plan};
 use crate::row::IdHash;
 use crate::state::Seen;
 use crate::sweeping::Sweeping;
-use crate::upstream::PAGE_SIZE;
+use crate::upstream::{PAGE_SIZE, is_throttled};
 
 /// A request id is carried in events up to this many characters.
 const REQUEST_ID_LIMIT: usize = 128;
@@ -187,7 +187,7 @@ impl Watcher {
             n_requests,
             pages_read: head.pages(),
             page_size: PAGE_SIZE.into(),
-            by_id: self.upstream.has_tasks_by_id(),
+            by_id: self.upstream.answers_by_id(),
             by_page: self.schedule.has_heads(),
             n_added: self.state.index.n_added(),
         };
@@ -211,9 +211,9 @@ impl Watcher {
             };
             let report = match asked {
                 Ok(report) => report,
-                // Refused: pages and sweeps have to do, and they are complete without it.
-                Err(_) if !self.upstream.has_tasks_by_id() => break,
-                Err(error) => return Err(error.into()),
+                Err(error) if is_throttled(&error) => return Err(error.into()),
+                // The list was read: for these, pages and sweeps have to do.
+                Err(_) => break,
             };
             let id = IdHash::of(task_id.as_str());
             self.state.index.look_at_open(id, turn, None);

@@ -65,6 +65,7 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let condition = parts.health.condition("poller");
     let outbox = Arc::new(Outbox::load(parts.store.clone()).await?);
     parts.status.set_outbox(Arc::clone(&outbox));
+    parts.status.set_store(parts.store.clone());
     metrics.set_outbox(outbox.depth());
 
     let (found_sender, mut found) = mpsc::channel(FOUND_LIMIT);

@@ -1,4 +1,4 @@
-//! How the poller stands, for people: `GET /poller/status`.
+//! How the poller stands, for people: `GET /poller/status`; what `GET /poller/tasks` reads.
 //!
 //! In: what the poll loops say after each turn. Out: JSON. Must never happen: a lock held while
 //! something waits.
@@ -11,9 +11,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Serialize;
+use syncbell_store::Store;
 use tokio::time::Instant;
 
 use crate::baseline::Stand;
+use crate::known;
 use crate::outbox::{Depth, Outbox};
 use crate::sweeping::SweepStand;
 
@@ -22,12 +24,15 @@ use crate::sweeping::SweepStand;
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     inner: Arc<Mutex<Inner>>,
+    /// Held by whoever reads all rows for people.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     instances: BTreeMap<String, InstanceStatus>,
     outbox: Option<Arc<Outbox>>,
+    store: Option<Store>,
 }
 
 /// One instance, after its last turn.
@@ -72,6 +77,9 @@ pub(crate) struct Failing {
     pub(crate) message: String,
     pub(crate) since: Timestamp,
     pub(crate) attempts: u32,
+    /// So many of these were of head polls.
+    #[serde(skip)]
+    pub(crate) of_head: u32,
     /// Of a page of a full sweep; head polls may go well.
     pub(crate) of_sweep: bool,
     #[serde(skip)]
@@ -82,6 +90,19 @@ impl Status {
     /// Of a poller that has not begun.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub(crate) fn set_store(&self, store: Store) {
+        self.lock().store = Some(store);
+    }
+
+    pub(crate) fn store(&self) -> Option<Store> {
+        self.lock().store.clone()
+    }
+
+    /// Returns when nobody else reads all rows.
+    pub(crate) async fn reading(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reading.lock().await
     }
 
     pub(crate) fn set_outbox(&self, outbox: Arc<Outbox>) {
@@ -113,6 +134,7 @@ impl Status {
 pub fn api(status: Status) -> Router {
     Router::new()
         .route("/poller/status", get(show))
+        .route("/poller/tasks", get(known::show))
         .with_state(status)
 }
 

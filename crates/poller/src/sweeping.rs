@@ -286,6 +286,10 @@ impl Watcher {
             if !self.upstream.has_tasks_by_id() {
                 break;
             }
+            if !self.upstream.answers_by_id() {
+                found.push(id);
+                continue;
+            }
             self.room(stop).await?;
             let asked = tokio::select! {
                 biased;

@@ -23,6 +23,9 @@ pub(crate) const PAGE_SIZE: u32 = 100;
 /// A refused operation is tried again after this: somebody may have given the permission.
 const REFUSED_FOR: Duration = Duration::from_hours(1);
 
+/// One that fails is left alone for this long: each try may take the whole time of a request.
+const FAILED_FOR: Duration = Duration::from_mins(1);
+
 /// The list of one instance, and what else can be asked about it.
 pub(crate) struct Upstream {
     client: Client,
@@ -38,6 +41,7 @@ struct Optional {
     action: &'static str,
     what_for: &'static str,
     refused_until: Mutex<Option<Instant>>,
+    rests_until: Mutex<Option<Instant>>,
 }
 
 impl Upstream {
@@ -100,6 +104,11 @@ impl Upstream {
         self.by_id.is_allowed()
     }
 
+    /// Whether it makes sense to ask for one now: it is allowed, and did not fail a moment ago.
+    pub(crate) fn answers_by_id(&self) -> bool {
+        self.by_id.is_allowed() && self.by_id.works()
+    }
+
     /// One task, when the budget allows it. `Ok(None)`: there is no such task.
     pub(crate) async fn task(
         &self,
@@ -113,7 +122,7 @@ impl Upstream {
 
     /// One task, at once; `None` where there is no budget for it now, or it cannot be had.
     pub(crate) async fn task_now(&self, task_id: &str) -> Option<TaskReport> {
-        if !self.by_id.is_allowed() || !self.budget.try_take(Lane::Extra) {
+        if !self.answers_by_id() || !self.budget.try_take(Lane::Extra) {
             return None;
         }
         let id = &self.instance.id;
@@ -158,33 +167,44 @@ impl Optional {
             action,
             what_for,
             refused_until: Mutex::new(None),
+            rests_until: Mutex::new(None),
         }
     }
 
     fn is_allowed(&self) -> bool {
-        let until = *self
-            .refused_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        until.is_none_or(|until| Instant::now() >= until)
+        is_over(&self.refused_until)
     }
 
-    /// One that is refused is left alone for a while, and that is said.
+    fn works(&self) -> bool {
+        is_over(&self.rests_until)
+    }
+
+    /// One that is refused, or fails, is left alone for a while, and that is said.
     fn note(&self, instance: &str, error: &syncbell_acr::Error) {
-        if error.retry() != Retry::Slowly {
-            return;
-        }
-        let until = Instant::now() + REFUSED_FOR;
-        let known = self
-            .refused_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(until);
-        if known.is_none_or(|known| known <= Instant::now()) {
+        let (until, alone_for, how) = match error.retry() {
+            Retry::Slowly => (&self.refused_until, REFUSED_FOR, "is refused"),
+            // That is not about this operation: whoever asked has to wait.
+            _ if is_throttled(error) => return,
+            Retry::Backoff | Retry::After(_) => (&self.rests_until, FAILED_FOR, "fails"),
+        };
+        let is_news = is_over(until);
+        let mut until = until.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = Some(Instant::now() + alone_for);
+        if is_news {
             let (action, without) = (self.action, self.what_for);
-            tracing::warn!(instance, action, %error, "an operation is refused: {without}");
+            tracing::warn!(instance, action, %error, "an operation {how}: {without}");
         }
     }
+}
+
+fn is_over(until: &Mutex<Option<Instant>>) -> bool {
+    let until = *until.lock().unwrap_or_else(PoisonError::into_inner);
+    until.is_none_or(|until| Instant::now() >= until)
+}
+
+/// The server says that it is asked too much.
+pub(crate) fn is_throttled(error: &syncbell_acr::Error) -> bool {
+    matches!(error, syncbell_acr::Error::Throttled { .. })
 }
 
 /// Prepares a client for `instance`; asks nothing.

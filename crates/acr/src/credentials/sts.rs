@@ -178,6 +178,7 @@ impl Sts {
             let what = match unread {
                 Unread::CutOff => "was cut off",
                 Unread::TooLarge => "is larger than 64 KiB",
+                Unread::TooSlow => "came too slowly",
             };
             Refused::Other(down(
                 step,

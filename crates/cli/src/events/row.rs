@@ -4,6 +4,8 @@
 use serde_json::Value;
 use syncbell_event::{Envelope, Event, Image, Kind, SweepKind, SyncTask, TaskData};
 
+use crate::table::plain;
+
 /// The columns, each as wide as it usually is, and wider where it must be; what changed comes last.
 const COLUMNS: [(&str, usize); 7] = [
     ("TIME", 24),
@@ -144,14 +146,7 @@ fn shown(text: &str) -> String {
     if text.is_empty() {
         return NOTHING.to_owned();
     }
-    let plain = |c: char| {
-        if c.is_control() {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    };
-    text.chars().map(plain).collect()
+    plain(text)
 }
 
 #[cfg(test)]
