@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use url::form_urlencoded;
+
+use crate::sign::encode;
 use crate::signature::Mismatch;
 
 /// Characters kept of a text that the server sent.
@@ -208,11 +211,18 @@ impl Error {
     }
 }
 
-/// `text` on one line, short, with `[secret]` for each of `secrets`.
+/// `text` on one line, short, with `[secret]` for each of `secrets`: as it is, and as it stands in a
+/// query or form, which a signature's text encodes up to two times more.
 pub(crate) fn clean(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, "[secret]");
+        let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        for mut shown in [(*secret).to_owned(), form] {
+            for _ in 0..4 {
+                text = text.replace(&shown, "[secret]");
+                shown = encode(&shown);
+            }
+        }
     }
     let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     line.take(TEXT_LIMIT).collect()
@@ -223,5 +233,31 @@ pub(crate) fn skew(seconds: Option<i64>) -> String {
         Some(seconds) if seconds >= 0 => format!("{seconds} s ahead of"),
         Some(seconds) => format!("{} s behind", -seconds),
         None => "too far from".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_a_text_quotes_is_not_in_it() {
+        let secret = "a+b/ *~LEAK=";
+        let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        for quoted in [
+            secret.to_owned(),
+            encode(secret),
+            encode(&encode(secret)),
+            form.clone(),
+            encode(&form),
+        ] {
+            let text = clean(&format!("it is:{quoted}&x\r\n{quoted}"), &["", secret]);
+            assert_eq!(text, "it is:[secret]&x  [secret]");
+        }
+    }
+
+    #[test]
+    fn a_text_is_short() {
+        assert_eq!(clean(&"é".repeat(9999), &[]).chars().count(), TEXT_LIMIT);
     }
 }

@@ -58,8 +58,7 @@ pub(crate) fn builder(endpoint: &Url, way: Way<'_>) -> Result<ClientBuilder, Err
 /// believed. This machine's own addresses are never asked through a proxy of the environment.
 fn proxy(endpoint: &Url, way: Way<'_>) -> Result<Option<(Proxy, bool)>, Error> {
     if let Some(url) = way.proxy {
-        let proxy = Proxy::all(url.clone()).map_err(|_| bad("`proxy`"))?;
-        return Ok(Some((proxy, url.scheme() == "http")));
+        return through(url, "`proxy`").map(Some);
     }
     if is_loopback(endpoint) {
         return Ok(None);
@@ -84,16 +83,21 @@ fn proxy(endpoint: &Url, way: Way<'_>) -> Result<Option<(Proxy, bool)>, Error> {
         Url::parse(&format!("http://{value}"))
     };
     let url = url.map_err(|_| bad(name))?;
+    let (proxy, is_plain) = through(&url, name)?;
+    let no_proxy = get("no_proxy").or_else(|| get("NO_PROXY"));
+    let no_proxy = no_proxy.and_then(|list| NoProxy::from_string(&list));
+    Ok(Some((proxy.no_proxy(no_proxy), is_plain)))
+}
+
+/// The proxy at `url`, which `name` names, and whether one talks to it in the clear.
+fn through(url: &Url, name: &str) -> Result<(Proxy, bool), Error> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Error::Setup {
             what: format!("{name}: only http:// and https:// proxies are supported"),
         });
     }
-    let is_plain = url.scheme() == "http";
-    let no_proxy = get("no_proxy").or_else(|| get("NO_PROXY"));
-    let no_proxy = no_proxy.and_then(|list| NoProxy::from_string(&list));
-    let proxy = Proxy::all(url).map_err(|_| bad(name))?;
-    Ok(Some((proxy.no_proxy(no_proxy), is_plain)))
+    let proxy = Proxy::all(url.clone()).map_err(|_| bad(name))?;
+    Ok((proxy, url.scheme() == "http"))
 }
 
 fn bad(name: &str) -> Error {

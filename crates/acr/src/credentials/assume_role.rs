@@ -26,7 +26,7 @@ impl Surroundings {
         role: Role,
         sts: Option<Url>,
     ) -> Result<Arc<dyn CredentialsProvider>, Error> {
-        let endpoint = sts.map_or_else(|| self.sts(None, None), Ok)?;
+        let endpoint = sts.map_or_else(|| self.sts(None, false), Ok)?;
         Ok(Arc::new(Refreshing::new(AssumeRole {
             step: "assume role",
             base,

@@ -7,10 +7,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use url::Url;
 
-use super::ecs::EcsRole;
+use super::ecs::{ECS_METADATA, EcsRole};
 use super::environment::Environment;
 use super::ini::CredentialsFile;
 use super::issued::Source;
@@ -22,8 +25,12 @@ use super::uri::CredentialsUri;
 use super::{BoxFuture, Credentials, CredentialsProvider, fault, said};
 use crate::Error;
 
-/// How long all users of a chain that found nothing, or only a stand-in, live with that.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How long all users of a chain that found nothing, or only a stand-in, live with that; doubled each
+/// time that it is so again.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The longest of those.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The default chain.
 ///
@@ -32,10 +39,16 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// walked anew some seconds later. Otherwise one bad moment of STS at the start would leave a pod with
 /// the rights of its node until somebody restarts it.
 pub(super) struct DefaultChain {
+    inner: Arc<Inner>,
+    /// The walk past a stand-in, which nobody waits for. Ends with us.
+    aside: Mutex<JoinSet<()>>,
+}
+
+struct Inner {
     surroundings: Surroundings,
     chosen: Mutex<Option<Chosen>>,
     /// Held by the one that walks the chain.
-    turn: tokio::sync::Mutex<Option<Failure>>,
+    turn: Arc<tokio::sync::Mutex<Walks>>,
 }
 
 #[derive(Clone)]
@@ -45,17 +58,23 @@ struct Chosen {
     until: Option<Instant>,
 }
 
-struct Failure {
-    error: Error,
-    until: Instant,
+/// What became of the walks so far.
+#[derive(Default)]
+struct Walks {
+    /// That found nothing or a stand-in.
+    n_in_vain: u32,
+    /// The last one's, if it found nothing: until when it is not tried again.
+    failure: Option<(Error, Instant)>,
 }
 
 /// What one place said.
 enum Step {
-    /// It is not set up.
+    /// It is not set up, or not rightly.
     Absent(Error),
     /// It is set up.
     Here(Arc<dyn CredentialsProvider>),
+    /// Only asking tells whether it is there.
+    Perhaps(Arc<dyn CredentialsProvider>),
 }
 
 impl fmt::Debug for DefaultChain {
@@ -70,85 +89,120 @@ impl Surroundings {
     /// the credentials file; the machine's RAM role; `ALIBABA_CLOUD_CREDENTIALS_URI`. With all their
     /// switches.
     pub fn default_chain(&self) -> Arc<dyn CredentialsProvider> {
-        Arc::new(DefaultChain {
+        let inner = Inner {
             surroundings: self.clone(),
             chosen: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
+        };
+        Arc::new(DefaultChain {
+            inner: Arc::new(inner),
+            aside: Mutex::default(),
         })
     }
 }
 
 impl DefaultChain {
-    async fn provider(&self) -> Result<(Arc<dyn CredentialsProvider>, Option<Credentials>), Error> {
-        if let Some(provider) = self.chosen(Instant::now()) {
-            return Ok((provider, None));
-        }
-        let mut failure = self.turn.lock().await;
+    async fn provider(&self) -> Result<Arc<dyn CredentialsProvider>, Error> {
+        let inner = &self.inner;
         let now = Instant::now();
-        if let Some(provider) = self.chosen(now) {
-            return Ok((provider, None));
+        if let Some(chosen) = inner.chosen() {
+            if chosen.is_over(now)
+                && let Ok(walks) = Arc::clone(&inner.turn).try_lock_owned()
+            {
+                self.walk_aside(walks);
+            }
+            return Ok(chosen.provider);
         }
-        if let Some(failure) = &*failure
-            && failure.until > now
+        let mut walks = inner.turn.lock().await;
+        if let Some(chosen) = inner.chosen() {
+            return Ok(chosen.provider);
+        }
+        inner.find(&mut walks).await
+    }
+
+    /// Walks beside the caller, which goes on with the stand-in.
+    fn walk_aside(&self, mut walks: OwnedMutexGuard<Walks>) {
+        let inner = Arc::clone(&self.inner);
+        let walk = async move {
+            // Another may have walked in between.
+            if inner
+                .chosen()
+                .is_some_and(|chosen| chosen.is_over(Instant::now()))
+            {
+                // A failure leaves the stand-in where it is.
+                drop(inner.find(&mut walks).await);
+            }
+        };
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        while aside.try_join_next().is_some() {}
+        aside.spawn(walk.in_current_span());
+    }
+}
+
+impl Chosen {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+impl Inner {
+    fn chosen(&self) -> Option<Chosen> {
+        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        chosen.clone()
+    }
+
+    /// Walks the chain, unless that was in vain a moment ago, and keeps what it finds.
+    async fn find(&self, walks: &mut Walks) -> Result<Arc<dyn CredentialsProvider>, Error> {
+        if let Some((error, until)) = &walks.failure
+            && *until > Instant::now()
         {
-            return Err(failure.error.clone());
+            return Err(error.clone());
         }
-        match self.walk().await {
-            Ok((chosen, credentials)) => {
-                *failure = None;
-                let provider = Arc::clone(&chosen.provider);
+        let found = self.walk().await;
+        let until = Instant::now() + pause(walks.n_in_vain);
+        walks.n_in_vain = walks.n_in_vain.saturating_add(1);
+        match found {
+            Ok((provider, is_stand_in)) => {
+                walks.failure = None;
+                let chosen = Chosen {
+                    provider: Arc::clone(&provider),
+                    until: is_stand_in.then_some(until),
+                };
                 *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen);
-                Ok((provider, Some(credentials)))
+                Ok(provider)
             }
             Err(error) => {
-                let until = Instant::now() + AGAIN;
-                *failure = Some(Failure {
-                    error: error.clone(),
-                    until,
-                });
+                walks.failure = Some((error.clone(), until));
                 Err(error)
             }
         }
     }
 
-    fn chosen(&self, now: Instant) -> Option<Arc<dyn CredentialsProvider>> {
-        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        let chosen = chosen.as_ref()?;
-        let holds = chosen.until.is_none_or(|until| until > now);
-        holds.then(|| Arc::clone(&chosen.provider))
-    }
-
-    /// Asks one place after the other.
-    async fn walk(&self) -> Result<(Chosen, Credentials), Error> {
+    /// Asks one place after the other. True: one before it is only down.
+    async fn walk(&self) -> Result<(Arc<dyn CredentialsProvider>, bool), Error> {
         let mut clauses = Vec::new();
         let mut is_one_down = false;
         for place in PLACES {
-            let provider = match place(&self.surroundings) {
-                Ok(Step::Here(provider)) => provider,
-                Ok(Step::Absent(error)) | Err(error) => {
+            let (provider, is_set_up) = match place(&self.surroundings) {
+                Step::Here(provider) => (provider, true),
+                Step::Perhaps(provider) => (provider, false),
+                Step::Absent(error) => {
                     clauses.push(said(&error));
                     continue;
                 }
             };
-            match provider.credentials().await {
-                Ok(credentials) => {
-                    let name = provider.name();
-                    let until = is_one_down.then(|| Instant::now() + AGAIN);
-                    if is_one_down {
-                        let passed_over = clauses.join("; ");
-                        tracing::warn!(provider = name, passed_over, "credentials of a stand-in");
-                    } else {
-                        tracing::info!(provider = name, "credentials found");
-                    }
-                    return Ok((Chosen { provider, until }, credentials));
+            let Err(error) = provider.credentials().await else {
+                let name = provider.name();
+                if is_one_down {
+                    let passed_over = clauses.join("; ");
+                    tracing::warn!(provider = name, passed_over, "credentials of a stand-in");
+                } else {
+                    tracing::info!(provider = name, "credentials found");
                 }
-                Err(error) => {
-                    // No metadata service is how one finds out that this is not the vendor's machine.
-                    is_one_down |=
-                        matches!(error, Error::Unavailable { .. }) && provider.name() != "ecs role";
-                    clauses.push(said(&error));
-                }
-            }
+                return Ok((provider, is_one_down));
+            };
+            is_one_down |= is_set_up && matches!(error, Error::Unavailable { .. });
+            clauses.push(said(&error));
         }
         let what = clauses.join("; ");
         Err(if is_one_down {
@@ -161,75 +215,79 @@ impl DefaultChain {
     }
 }
 
-/// Looks whether a place is set up. An error is what a place said that is set up wrongly.
-type Place = fn(&Surroundings) -> Result<Step, Error>;
+/// The pause after `n` walks in vain before this one.
+fn pause(n: u32) -> Duration {
+    let factor = 1u32.checked_shl(n).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
+}
+
+/// Looks whether a place is set up.
+type Place = fn(&Surroundings) -> Step;
 
 const PLACES: [Place; 6] = [environment, oidc, profile, credentials_file, ecs_role, uri];
 
-fn refreshing(source: impl Source + 'static) -> Step {
-    Step::Here(Arc::new(Refreshing::new(source)))
+fn refreshing(source: Result<impl Source + 'static, Error>) -> Step {
+    match source {
+        Ok(source) => Step::Here(Arc::new(Refreshing::new(source))),
+        Err(error) => Step::Absent(error),
+    }
 }
 
-fn off(step: &str, variable: &str) -> Step {
-    Step::Absent(fault(step, format!("switched off by {variable}")))
+fn absent(step: &str, what: impl fmt::Display) -> Step {
+    Step::Absent(fault(step, what))
 }
 
-fn environment(surroundings: &Surroundings) -> Result<Step, Error> {
+fn environment(surroundings: &Surroundings) -> Step {
     let provider = Environment::within(surroundings.clone());
-    Ok(Step::Here(Arc::new(provider)))
+    Step::Here(Arc::new(provider))
 }
 
-fn oidc(surroundings: &Surroundings) -> Result<Step, Error> {
-    Ok(match Oidc::of_variables(surroundings)? {
+fn oidc(surroundings: &Surroundings) -> Step {
+    let what = "ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and \
+                ALIBABA_CLOUD_OIDC_TOKEN_FILE are not all set";
+    match Oidc::of_variables(surroundings).transpose() {
         Some(oidc) => refreshing(oidc),
-        None => Step::Absent(fault(
-            "oidc",
-            "ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and \
-             ALIBABA_CLOUD_OIDC_TOKEN_FILE are not all set",
-        )),
-    })
+        None => absent("oidc", what),
+    }
 }
 
-fn profile(surroundings: &Surroundings) -> Result<Step, Error> {
+fn profile(surroundings: &Surroundings) -> Step {
     let switch = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
     if surroundings.is_on(switch) {
-        return Ok(off("profile", switch));
+        return absent("profile", format!("switched off by {switch}"));
     }
-    Profile::new(surroundings, None, None).map(refreshing)
+    refreshing(Profile::new(surroundings, None, None))
 }
 
-fn credentials_file(surroundings: &Surroundings) -> Result<Step, Error> {
-    Ok(refreshing(CredentialsFile(surroundings.clone())))
+fn credentials_file(surroundings: &Surroundings) -> Step {
+    refreshing(Ok(CredentialsFile(surroundings.clone())))
 }
 
-fn ecs_role(surroundings: &Surroundings) -> Result<Step, Error> {
-    let switch = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
-    if surroundings.is_on(switch) {
-        return Ok(off("ecs role", switch));
+/// No metadata service is how one finds out that this is not the vendor's machine.
+fn ecs_role(surroundings: &Surroundings) -> Step {
+    let is_named = surroundings.variable(ECS_METADATA).is_some();
+    match refreshing(EcsRole::new(surroundings, None)) {
+        Step::Here(provider) if !is_named => Step::Perhaps(provider),
+        step => step,
     }
-    EcsRole::new(surroundings, None).map(refreshing)
 }
 
-fn uri(surroundings: &Surroundings) -> Result<Step, Error> {
+fn uri(surroundings: &Surroundings) -> Step {
     let (step, variable) = ("credentials uri", "ALIBABA_CLOUD_CREDENTIALS_URI");
     let Some(uri) = surroundings.variable(variable) else {
-        return Ok(Step::Absent(fault(step, format!("{variable} is not set"))));
+        return absent(step, format!("{variable} is not set"));
     };
     match Url::parse(&uri) {
-        Ok(uri) if matches!(uri.scheme(), "http" | "https") => {
-            CredentialsUri::new(surroundings, uri).map(refreshing)
-        }
-        _ => Err(fault(step, format!("{variable} is not an http(s) URL"))),
+        Ok(uri) => refreshing(CredentialsUri::new(surroundings, uri)),
+        Err(_) => absent(step, format!("{variable} is not a URL")),
     }
 }
 
 impl CredentialsProvider for DefaultChain {
     fn credentials(&self) -> BoxFuture<'_, Result<Credentials, Error>> {
         Box::pin(async {
-            match self.provider().await? {
-                (_, Some(credentials)) => Ok(credentials),
-                (provider, None) => provider.credentials().await,
-            }
+            let provider = self.provider().await?;
+            provider.credentials().await
         })
     }
 
@@ -238,7 +296,7 @@ impl CredentialsProvider for DefaultChain {
         refused: &'a Credentials,
     ) -> BoxFuture<'a, Result<Option<Credentials>, Error>> {
         Box::pin(async move {
-            let (provider, _) = self.provider().await?;
+            let provider = self.provider().await?;
             provider.renew(refused).await
         })
     }

@@ -22,6 +22,12 @@ const LIFE_HEADER: &str = "X-aliyun-ecs-metadata-token-ttl-seconds";
 /// As long as the vendor's SDKs ask for; ours is used at once and asked for anew at each refresh.
 const LIFE_SECONDS: &str = "21600";
 
+/// Names the role, which saves a question.
+pub(super) const ECS_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA";
+
+/// Switches this off wherever it is named, as in the vendor's Go SDK.
+const OFF: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+
 pub(super) struct EcsRole {
     surroundings: Surroundings,
     http: reqwest::Client,
@@ -31,7 +37,10 @@ pub(super) struct EcsRole {
 
 impl EcsRole {
     pub(super) fn new(surroundings: &Surroundings, name: Option<String>) -> Result<Self, Error> {
-        let name = name.or_else(|| surroundings.variable("ALIBABA_CLOUD_ECS_METADATA"));
+        if surroundings.is_on(OFF) {
+            return Err(fault(STEP, format!("switched off by {OFF}")));
+        }
+        let name = name.or_else(|| surroundings.variable(ECS_METADATA));
         Ok(Self {
             http: surroundings.metadata_client()?,
             surroundings: surroundings.clone(),

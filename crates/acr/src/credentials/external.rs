@@ -49,6 +49,9 @@ pub(super) async fn run(command: &str, limit: Duration) -> Result<Issued, Error>
     // As in the profile itself; where it is not said, what came tells.
     let token = match text(&answer, "mode").as_deref() {
         Some("AK") => "",
+        Some("StsToken") if text(&answer, "sts_token").is_none() => {
+            return Err(fault(STEP, "the answer has no sts_token"));
+        }
         Some("StsToken") | None => "sts_token",
         Some(_) => return Err(fault(STEP, "the answer's mode is neither AK nor StsToken")),
     };
@@ -104,13 +107,12 @@ fn words(command: &str) -> Option<Vec<String>> {
     for c in command.chars() {
         match quote {
             Some(open) if c == open => quote = None,
-            Some(_) => word.get_or_insert_default().push(c),
             None if c == '"' || c == '\'' => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             None if c.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(c),
+            Some(_) | None => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);

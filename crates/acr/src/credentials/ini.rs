@@ -76,7 +76,7 @@ impl Entry<'_> {
         match self.need("type")?.as_str() {
             "access_key" => self.key(),
             "ram_role_arn" => {
-                let sts = Sts::new(self.surroundings, self.surroundings.sts(None, None)?)?;
+                let sts = Sts::new(self.surroundings, self.surroundings.sts(None, false)?)?;
                 let base = self.key()?;
                 Ok(sts
                     .assume_role(STEP, &self.role()?, &base.credentials)
@@ -86,7 +86,7 @@ impl Entry<'_> {
                 let provider = self.need("oidc_provider_arn")?;
                 let file = self.get("oidc_token_file_path");
                 let file = file.map_or_else(|| self.need("oidc_token_file"), Ok)?;
-                let sts = self.surroundings.sts(None, None)?;
+                let sts = self.surroundings.sts(None, false)?;
                 let token = Token::File(file.into());
                 let oidc = Oidc::new(self.surroundings, self.role()?, provider, token, sts)?;
                 oidc.fetch().await

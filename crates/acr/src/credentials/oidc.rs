@@ -63,7 +63,7 @@ impl Oidc {
         if let Some(name) = get("ALIBABA_CLOUD_ROLE_SESSION_NAME") {
             role.session_name = name;
         }
-        let sts = surroundings.sts(None, None)?;
+        let sts = surroundings.sts(None, false)?;
         Self::new(surroundings, role, provider_arn, token, sts).map(Some)
     }
 }
@@ -78,7 +78,7 @@ impl Surroundings {
         token_file: PathBuf,
         sts: Option<Url>,
     ) -> Result<Arc<dyn CredentialsProvider>, Error> {
-        let endpoint = sts.map_or_else(|| self.sts(None, None), Ok)?;
+        let endpoint = sts.map_or_else(|| self.sts(None, false), Ok)?;
         let source = Oidc::new(self, role, provider_arn, Token::File(token_file), endpoint)?;
         Ok(Arc::new(Refreshing::new(source)))
     }

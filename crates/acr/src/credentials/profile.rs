@@ -14,7 +14,7 @@ use super::refreshing::Refreshing;
 use super::sts::{Role, Sts};
 use super::surroundings::Surroundings;
 use super::uri::CredentialsUri;
-use super::{BoxFuture, CredentialsProvider, external, fault};
+use super::{BoxFuture, CredentialsProvider, down, external, fault, said};
 use crate::Error;
 
 const STEP: &str = "profile";
@@ -123,25 +123,26 @@ impl One<'_> {
             "ChainableRamRoleArn" => Err(self.lacks("source_profile")),
             "EcsRamRole" => {
                 let role = text(self.profile, "ram_role_name");
-                EcsRole::new(self.surroundings, role)?.fetch().await
+                let role = EcsRole::new(self.surroundings, role);
+                self.within(async { role?.fetch().await }).await
             }
             "OIDC" => {
                 let token = Token::File(self.need("oidc_token_file")?.into());
                 let provider = self.need("oidc_provider_arn")?;
                 let sts = self.sts()?;
                 let oidc = Oidc::new(self.surroundings, self.role()?, provider, token, sts)?;
-                oidc.fetch().await
+                self.within(oidc.fetch()).await
             }
             "External" => {
                 let command = self.need("process_command")?;
-                external::run(&command, self.surroundings.limits.command)
-                    .await
-                    .map_err(|error| self.fault(&super::said(&error)))
+                let limit = self.surroundings.limits.command;
+                self.within(external::run(&command, limit)).await
             }
             "CredentialsURI" => {
                 let uri = Url::parse(&self.need("credentials_uri")?);
                 let uri = uri.map_err(|_| self.fault("credentials_uri is not a URL"))?;
-                CredentialsUri::new(self.surroundings, uri)?.fetch().await
+                let uri = CredentialsUri::new(self.surroundings, uri);
+                self.within(async { uri?.fetch().await }).await
             }
             mode @ ("CloudSSO" | "OAuth") => Err(self.fault(&format!(
                 "the mode {mode} needs a person at a browser: for a service use AK, RamRoleArn, \
@@ -153,6 +154,20 @@ impl One<'_> {
             // Not which: by a slip something else may stand there.
             _ => Err(self.fault("its mode is none that is known")),
         }
+    }
+
+    /// With the profile's name before what another provider says.
+    async fn within(
+        &self,
+        answer: impl Future<Output = Result<Issued, Error>>,
+    ) -> Result<Issued, Error> {
+        answer.await.map_err(|error| {
+            let what = format!("{:?}: {}", self.name, said(&error));
+            match error {
+                Error::Unavailable { .. } => down(STEP, what),
+                _ => fault(STEP, what),
+            }
+        })
     }
 
     fn key(&self, with_token: bool) -> Result<Issued, Error> {
@@ -196,7 +211,8 @@ impl One<'_> {
     fn sts(&self) -> Result<Url, Error> {
         let in_vpc = self.profile.get("enable_vpc").and_then(Value::as_bool);
         let region = text(self.profile, "sts_region");
-        self.surroundings.sts(region.as_deref(), in_vpc)
+        self.surroundings
+            .sts(region.as_deref(), in_vpc.unwrap_or_default())
     }
 
     fn need(&self, key: &str) -> Result<String, Error> {

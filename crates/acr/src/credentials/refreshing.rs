@@ -1,19 +1,21 @@
 //! Keeps what a source gives, and asks it again before it ends.
 //!
 //! In: a [`Source`]. Out: credentials that are valid as far as anybody knows. Must never happen: two
-//! questions at a time; a wait while what is held is still valid and another asks already; valid
-//! credentials thrown away because a refresh failed; a question for each request while the source is
-//! down.
+//! questions at a time; a wait while what is held is still valid; valid credentials thrown away because
+//! a refresh failed; a question for each request while the source is down.
 //!
 //! Time is tokio's, counted from the answer: a wall clock that is set does not end credentials. Where
 //! it was wrong, or the machine slept, the server refuses and [`CredentialsProvider::renew`] follows.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::issued::{Issued, Source};
 use super::{BoxFuture, Credentials, CredentialsProvider};
@@ -31,10 +33,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A provider that asks `source` as seldom as it can.
 pub(crate) struct Refreshing<S> {
+    inner: Arc<Inner<S>>,
+    /// The refresh of what is still valid, which nobody waits for. Ends with us.
+    aside: Mutex<JoinSet<()>>,
+}
+
+struct Inner<S> {
     source: S,
     state: Mutex<State>,
     /// Held by the one that asks.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -42,6 +50,9 @@ struct State {
     held: Option<Held>,
     /// The last question's failure; none after a success.
     failure: Option<Failure>,
+    /// The source was asked for others than those held, which were refused, and had none. Until then it
+    /// is not asked again for that reason.
+    no_others_until: Option<Instant>,
     /// How many questions were answered, well or not: tells a waiter that its question was asked.
     n_answered: u64,
 }
@@ -76,39 +87,58 @@ impl<S> fmt::Debug for Refreshing<S> {
     }
 }
 
-impl<S: Source> Refreshing<S> {
+impl<S: Source + 'static> Refreshing<S> {
     pub(crate) fn new(source: S) -> Self {
-        Self {
+        let inner = Inner {
             source,
             state: Mutex::default(),
-            turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+            aside: Mutex::default(),
         }
     }
 
     async fn current(&self) -> Result<Credentials, Error> {
-        match self.next(Instant::now()) {
+        let inner = &self.inner;
+        match inner.next(Instant::now()) {
             Next::Use(credentials) => Ok(credentials),
             Next::Refuse(error) => Err(error),
             Next::Replace(valid) => {
-                let Ok(_turn) = self.turn.try_lock() else {
-                    return Ok(valid);
-                };
-                // Another may have had its turn in between.
-                match self.next(Instant::now()) {
-                    Next::Use(credentials) => Ok(credentials),
-                    _ => self.ask().await.or(Ok(valid)),
+                if let Ok(turn) = Arc::clone(&inner.turn).try_lock_owned() {
+                    self.replace(turn);
                 }
+                Ok(valid)
             }
             Next::Ask(n_answered) => {
-                let _turn = self.turn.lock().await;
-                if self.state().n_answered != n_answered {
-                    return self.answered();
+                let _turn = inner.turn.lock().await;
+                if inner.state().n_answered != n_answered {
+                    return inner.answered();
                 }
-                self.ask().await
+                inner.ask().await
             }
         }
     }
 
+    /// Asks beside the caller, which goes on with what is held.
+    fn replace(&self, turn: OwnedMutexGuard<()>) {
+        let inner = Arc::clone(&self.inner);
+        let ask = async move {
+            let _turn = turn;
+            // Another may have had its turn in between.
+            if let Next::Replace(_) = inner.next(Instant::now()) {
+                // A failure is kept and told by `ask`.
+                drop(inner.ask().await);
+            }
+        };
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        while aside.try_join_next().is_some() {}
+        aside.spawn(ask.in_current_span());
+    }
+}
+
+impl<S: Source> Inner<S> {
     /// What the question gave that was asked while we waited.
     fn answered(&self) -> Result<Credentials, Error> {
         let state = self.state();
@@ -154,6 +184,7 @@ impl<S: Source> Refreshing<S> {
                 let credentials = held.credentials.clone();
                 state.held = Some(held);
                 state.failure = None;
+                state.no_others_until = None;
                 Ok(credentials)
             }
             Err(error) => {
@@ -163,7 +194,7 @@ impl<S: Source> Refreshing<S> {
                     .map_or(0, |failure| failure.n_in_a_row);
                 let valid_s = state.held.as_ref().and_then(|held| {
                     let left = held.ends_at?.checked_duration_since(now)?;
-                    (!left.is_zero()).then(|| left.as_secs())
+                    (!left.is_zero()).then_some(left.as_secs())
                 });
                 state.failure = Some(Failure {
                     error: error.clone(),
@@ -187,13 +218,19 @@ impl<S: Source> Refreshing<S> {
         {
             let mut state = self.state();
             let now = Instant::now();
-            match &mut state.held {
-                Some(held) if !held.credentials.are(refused) => {
-                    return Ok(Some(held.credentials.clone()));
+            let had_none = state.no_others_until.is_some_and(|until| until > now);
+            if let Some(held) = &mut state.held {
+                let is_over = held.ends_at.is_some_and(|at| at <= now);
+                if !held.credentials.are(refused) {
+                    if !is_over {
+                        return Ok(Some(held.credentials.clone()));
+                    }
+                } else if had_none {
+                    return Ok(None);
+                } else {
+                    // Whatever their date says.
+                    held.ends_at = Some(now);
                 }
-                // Whatever their date says, they are over.
-                Some(held) => held.ends_at = Some(now),
-                None => {}
             }
             if let Some(failure) = &state.failure
                 && failure.not_before > now
@@ -202,7 +239,11 @@ impl<S: Source> Refreshing<S> {
             }
         }
         let new = self.ask().await?;
-        Ok((!new.are(refused)).then_some(new))
+        if new.are(refused) {
+            self.state().no_others_until = Some(Instant::now() + LONGEST_PAUSE);
+            return Ok(None);
+        }
+        Ok(Some(new))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -210,7 +251,7 @@ impl<S: Source> Refreshing<S> {
     }
 }
 
-impl<S: Source> CredentialsProvider for Refreshing<S> {
+impl<S: Source + 'static> CredentialsProvider for Refreshing<S> {
     fn credentials(&self) -> BoxFuture<'_, Result<Credentials, Error>> {
         Box::pin(self.current())
     }
@@ -219,11 +260,11 @@ impl<S: Source> CredentialsProvider for Refreshing<S> {
         &'a self,
         refused: &'a Credentials,
     ) -> BoxFuture<'a, Result<Option<Credentials>, Error>> {
-        Box::pin(self.others(refused))
+        Box::pin(self.inner.others(refused))
     }
 
     fn name(&self) -> &'static str {
-        self.source.name()
+        self.inner.source.name()
     }
 }
 
@@ -238,7 +279,9 @@ impl Held {
         let margin = life.map(|life| MARGIN.min(life / 4));
         Self {
             credentials: issued.credentials,
-            refresh_at: life.zip(margin).map(|(life, margin)| now + (life - margin)),
+            refresh_at: life
+                .zip(margin)
+                .map(|(life, margin)| now + life.saturating_sub(margin)),
             ends_at: life.map(|life| now + life),
         }
     }
@@ -252,3 +295,6 @@ fn pause(n: u32) -> Duration {
         .min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + 0.5 * rand::random::<f64>())
 }
+
+#[cfg(test)]
+mod tests;

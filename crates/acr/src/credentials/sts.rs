@@ -14,7 +14,7 @@ use super::{Credentials, down, fault};
 use crate::Error;
 use crate::client::is_region;
 use crate::error::clean;
-use crate::sign::{encode, sign_v1};
+use crate::sign::sign_v1;
 use crate::transport::{self, Unread, chain};
 
 const VERSION: &str = "2015-04-01";
@@ -65,7 +65,7 @@ impl Role {
 
 /// Where STS is: `sts.aliyuncs.com`, with a region `sts.{region}.aliyuncs.com`, in a VPC
 /// `sts-vpc.{region}.aliyuncs.com`. None if `region` cannot be part of a host name.
-pub fn sts_endpoint(region: Option<&str>, in_vpc: bool) -> Option<Url> {
+pub(super) fn sts_endpoint(region: Option<&str>, in_vpc: bool) -> Option<Url> {
     let host = match region.map(str::trim) {
         None => "sts.aliyuncs.com".to_owned(),
         Some(region) if !is_region(region) => return None,
@@ -210,17 +210,7 @@ fn refusal(step: &str, host: &str, status: u16, body: &[u8], secrets: &[&str]) -
     let field = |name: &str| text(&body, name).unwrap_or_else(|| "-".to_owned());
     let (code, message, request_id) = (field("Code"), field("Message"), field("RequestId"));
     let what = format!("{host}: HTTP {status}: {code}: {message} (request {request_id})");
-    // A message may quote the call, in which they stand encoded, up to three times over.
-    let mut hidden = Vec::new();
-    for secret in secrets {
-        let mut form = (*secret).to_owned();
-        for _ in 0..4 {
-            let next = encode(&form);
-            hidden.push(std::mem::replace(&mut form, next));
-        }
-    }
-    let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
-    let what = clean(&what, &hidden);
+    let what = clean(&what, secrets);
     if status >= 500 || status == 429 || code.starts_with("Throttling") {
         return Refused::Other(down(step, what));
     }
@@ -252,17 +242,5 @@ mod tests {
             Some("https://sts-vpc.cn-shanghai.aliyuncs.com/"),
         );
         check(Some("evil.example/"), false, None);
-    }
-
-    #[test]
-    fn a_refusal_that_quotes_the_call_does_not_show_the_token() {
-        let token = "a+b/LEAK=";
-        for quoted in [token.to_owned(), encode(token), encode(&encode(token))] {
-            let body = format!(r#"{{"Code":"SignatureDoesNotMatch","Message":"is:{quoted}&x"}}"#);
-            let error: Error = refusal("sts", "host", 400, body.as_bytes(), &[token]).into();
-            let said = error.to_string();
-            assert!(said.contains("SignatureDoesNotMatch"), "{said}");
-            assert!(!said.contains("LEAK"), "{said}");
-        }
     }
 }

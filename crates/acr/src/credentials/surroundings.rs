@@ -57,7 +57,8 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// Scheme, host and port of the metadata service; never asked through a proxy.
     pub metadata: Url,
-    /// Scheme, host and port of STS; none: by the rule of [`sts_endpoint`].
+    /// Scheme, host and port of STS; none: `https://sts.aliyuncs.com`, with a region
+    /// `https://sts.{region}.aliyuncs.com`, in a VPC `https://sts-vpc.{region}.aliyuncs.com`.
     pub sts: Option<Url>,
     /// For STS and the credentials URI, as in [`ClientOptions`](crate::ClientOptions).
     pub proxy: Option<Url>,
@@ -110,16 +111,16 @@ impl Surroundings {
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    /// Where STS is asked: as given, else by `region` and `in_vpc`, else by the variables
-    /// `ALIBABA_CLOUD_STS_REGION` and `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED`.
-    pub(super) fn sts(&self, region: Option<&str>, in_vpc: Option<bool>) -> Result<Url, Error> {
+    /// Where STS is asked: as given, else by `region` and `in_vpc`, and by the variables
+    /// `ALIBABA_CLOUD_STS_REGION` where there is no region, and `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED`.
+    pub(super) fn sts(&self, region: Option<&str>, in_vpc: bool) -> Result<Url, Error> {
         if let Some(sts) = &self.sts {
             return Ok(sts.clone());
         }
         let region = region
             .map(str::to_owned)
             .or_else(|| self.variable("ALIBABA_CLOUD_STS_REGION"));
-        let in_vpc = in_vpc.unwrap_or_else(|| self.is_on("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"));
+        let in_vpc = in_vpc || self.is_on("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
         sts_endpoint(region.as_deref(), in_vpc)
             .ok_or_else(|| super::fault("sts", "the region of STS is not a region id"))
     }

@@ -21,6 +21,9 @@ pub(super) struct CredentialsUri {
 
 impl CredentialsUri {
     pub(super) fn new(surroundings: &Surroundings, uri: Url) -> Result<Self, Error> {
+        if !matches!(uri.scheme(), "http" | "https") {
+            return Err(fault(STEP, "it is not an http(s) URL"));
+        }
         Ok(Self {
             http: surroundings.client(&uri)?,
             uri,
