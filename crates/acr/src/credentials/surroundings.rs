@@ -20,7 +20,7 @@ const METADATA: &str = "http://100.100.100.200";
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// Finds a variable by its name.
-pub(super) type LookUp = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type LookUp = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// How long providers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Default for Limits {
 /// The machine and the network around a provider.
 #[derive(Clone)]
 pub struct Surroundings {
-    pub(super) look_up: LookUp,
+    look_up: LookUp,
     /// The folder in which `.aliyun` and `.alibabacloud` lie.
     pub home: Option<PathBuf>,
     /// Scheme, host and port of the metadata service; never asked through a proxy.
