@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use url::form_urlencoded;
-
-use crate::sign::encode;
 use crate::signature::Mismatch;
 
 /// Characters kept of a text that the server sent.
@@ -211,21 +208,61 @@ impl Error {
     }
 }
 
-/// `text` on one line, short, with `[secret]` for each of `secrets`: as it is, and as it stands in a
-/// query or form, which a signature's text encodes up to two times more.
+/// `text` on one line, short, without `secrets`.
 pub(crate) fn clean(text: &str, secrets: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        for mut shown in [(*secret).to_owned(), form] {
-            for _ in 0..4 {
-                text = text.replace(&shown, "[secret]");
-                shown = encode(&shown);
+    let line = hidden(text, secrets);
+    let line = line.chars().map(|c| if c.is_control() { ' ' } else { c });
+    line.take(TEXT_LIMIT).collect()
+}
+
+/// `text` with `[secret]` for each of `secrets`: as it is, and however often it was encoded for a query
+/// or form.
+pub(crate) fn hidden(text: &str, secrets: &[&str]) -> String {
+    let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let quoted = |secret: &&str| quoted(rest.as_bytes(), secret.as_bytes());
+        let length = secrets.clone().find_map(quoted);
+        if let Some(behind) = length.and_then(|length| rest.get(length..)) {
+            shown.push_str("[secret]");
+            rest = behind;
+        } else {
+            shown.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    shown
+}
+
+/// The length of `secret` as `text` quotes it at its beginning, if it does.
+fn quoted(text: &[u8], secret: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for byte in secret {
+        at += quoted_byte(text.get(at..)?, *byte)?;
+    }
+    Some(at)
+}
+
+/// The same for one byte: `/` is also `%2F`, `%2f`, `%252F` and so on, and a blank also what `+` is.
+fn quoted_byte(text: &[u8], byte: u8) -> Option<usize> {
+    let is_it = |known: u8| known == byte || (byte == b' ' && known == b'+');
+    if text.first() == Some(&b'%') {
+        let pairs = text[1..].chunks_exact(2).enumerate();
+        for (n, pair) in pairs {
+            let Ok([code]) = <[u8; 1]>::try_from(hex::decode(pair).unwrap_or_default()) else {
+                break;
+            };
+            if is_it(code) {
+                return Some(1 + 2 * (n + 1));
+            }
+            // The sign itself was encoded.
+            if code != b'%' {
+                break;
             }
         }
     }
-    let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    line.take(TEXT_LIMIT).collect()
+    text.first().is_some_and(|first| is_it(*first)).then_some(1)
 }
 
 pub(crate) fn skew(seconds: Option<i64>) -> String {
@@ -238,21 +275,36 @@ pub(crate) fn skew(seconds: Option<i64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use url::form_urlencoded;
+
     use super::*;
+    use crate::sign::encode;
 
     #[test]
     fn a_secret_that_a_text_quotes_is_not_in_it() {
-        let secret = "a+b/ *~LEAK=";
-        let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let secret = "a+b/ *~LEAK=é";
+        let form =
+            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         for quoted in [
             secret.to_owned(),
             encode(secret),
-            encode(&encode(secret)),
-            form.clone(),
-            encode(&form),
+            encode(secret).to_lowercase().replace("leak", "LEAK"),
+            encode(&encode(&encode(secret))),
+            form(secret),
+            form(&form(secret)),
+            encode(&form(secret)),
         ] {
-            let text = clean(&format!("it is:{quoted}&x\r\n{quoted}"), &["", secret]);
-            assert_eq!(text, "it is:[secret]&x  [secret]");
+            let text = clean(&format!("é is:{quoted}&x\r\n{quoted}"), &["", "b", secret]);
+            assert_eq!(text, "é is:[secret]&x  [secret]", "{quoted}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_secret_stays() {
+        for text in [
+            "", "%", "%2", "%zz", "100 %2F", "se%63re", "%2525", "sécret",
+        ] {
+            assert_eq!(clean(text, &["secret", "/x"]), text);
         }
     }
 

@@ -11,11 +11,12 @@ use super::surroundings::Surroundings;
 use super::{BoxFuture, CredentialsProvider};
 use crate::Error;
 
-pub(super) struct AssumeRole {
-    pub(super) step: &'static str,
-    pub(super) base: Arc<dyn CredentialsProvider>,
-    pub(super) role: Role,
-    pub(super) sts: Sts,
+const STEP: &str = "assume role";
+
+struct AssumeRole {
+    base: Arc<dyn CredentialsProvider>,
+    role: Role,
+    sts: Sts,
 }
 
 impl Surroundings {
@@ -28,7 +29,6 @@ impl Surroundings {
     ) -> Result<Arc<dyn CredentialsProvider>, Error> {
         let endpoint = sts.map_or_else(|| self.sts(None, false), Ok)?;
         Ok(Arc::new(Refreshing::new(AssumeRole {
-            step: "assume role",
             base,
             role,
             sts: Sts::new(self, endpoint)?,
@@ -40,11 +40,11 @@ impl Source for AssumeRole {
     fn fetch(&self) -> BoxFuture<'_, Result<Issued, Error>> {
         Box::pin(async move {
             let base = self.base.credentials().await?;
-            let (step, role) = (self.step, &self.role);
-            match self.sts.assume_role(step, role, &base).await {
+            let Self { role, sts, .. } = self;
+            match sts.assume_role(STEP, role, &base).await {
                 // STS knows better than we whether they are still good.
                 Err(Refused::Base(error)) => match self.base.renew(&base).await? {
-                    Some(others) => Ok(self.sts.assume_role(step, role, &others).await?),
+                    Some(others) => Ok(sts.assume_role(STEP, role, &others).await?),
                     None => Err(error),
                 },
                 answered => Ok(answered?),
@@ -53,6 +53,6 @@ impl Source for AssumeRole {
     }
 
     fn name(&self) -> &'static str {
-        self.step
+        STEP
     }
 }

@@ -38,7 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// a place that is set up was only down (STS, a command, a URI), the next is used and the chain is
 /// walked anew some seconds later. Otherwise one bad moment of STS at the start would leave a pod with
 /// the rights of its node until somebody restarts it.
-pub(super) struct DefaultChain {
+struct DefaultChain {
     inner: Arc<Inner>,
     /// The walk past a stand-in, which nobody waits for. Ends with us.
     aside: Mutex<JoinSet<()>>,

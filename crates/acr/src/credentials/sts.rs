@@ -20,10 +20,10 @@ use crate::transport::{self, Unread, chain};
 const VERSION: &str = "2015-04-01";
 
 /// What a session is called where nobody named it: it stands in the vendor's audit log.
-pub(super) const SESSION: &str = "syncbell";
+const SESSION: &str = "syncbell";
 
 /// The vendor's default, and ours.
-pub(super) const DURATION_SECONDS: u32 = 3600;
+const DURATION_SECONDS: u32 = 3600;
 
 /// A role, and what its session is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,6 @@ pub(super) fn sts_endpoint(region: Option<&str>, in_vpc: bool) -> Option<Url> {
 }
 
 /// STS at one place.
-#[derive(Clone)]
 pub(super) struct Sts {
     http: reqwest::Client,
     endpoint: Url,

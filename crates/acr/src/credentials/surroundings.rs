@@ -20,7 +20,7 @@ const METADATA: &str = "http://100.100.100.200";
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// Finds a variable by its name.
-pub(super) type LookUp = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type LookUp = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// How long providers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Default for Limits {
 /// The machine and the network around a provider.
 #[derive(Clone)]
 pub struct Surroundings {
-    pub(super) look_up: LookUp,
+    look_up: LookUp,
     /// The folder in which `.aliyun` and `.alibabacloud` lie.
     pub home: Option<PathBuf>,
     /// Scheme, host and port of the metadata service; never asked through a proxy.
@@ -195,4 +195,36 @@ fn read(path: &Path) -> Result<String, Unreadable> {
         return Err(Unreadable::Other("it is larger than 1 MiB".to_owned()));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sts_is_where_the_profile_or_else_the_variables_say() {
+        let check = |region: Option<&str>, in_vpc: bool, variables: &[(&str, &str)], host: &str| {
+            let variables: Vec<(String, String)> = variables
+                .iter()
+                .map(|(name, value)| (format!("ALIBABA_CLOUD_{name}"), (*value).to_owned()))
+                .collect();
+            let surroundings = Surroundings::new(move |name| {
+                let known = variables.iter().find(|(known, _)| known == name);
+                known.map(|(_, value)| value.clone())
+            });
+            let sts = surroundings.sts(region, in_vpc).unwrap();
+            assert_eq!(sts.as_str(), format!("https://{host}.aliyuncs.com/"));
+        };
+        let region = ("STS_REGION", "cn-beijing");
+        let vpc = ("VPC_ENDPOINT_ENABLED", "True");
+        check(None, false, &[], "sts");
+        check(None, false, &[vpc], "sts");
+        check(None, false, &[region], "sts.cn-beijing");
+        check(None, false, &[region, vpc], "sts-vpc.cn-beijing");
+        check(Some("me-east-1"), false, &[region], "sts.me-east-1");
+        check(Some("me-east-1"), true, &[region], "sts-vpc.me-east-1");
+        check(Some("me-east-1"), false, &[vpc], "sts-vpc.me-east-1");
+        let other = ("VPC_ENDPOINT_ENABLED", "1");
+        check(Some("me-east-1"), false, &[other], "sts.me-east-1");
+    }
 }
