@@ -135,7 +135,7 @@ pub(crate) enum Unread {
 /// The whole body, of at most `limit_bytes`.
 pub(crate) async fn body(answer: &mut Response, limit_bytes: usize) -> Result<Vec<u8>, Unread> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(unread)? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| unread(&error))? {
         if body.len() + chunk.len() > limit_bytes {
             return Err(Unread::TooLarge);
         }
@@ -144,7 +144,7 @@ pub(crate) async fn body(answer: &mut Response, limit_bytes: usize) -> Result<Ve
     Ok(body)
 }
 
-fn unread(error: reqwest::Error) -> Unread {
+fn unread(error: &reqwest::Error) -> Unread {
     if error.is_timeout() {
         Unread::TooSlow
     } else {
