@@ -20,10 +20,16 @@ use syncbell_simulator::{DEMO_INSTANCE, Extent, Options};
 use tokio::time::Instant;
 
 use blinding::Trouble;
-use watched::{BLIND_AFTER, Watched, Wrong, is_swept, told, watch_while};
+use watched::{Watched, Wrong, is_swept, told, watch_while};
 
 /// Pollers that run at a time.
 const AT_A_TIME: usize = 24;
+
+/// When blindness is told, where it is waited for.
+const BLIND_SOON: Duration = Duration::from_millis(500);
+
+/// When it is told where it must not be: longer than the second that one failure may cost.
+const BLIND_LATE: Duration = Duration::from_secs(3);
 
 /// The longest time until it is told: two requests that are waited for in full (one for a task's id, that
 /// proves nothing, and one for the list).
@@ -54,7 +60,7 @@ async fn all(rows: Vec<BoxFuture<'static, Seen>>) -> Vec<Seen> {
 
 async fn blinds((name, trouble, reason): blinding::Row) -> Seen {
     let story = async |watched: &Watched| blind_and_back(watched, &trouble, reason).await;
-    (name, watch_while(&[DEMO_INSTANCE], story).await)
+    (name, watch_while(&[DEMO_INSTANCE], BLIND_SOON, story).await)
 }
 
 async fn hides_nothing((name, fault, target, extent): harmless::Row) -> Seen {
@@ -66,7 +72,7 @@ async fn hides_nothing((name, fault, target, extent): harmless::Row) -> Seen {
         added.map_err(|error| error.to_string())?;
         goes_on(watched, extent).await
     };
-    (name, watch_while(&[DEMO_INSTANCE], story).await)
+    (name, watch_while(&[DEMO_INSTANCE], BLIND_LATE, story).await)
 }
 
 /// Prints the table; panics with the rows that went wrong.
@@ -191,7 +197,7 @@ async fn goes_on(watched: &Watched, extent: Extent) -> Result<String, Wrong> {
         .await?;
     let told_after = since.elapsed();
     watched.turns(6).await?;
-    while since.elapsed() < BLIND_AFTER * 4 {
+    while since.elapsed() < BLIND_LATE * 2 {
         watched.turns(1).await?;
     }
     if matches!(extent, Extent::Always) && watched.world.counts().faults.is_empty() {

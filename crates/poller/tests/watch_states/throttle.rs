@@ -19,7 +19,7 @@ const ROUNDS: usize = 5;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_delay_of_a_throttled_answer_holds_for_all_that_share_the_budget() {
     let instances = [DEMO_INSTANCE, "cri-second", "cri-third"];
-    let measured = watch_while(&instances, async |watched: &Watched| {
+    let measured = watch_while(&instances, DELAY * 10, async |watched: &Watched| {
         let all_seen = |events: &[syncbell_event::Envelope]| {
             let swept = |id: &&str| {
                 events

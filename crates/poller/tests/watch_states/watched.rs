@@ -19,7 +19,6 @@ use tokio::sync::watch;
 const WAIT: Duration = Duration::from_secs(45);
 
 pub(crate) const POLL_EVERY: Duration = Duration::from_millis(200);
-pub(crate) const BLIND_AFTER: Duration = Duration::from_millis(500);
 const SWEEP_EVERY: Duration = Duration::from_millis(600);
 
 /// Of the environment, by name.
@@ -36,9 +35,11 @@ pub(crate) struct Watched {
 /// What did not happen, or happened wrongly.
 pub(crate) type Wrong = String;
 
-/// Watches `instances` of one region, each with two pages of tasks, while `story` goes on.
+/// Watches `instances` of one region, each with two pages of tasks, while `story` goes on. What lasts for
+/// `blind_after` is told.
 pub(crate) async fn watch_while<T>(
     instances: &[&str],
+    blind_after: Duration,
     story: impl AsyncFnOnce(&Watched) -> Result<T, Wrong>,
 ) -> Result<T, Wrong> {
     let options = Options {
@@ -66,7 +67,10 @@ pub(crate) async fn watch_while<T>(
         metrics: Metrics::new(),
     };
     watched.set_key(&key.0, &key.1);
-    let parts = parts(&watched, instances, &simulator.url(), &bus);
+    let parts = Parts {
+        blind_after,
+        ..parts(&watched, instances, &simulator.url(), &bus)
+    };
     let shutdown = Shutdown::new();
     let story = async {
         let ended = story(&watched).await;
@@ -116,7 +120,7 @@ fn parts(watched: &Watched, instances: &[&str], url: &str, bus: &Bus) -> Parts {
         instances: instances.iter().map(instance).collect(),
         discoveries: Vec::new(),
         baseline: Baseline { alert: false },
-        blind_after: BLIND_AFTER,
+        blind_after: Duration::from_mins(2),
         store: Store::memory(),
         publisher: bus.publisher(),
         bus: bus.clone(),
