@@ -145,6 +145,8 @@ impl Watcher {
         if let Some((recovered, batch)) = self.blind.end() {
             let envelope = Envelope::recovered(&self.source, now, recovered);
             self.state.commit_watch(envelope, batch).await?;
+            // That we see is said at once, too.
+            self.watch.failed();
         }
         self.blind.saw(now);
         if self.watch.is_due(now) {

@@ -48,6 +48,8 @@ pub(crate) struct Sweeping {
     told: Vec<Kind>,
     /// Failures of the page in a row.
     attempts: u32,
+    /// It made way for a head poll while it waited for the budget: now it waits as long as it takes.
+    made_way: bool,
 }
 
 /// A sweep as it stands, for the status.
@@ -70,6 +72,7 @@ impl Sweeping {
             to_answer: Vec::new(),
             told: Vec::new(),
             attempts: 0,
+            made_way: false,
         }
     }
 
@@ -111,17 +114,8 @@ impl Watcher {
         }
         self.begin_turn();
         self.room(stop).await?;
-        let give_up = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(Stopped::Shutdown),
-            () = self.upstream.admitted(Lane::Sweep) => {}
-            () = give_up => return Ok(None),
+        if !self.admitted(until, stop).await? {
+            return Ok(None);
         }
         let Some(page_no) = self.sweeping.as_ref().map(|sweeping| sweeping.page_no) else {
             return Ok(None);
@@ -167,6 +161,43 @@ impl Watcher {
                 self.schedule.set_newest_first(newest_first);
                 self.finish_sweep(proves_absence, stop).await
             }
+        }
+    }
+
+    /// Waits until the budget has a request for a sweep; false where a head poll has its time before.
+    async fn admitted(
+        &mut self,
+        until: Option<Instant>,
+        stop: &CancellationToken,
+    ) -> Result<bool, Stopped> {
+        // Head polls may use the whole budget: not twice in a row.
+        let made_way = self
+            .sweeping
+            .as_ref()
+            .is_some_and(|sweeping| sweeping.made_way);
+        let give_up = async {
+            match until.filter(|_| !made_way) {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Stopped::Shutdown),
+            () = self.upstream.admitted(Lane::Sweep) => {
+                self.made_way(false);
+                Ok(true)
+            }
+            () = give_up => {
+                self.made_way(true);
+                Ok(false)
+            }
+        }
+    }
+
+    fn made_way(&mut self, made_way: bool) {
+        if let Some(sweeping) = &mut self.sweeping {
+            sweeping.made_way = made_way;
         }
     }
 

@@ -19,7 +19,7 @@ use syncbell_poller::measure::{Scale, parts, timed};
 use syncbell_poller::{CredentialsProvider, open_store};
 use tokio::time::Instant;
 
-use crate::process::{cpu, memory_mib};
+use crate::process::{cpu, cpu_since, memory_mib};
 use crate::registry::Registry;
 
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
@@ -100,7 +100,7 @@ async fn unchanged_pages() {
     for _ in 0..10 {
         pages += scale.sweep().await.pages;
     }
-    let ours = (cpu() - began).as_secs_f64() * 1_000.0 / f64::from(pages);
+    let ours = cpu_since(began).as_secs_f64() * 1_000.0 / f64::from(pages);
     println!("CPU a page with HTTP, signing and comparing: {ours:.3} ms");
     match registry.vendor_sdk(100) {
         Some(theirs) => println!(
@@ -190,7 +190,7 @@ async fn known(url: &str, folder: &Path) {
     let (waiting, files) = (scale.waiting(), size_of(&folder.join("poller")));
     let began = cpu();
     let sweep = scale.sweep().await;
-    let sweep_cpu = cpu() - began;
+    let sweep_cpu = cpu_since(began);
     println!(
         "{n} tasks: unchanged sweep of {} pages: {:.1} s, CPU {:.1} s, {} events, files grew by {} \
          bytes; {:.0} MiB, {:.0} MiB at most",
@@ -208,7 +208,7 @@ async fn known(url: &str, folder: &Path) {
         registry::forget_calls(url);
         let began = cpu();
         scale.poll().await;
-        polls_cpu += cpu() - began;
+        polls_cpu += cpu_since(began);
         requests += registry::calls(url);
     }
     println!(

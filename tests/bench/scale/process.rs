@@ -15,6 +15,11 @@ pub(crate) fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// What was used since `began`.
+pub(crate) fn cpu_since(began: Duration) -> Duration {
+    cpu().saturating_sub(began)
+}
+
 /// A field of `/proc/self/status` in MiB: `VmRSS`, or `VmHWM` for the most so far.
 pub(crate) fn memory_mib(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");

@@ -57,11 +57,7 @@ impl Registry {
             .output()
             .ok()?;
         let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-        let n = text.parse().ok();
-        if n.is_none() {
-            eprintln!("{}", String::from_utf8_lossy(&said.stderr));
-        }
-        n
+        text.parse().ok()
     }
 }
 
