@@ -2,6 +2,7 @@
 
 mod run;
 mod fleet;
+mod accounts;
 mod discovery;
 mod instance;
 mod schedule;
@@ -36,6 +37,6 @@ mod error;
 pub mod measure;
 
 pub use error::Error;
-pub use run::{Parts, check, credentials_from, credentials_from_environment, open_store, run};
+pub use run::{Parts, check, credentials_from, default_credentials, open_store, run};
 pub use status::{Status, api};
-pub use syncbell_acr::CredentialsProvider;
+pub use syncbell_acr::{CredentialsProvider, Surroundings};
