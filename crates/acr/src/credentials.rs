@@ -27,7 +27,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::Error;
 
 pub use self::environment::Environment;
-pub use self::sts::Role;
+pub use self::sts::{Role, sts_endpoint};
 pub use self::surroundings::{Limits, Surroundings};
 
 /// A boxed future, as object-safe traits need it.

@@ -24,6 +24,7 @@ pub mod measure;
 pub use client::{Client, ClientOptions, Gate};
 pub use credentials::{
     BoxFuture, Credentials, CredentialsProvider, Environment, Limits, Role, Static, Surroundings,
+    sts_endpoint,
 };
 pub use decode::Refused;
 pub use error::{Error, Retry};

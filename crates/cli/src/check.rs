@@ -13,10 +13,13 @@ use crate::run::{block_on, load};
 pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
     let config = load(file, Part::All)?;
     block_on(async {
-        let credentials = syncbell_poller::credentials_from_environment();
-        let poller =
-            syncbell_poller::check(&config.instances, &config.discoveries, credentials).await;
-        poller.context(Failure::Configuration)?;
+        let poller = syncbell_poller::check(
+            &config.instances,
+            &config.discoveries,
+            syncbell_poller::default_credentials(),
+            syncbell_poller::Surroundings::of_process(),
+        );
+        poller.await.context(Failure::Configuration)?;
         syncbell_notifier::check(&config.receivers).context(Failure::Configuration)
     })?;
     for warning in &config.warnings {

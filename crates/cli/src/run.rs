@@ -25,7 +25,7 @@ pub(crate) fn run(file: &Path, services: Services) -> anyhow::Result<()> {
 
 async fn serve(config: Config, services: Services) -> anyhow::Result<()> {
     let signalled = shutdown::signalled();
-    let credentials = syncbell_poller::credentials_from_environment();
+    let credentials = syncbell_poller::default_credentials();
     let started = start(config, credentials, services).await?;
     tracing::info!(
         admin = %started.admin,

@@ -203,6 +203,7 @@ fn poller_parts(
         publisher: common.bus.publisher(),
         bus: common.bus.clone(),
         credentials,
+        surroundings: syncbell_poller::Surroundings::of_process(),
         metrics: common.metrics.clone(),
         health: common.health.clone(),
         status,

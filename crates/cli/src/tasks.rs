@@ -171,9 +171,10 @@ fn live(asked: &Arguments) -> anyhow::Result<()> {
     let List {
         page, page_size, ..
     } = asked.list;
-    let credentials = syncbell_poller::credentials_from_environment();
     let listed = block_on(async {
-        let listed = syncbell_poller::live(&instance, page, page_size, credentials);
+        let credentials = syncbell_poller::default_credentials();
+        let surroundings = syncbell_poller::Surroundings::of_process();
+        let listed = syncbell_poller::live(&instance, page, page_size, credentials, surroundings);
         listed.await.map_err(failed)
     })?;
     let task = |task: &SyncTask| match asked.output {

@@ -1,13 +1,14 @@
 //! Raw → checked: every problem is collected, every default filled in.
 
+mod credentials;
 mod discovery;
 mod files;
+mod instances;
 mod kafka;
 mod receiver;
 mod route;
 mod rules;
 
-use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -15,16 +16,13 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Discovery, Filters, Instance};
+use crate::config::{Admin, Baseline, Config, Credentials, WayOut};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
 #[cfg(test)]
 pub(crate) use route::{LABELS, RULES};
-
-/// Requests a second that one account may make in one region.
-const BUDGET_PER_SECOND: f64 = 10.0;
 
 /// Checks `raw`, which was read from `source`.
 pub(crate) fn check(
@@ -51,7 +49,16 @@ pub(crate) fn check(
         .or(state_directory)
         .unwrap_or_else(|| "./syncbell-data".to_owned());
     let mut config = Config::new(data_dir);
+    checker.is_needed_here = part.asks();
     (config.instances, config.discoveries) = checker.instances(raw.instances);
+    checker.is_needed_here = true;
+    if !part.asks() {
+        let like = config.discoveries.iter_mut().map(|found| &mut found.like);
+        for instance in config.instances.iter_mut().chain(like) {
+            instance.credentials = Credentials::default();
+            instance.way_out = WayOut::default();
+        }
+    }
     config.bus = checker.bus(raw.bus);
     let names = receiver::names(raw.receivers.as_ref());
     checker.is_needed_here = part.needs_receivers();
@@ -186,135 +193,6 @@ impl Checker<'_> {
         }
     }
 
-    fn instances(
-        &mut self,
-        raw: Option<Spanned<Vec<Spanned<raw::Instance>>>>,
-    ) -> (Vec<Instance>, Vec<Discovery>) {
-        let (mut instances, mut discoveries) = (Vec::<Instance>::new(), Vec::new());
-        let Some(raw) = raw else {
-            self.error(
-                Location::UNKNOWN,
-                "the key `instances` is missing: nothing to watch",
-            );
-            return (instances, discoveries);
-        };
-        if raw.value.is_empty() {
-            self.error(raw.referenced, "`instances` is empty: nothing to watch");
-        }
-        let at = raw.referenced;
-        let mut ids = HashSet::new();
-        for raw in raw.value {
-            if let Some(id) = &raw.value.id
-                && !ids.insert(id.value.clone())
-            {
-                self.error(
-                    id.referenced,
-                    format!("the instance {} stands here twice", id.value),
-                );
-            }
-            self.entry(raw, &mut instances, &mut discoveries);
-        }
-        let mut asked: BTreeMap<&str, f64> = BTreeMap::new();
-        for instance in &instances {
-            // A shorter interval has been refused above.
-            let seconds = instance.poll_every.as_secs_f64().max(1.0);
-            *asked.entry(&instance.region).or_default() += 1.0 / seconds;
-        }
-        for (region, per_second) in asked {
-            if per_second > BUDGET_PER_SECOND {
-                let message = format!(
-                    "the instances of {region} ask more often than 10 times a second: \
-                     they will be slowed down to that"
-                );
-                self.warn(at, message);
-            }
-        }
-        (instances, discoveries)
-    }
-
-    /// An instance, or a discovery of instances.
-    fn entry(
-        &mut self,
-        raw: Spanned<raw::Instance>,
-        instances: &mut Vec<Instance>,
-        discoveries: &mut Vec<Discovery>,
-    ) {
-        let at = raw.referenced;
-        let mut raw = raw.value;
-        let Some(discover) = raw.discover.take() else {
-            let id = self.required("id", raw.id.take(), at);
-            let region = self.required("region", raw.region.take(), at);
-            if let (Some(id), Some(region)) = (id, region) {
-                instances.extend(self.instance(id.value, &region, &raw, at));
-            }
-            return;
-        };
-        for (key, value) in [("id", &raw.id), ("region", &raw.region)] {
-            if let Some(value) = value {
-                let message = format!("`{key}` has no place beside `discover`");
-                self.error(value.referenced, message);
-            }
-        }
-        let found = self.discoveries(discover, |checker, id, region| {
-            checker.instance(id, &region, &raw, at)
-        });
-        discoveries.extend(found);
-    }
-
-    /// `raw` without its id and region.
-    fn instance(
-        &mut self,
-        id: String,
-        region: &Spanned<String>,
-        raw: &raw::Instance,
-        at: Location,
-    ) -> Option<Instance> {
-        let instance = self
-            .region(region)
-            .and_then(|region| Instance::try_new(id, region));
-        let mut instance = instance?;
-        if let Some(endpoint) = &raw.endpoint
-            && let Some(url) = self.url("endpoint", endpoint)
-        {
-            if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-                self.error(
-                    endpoint.referenced,
-                    "`endpoint`: expected a URL without path and query",
-                );
-            }
-            instance.endpoint = url;
-        }
-        let poll_at = raw.poll_every.as_ref().map_or(at, |text| text.referenced);
-        let poll_every = raw.poll_every.clone();
-        instance.poll_every = self.duration("poll_every", poll_every, instance.poll_every);
-        if instance.poll_every < Duration::from_secs(1) {
-            self.error(poll_at, "`poll_every`: expected at least `1s`");
-        }
-        if let Some(sweep_every) = &raw.sweep_every {
-            let sweep_at = sweep_every.referenced;
-            instance.sweep_every = self.duration(
-                "sweep_every",
-                Some(sweep_every.clone()),
-                instance.sweep_every,
-            );
-            if instance.sweep_every < instance.poll_every {
-                self.error(sweep_at, "`sweep_every`: expected at least `poll_every`");
-            }
-        } else {
-            instance.sweep_every = instance.sweep_every.max(instance.poll_every);
-        }
-        if let Some(raw) = &raw.filters {
-            let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-            instance.filters = Filters {
-                namespace: filled(&raw.namespace),
-                repo: filled(&raw.repo),
-                tag: filled(&raw.tag),
-                batch_id: filled(&raw.batch_id),
-            };
-        }
-        Some(instance)
-    }
-
     fn admin(&mut self, raw: Option<raw::Admin>) -> Admin {
         let mut admin = Admin::default();
         let Some(raw) = raw else { return admin };
@@ -344,13 +222,4 @@ impl Checker<'_> {
             default
         }
     }
-}
-
-/// `cn-shanghai`: lower case words and digits joined by single hyphens; it becomes part of a host name.
-fn is_region(region: &str) -> bool {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    region.len() <= 63
-        && region
-            .split('-')
-            .all(|word| !word.is_empty() && word.chars().all(fits))
 }

@@ -1,5 +1,6 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
+mod credentials;
 mod kafka;
 mod rules;
 
@@ -9,6 +10,9 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::credentials::{
+    AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
+};
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
 use crate::{Matcher, Problem, Secret};
@@ -63,8 +67,14 @@ pub struct Instance {
     pub id: String,
     /// `cn-shanghai`
     pub region: String,
-    /// Where to ask; `https://cr.{region}.aliyuncs.com` unless overridden.
+    /// Who asks.
+    pub credentials: Credentials,
+    /// On which network; with it STS is asked for credentials.
+    pub network: Network,
+    /// Where to ask; by `network` unless overridden.
     pub endpoint: Url,
+    /// Through what; likewise for credentials.
+    pub way_out: WayOut,
     /// How often; at least 1 s.
     pub poll_every: Duration,
     /// How often the whole list is read.
@@ -79,15 +89,27 @@ impl Instance {
     /// None if `region` cannot be part of a host name.
     pub fn try_new(id: impl Into<String>, region: impl Into<String>) -> Option<Self> {
         let region = region.into();
-        let endpoint = Url::parse(&format!("https://cr.{region}.aliyuncs.com")).ok()?;
+        let endpoint = Self::endpoint_of(&region, Network::Public)?;
         Some(Self {
             id: id.into(),
             region,
+            credentials: Credentials::default(),
+            network: Network::Public,
             endpoint,
+            way_out: WayOut::default(),
             poll_every: Duration::from_secs(15),
             sweep_every: Duration::from_mins(30),
             filters: Filters::default(),
         })
+    }
+
+    /// The vendor's rule. None if `region` cannot be part of a host name.
+    pub(crate) fn endpoint_of(region: &str, network: Network) -> Option<Url> {
+        let host = match network {
+            Network::Public => "cr",
+            Network::Vpc => "cr-vpc",
+        };
+        Url::parse(&format!("https://{host}.{region}.aliyuncs.com")).ok()
     }
 }
 

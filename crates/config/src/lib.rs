@@ -18,9 +18,10 @@ use serde_saphyr::MergeKeyPolicy;
 
 pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
-    Admin, Baseline, Bus, Config, Discovery, Email, Filters, Instance, Kafka, KafkaLogin,
-    KafkaSasl, KafkaTls, Receiver, ReceiverKind, Route, RuleSwitches, Silent, SilentSubject,
-    SilentWatch, Smtp, SmtpTls, Webhook,
+    AccessKey, Admin, AssumeRole, Authorities, Baseline, Bus, Config, Credentials, CredentialsFrom,
+    Discovery, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Network, Oidc,
+    Receiver, ReceiverKind, Route, RuleSwitches, Silent, SilentSubject, SilentWatch, Smtp, SmtpTls,
+    WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};
@@ -43,13 +44,23 @@ pub enum Part {
     All,
     /// `instances` and the bus. `receivers` and `route` are checked and then left empty.
     Poller,
-    /// `receivers`, `route` and the bus.
+    /// `receivers`, `route` and the bus. The credentials of `instances` are checked and then left out,
+    /// so is how their requests leave the machine.
     Notifier,
-    /// The bus: for questions about what the services keep. `receivers` and `route` are left empty.
+    /// The bus: for questions about what the services keep. `receivers` and `route` are left empty, and
+    /// of `instances` the same is left out.
     Bus,
 }
 
 impl Part {
+    /// Whether the vendor is asked.
+    fn asks(self) -> bool {
+        match self {
+            Self::All | Self::Poller => true,
+            Self::Notifier | Self::Bus => false,
+        }
+    }
+
     fn needs_receivers(self) -> bool {
         match self {
             Self::All | Self::Notifier => true,

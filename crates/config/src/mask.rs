@@ -20,6 +20,25 @@ const SECRET_PARTS: [&str; 6] = [
     "key",
 ];
 
+/// The kinds of `credentials`: each with its keys, and those of them whose values may be shown.
+const CREDENTIALS: [(&str, &[&str], &[&str]); 7] = [
+    ("default", &[], &[]),
+    ("access_key", &["id", "secret", "security_token"], &[]),
+    ("profile", &["name", "file"], &["name", "file"]),
+    (
+        "oidc",
+        &["role_arn", "provider_arn", "token_file", "session_name"],
+        &["role_arn", "provider_arn", "session_name"],
+    ),
+    ("ecs_role", &["name"], &["name"]),
+    ("uri", &["url"], &[]),
+    (
+        "assume_role",
+        &["arn", "session_name", "external_id", "policy", "duration"],
+        &["arn", "session_name", "duration"],
+    ),
+];
+
 /// `text` without its byte order mark and with stars for secrets.
 pub(crate) fn mask(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -61,13 +80,73 @@ pub(crate) fn is_secret_key(key: &str) -> bool {
         || strsim::damerau_levenshtein(&key, "password") <= 2
 }
 
+/// A proxy may be written with a password in it.
+fn is_proxy(key: &str) -> bool {
+    strsim::damerau_levenshtein(&key.to_ascii_lowercase(), "proxy") <= 1
+}
+
+/// What a mapping or list is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// Nothing that is hidden.
+    Plain,
+    /// A secret: all of it is hidden.
+    Secret,
+    /// `credentials`: its kinds are known, anything else is hidden.
+    Credentials,
+    /// One kind of them, by its place in [`CREDENTIALS`].
+    Kind(usize),
+}
+
+impl Within {
+    /// Whether a key that stands here may be shown.
+    fn shows_key(self, key: &str) -> bool {
+        match self {
+            Self::Plain => true,
+            Self::Secret => matches!(key, "env" | "file"),
+            Self::Credentials => kind(key).is_some(),
+            Self::Kind(kind) => CREDENTIALS[kind].1.contains(&key),
+        }
+    }
+
+    /// What `value` of `key`, which stands here, is part of; `value` is none for mappings and lists.
+    fn of(self, key: &str, value: Option<&str>, is_mapping: bool) -> Self {
+        let is_named_only = match key {
+            "env" => value.is_some_and(is_variable_name),
+            "file" => true,
+            _ => false,
+        };
+        match self {
+            Self::Plain if key == "credentials" && is_mapping => Self::Credentials,
+            Self::Plain if is_proxy(key) => match value {
+                Some(url) if !url.contains('@') => Self::Plain,
+                _ => Self::Secret,
+            },
+            Self::Credentials => match kind(key) {
+                Some(kind) if is_mapping => Self::Kind(kind),
+                _ => Self::Secret,
+            },
+            Self::Kind(kind) if value.is_some() && CREDENTIALS[kind].2.contains(&key) => {
+                Self::Plain
+            }
+            Self::Kind(_) => Self::Secret,
+            Self::Secret if !is_named_only => Self::Secret,
+            Self::Plain | Self::Secret if is_secret_key(key) => Self::Secret,
+            Self::Plain | Self::Secret => Self::Plain,
+        }
+    }
+}
+
+fn kind(key: &str) -> Option<usize> {
+    CREDENTIALS.iter().position(|kind| kind.0 == key)
+}
+
 /// An open mapping or list.
 struct Open {
     is_mapping: bool,
     /// The key whose value comes next.
     key: Option<String>,
-    /// All of it belongs to a secret.
-    secret: bool,
+    within: Within,
     start: usize,
     anchor: usize,
 }
@@ -85,19 +164,21 @@ impl Walk {
         match event {
             Event::Scalar(value, _, anchor, _) => {
                 self.anchors.insert(*anchor, range.clone());
-                self.node(Some(value), range);
+                self.node(Some(value), false, range);
             }
             Event::Alias(anchor) => {
                 // The alias shows nothing, what it stands for does.
                 let defined = self.anchors.get(anchor).cloned().unwrap_or(range);
-                self.node(Some(text.get(defined.clone()).unwrap_or("")), defined);
+                let text = text.get(defined.clone()).unwrap_or("");
+                self.node(Some(text), false, defined);
             }
             Event::MappingStart(_, anchor, _) | Event::SequenceStart(_, anchor, _) => {
-                let secret = self.node(None, range.clone());
+                let is_mapping = matches!(event, Event::MappingStart(..));
+                let within = self.node(None, is_mapping, range.clone());
                 self.open.push(Open {
-                    is_mapping: matches!(event, Event::MappingStart(..)),
+                    is_mapping,
                     key: None,
-                    secret,
+                    within,
                     start: range.start,
                     anchor: *anchor,
                 });
@@ -111,36 +192,33 @@ impl Walk {
         }
     }
 
-    /// A key or a value begins; `value` is none for mappings and lists. Tells if it belongs to a secret.
-    fn node(&mut self, value: Option<&str>, range: Range<usize>) -> bool {
+    /// A key or a value begins; `value` is none for mappings and lists. Tells what it is part of.
+    fn node(&mut self, value: Option<&str>, is_mapping: bool, range: Range<usize>) -> Within {
         let Some(open) = self.open.last_mut() else {
-            return false;
+            return Within::Plain;
         };
         if open.is_mapping && open.key.is_none() {
             let key = value.unwrap_or_default();
-            if open.secret && !matches!(key, "env" | "file") {
+            if !open.within.shows_key(key) {
                 self.masked.push(range);
             }
             open.key = Some(key.to_owned());
-            return false;
+            return Within::Plain;
         }
         let key = open.key.take().unwrap_or_default();
-        let named_only = match key.as_str() {
-            "env" => value.is_some_and(is_variable_name),
-            "file" => true,
-            _ => false,
-        };
-        let secret = (open.secret && !named_only) || is_secret_key(&key);
-        if secret && value.is_some() {
+        let within = open.within.of(&key, value, is_mapping);
+        if within == Within::Secret && value.is_some() {
             self.masked.push(range);
         }
-        secret
+        within
     }
 
     /// True if what comes next would belong to a secret.
     fn in_secret(&self) -> bool {
-        let pending = |open: &Open| open.key.as_deref().is_some_and(is_secret_key);
-        self.open.iter().any(|open| open.secret || pending(open))
+        let hides = |key: &str| is_secret_key(key) || is_proxy(key);
+        let pending = |open: &Open| open.key.as_deref().is_some_and(hides);
+        let hidden = |open: &Open| open.within != Within::Plain || pending(open);
+        self.open.iter().any(hidden)
     }
 }
 
@@ -162,7 +240,7 @@ fn by_lines(text: &str, from: usize, masked: &mut Vec<Range<usize>>) {
                     .trim_end_matches(':')
                     .trim_end_matches(['"', '\'', ' ']);
                 let word = key.rsplit([' ', '{', ',', '"', '\'']).next().unwrap_or(key);
-                if part.ends_with(':') && is_secret_key(word) {
+                if part.ends_with(':') && (is_secret_key(word) || is_proxy(word)) {
                     masked.push(begin + past..begin + line.len());
                     within = Some(indent);
                     break;
@@ -237,6 +315,26 @@ mod tests {
             "a: }\nsmtp: { username: x, password: LEAK }\n",
             "a: }\nsecret: |\n  LEAK\n  LEAK\n",
             "\u{feff}secret: LEAK",
+            "credentials: LEAK",
+            "credentials: {LEAK}",
+            "credentials: [LEAK]",
+            "credentials: {uri: LEAK}",
+            "credentials: {uri: {url: 'http://h/LEAK'}}",
+            "credentials: {accesskey: {id: LEAK}}",
+            "credentials: {access_key: LEAK}",
+            "credentials: {access_key: {id: LEAK, secret: LEAK, security_token: LEAK}}",
+            "credentials: {access_key: {secrt: LEAK, name: LEAK}}",
+            "credentials: {access_key: {secret: {value: LEAK}}}",
+            "credentials: {profile: {name: [LEAK]}}",
+            "credentials: {assume_role: {external_id: LEAK, policy: LEAK}}",
+            "data_dir: &x {access_key: {name: LEAK}}\ncredentials: *x",
+            "credentials:\n  access_key:\n    id: \"LEAK\n  LEAK\n",
+            "proxy: 'http://us er:LEAK LEAK@h'",
+            "proxy: user:LEAK@h:8080",
+            "proxy: |\n  http://user:LEAK\n  LEAK@h",
+            "prxoy: user:LEAK@h:8080",
+            "proxy: [user:LEAK@h]",
+            "a: }\nproxy: user:LEAK@h:8080\n",
         ];
         for way in ways {
             let shown = mask(way);
@@ -253,6 +351,11 @@ mod tests {
     fn what_is_no_secret_stays_and_columns_are_kept() {
         let text = "secret: { env: OPS_SECRET }\nurl: https://h.example.com/x\n\
                     password: { file: /run/x }\nto: [a@example.com]\n";
+        assert_eq!(mask(text), text);
+        let text = "credentials:\n  oidc: { role_arn: r, provider_arn: p, session_name: s }\n  \
+                    assume_role: { arn: a, duration: 1h }\nproxy: http://h:8080\n\
+                    b: { credentials: { profile: { name: n, file: f }, access_key: { \
+                    secret: { env: KEY }, id: { file: x } } } }\nproxy: { env: PROXY }\n";
         assert_eq!(mask(text), text);
         assert_eq!(mask("{secret: é, to: b}"), "{secret: *, to: b}");
     }

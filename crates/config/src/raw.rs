@@ -3,6 +3,7 @@
 //! Enums are structs with one `Option` a kind, checked for exactly one: serde's own ways (untagged,
 //! flatten, tags) lose line and column.
 
+mod credentials;
 mod kafka;
 mod rules;
 
@@ -11,6 +12,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
+pub(crate) use self::credentials::{
+    AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
+};
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
 };
@@ -63,10 +67,23 @@ pub(crate) struct Instance {
     /// A region id such as `cn-shanghai`.
     #[schemars(with = "String")]
     pub(crate) region: Text,
-    /// A URL without path, for VPC endpoints, proxies and tests. Default
-    /// `https://cr.{region}.aliyuncs.com`.
+    /// Who asks. Default: the vendor's chain.
+    #[schemars(with = "Option<Credentials>")]
+    pub(crate) credentials: Option<Spanned<Credentials>>,
+    /// Which of the vendor's endpoints is asked: `https://cr.{region}.aliyuncs.com`, or inside of a VPC
+    /// `https://cr-vpc.{region}.aliyuncs.com`. Default `public`.
+    #[schemars(with = "Option<String>", extend("enum" = ["public", "vpc"]))]
+    pub(crate) network: Text,
+    /// Another URL, without path, for gateways and tests. Default: the one of `network`.
     #[schemars(with = "Option<String>")]
     pub(crate) endpoint: Text,
+    /// An http:// or https:// proxy. Default: that of `HTTPS_PROXY` and its like. With a password in it:
+    /// `{env: NAME}` or `{file: PATH}`.
+    #[schemars(with = "Option<RawSecret>")]
+    pub(crate) proxy: Option<Spanned<RawSecret>>,
+    /// Certificates to trust beside the system's, PEM.
+    #[schemars(with = "Option<String>")]
+    pub(crate) ca_file: Text,
     /// How often to ask; at least `1s`. Default `15s`.
     #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) poll_every: Text,

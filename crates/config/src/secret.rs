@@ -18,7 +18,7 @@ const EXPECTED: &str = "expected `{env: NAME}` or `{file: PATH}`";
 const FILE_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// A value that is never printed: `Debug` says `[secret]`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {

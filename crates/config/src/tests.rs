@@ -1,5 +1,6 @@
 //! What users write, and what they are told.
 
+mod credentials;
 mod kafka;
 mod rules;
 

@@ -12,6 +12,8 @@ use syncbell_service::metrics::Sample;
 use syncbell_service::{AdaptiveBucket, Bucket, Metrics};
 use tokio::time::Instant;
 
+use crate::accounts::AccountKey;
+
 /// Requests a second that an account may make in a region; the vendor names no number.
 const PER_SECOND: f64 = 10.0;
 
@@ -176,33 +178,39 @@ impl Gate for Budget {
     }
 }
 
-/// The budgets by region, cheap to clone. One set of credentials serves all instances, so the account is
-/// the same.
+/// The budgets by account and region, cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Budgets(Arc<Mutex<BTreeMap<String, Arc<Budget>>>>);
+pub(crate) struct Budgets(Arc<Mutex<ByPlace>>);
+
+type ByPlace = BTreeMap<(AccountKey, String), Arc<Budget>>;
 
 impl Budgets {
-    pub(crate) fn of(&self, region: &str) -> Arc<Budget> {
-        let mut budgets = self.by_region();
-        let budget = budgets.entry(region.to_owned());
+    pub(crate) fn of(&self, account: AccountKey, region: &str) -> Arc<Budget> {
+        let mut budgets = self.by_place();
+        let budget = budgets.entry((account, region.to_owned()));
         Arc::clone(budget.or_insert_with(|| Arc::new(Budget::new())))
     }
 
-    /// Shows each budget's rate, also of regions that come later.
+    /// Shows each budget's rate, also of accounts and regions that come later.
     pub(crate) fn show(&self, metrics: &Metrics) {
         let budgets = self.clone();
-        let help = "Requests that may go out, less while the server throttles";
+        let help = "Requests that may go out, less while the server throttles; accounts are \
+                    numbered in the configuration's order";
         metrics.observe("budget_requests_per_second", help, move || {
-            let budgets = budgets.by_region();
-            let rate = |(region, budget): (&String, &Arc<Budget>)| Sample {
-                labels: vec![("region", region.clone())],
-                value: budget.rate(),
-            };
+            let budgets = budgets.by_place();
+            let rate =
+                |((account, region), budget): (&(AccountKey, String), &Arc<Budget>)| Sample {
+                    labels: vec![
+                        ("account", account.number().to_string()),
+                        ("region", region.clone()),
+                    ],
+                    value: budget.rate(),
+                };
             budgets.iter().map(rate).collect()
         });
     }
 
-    fn by_region(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Budget>>> {
+    fn by_place(&self) -> MutexGuard<'_, ByPlace> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

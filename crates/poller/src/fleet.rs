@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::accounts::{Account, Accounts};
 use crate::baseline::{Baseline, filters_digest};
 use crate::blind::Blind;
 use crate::budget::{Budget, Budgets};
@@ -61,7 +62,7 @@ pub(crate) struct Fleet {
     baseline: syncbell_config::Baseline,
     blind_after: std::time::Duration,
     store: syncbell_store::Store,
-    credentials: Arc<dyn syncbell_acr::CredentialsProvider>,
+    accounts: Accounts,
     status: crate::Status,
     outbox: Arc<Outbox>,
     metrics: PollerMetrics,
@@ -86,7 +87,7 @@ impl Fleet {
             baseline: parts.baseline.clone(),
             blind_after: parts.blind_after,
             store: parts.store.clone(),
-            credentials: Arc::clone(&parts.credentials),
+            accounts: Accounts::new(Arc::clone(&parts.credentials), parts.surroundings.clone()),
             status: parts.status.clone(),
             outbox: Arc::clone(outbox),
             metrics,
@@ -112,8 +113,9 @@ impl Fleet {
         if self.watched.lock().contains_key(&instance.id) {
             return Ok(());
         }
-        let budget = self.budgets.of(&instance.region);
-        let watcher = self.watcher(instance, budget).await?;
+        let account = self.account(instance)?;
+        let budget = self.budgets.of(account.key, &instance.region);
+        let watcher = self.watcher(instance, account, budget).await?;
         let token = self.stop.child_token();
         self.watched
             .lock()
@@ -129,8 +131,9 @@ impl Fleet {
         config: &syncbell_config::Discovery,
         found: mpsc::Sender<Found>,
     ) -> Result<(), Error> {
-        let budget = self.budgets.of(&config.like.region);
-        let client = client(&config.like, Arc::clone(&self.credentials), &budget)?;
+        let account = self.account(&config.like)?;
+        let budget = self.budgets.of(account.key, &config.like.region);
+        let client = client(&config.like, account.credentials, &budget)?;
         let discovery = Discovery {
             config: config.clone(),
             client,
@@ -160,10 +163,16 @@ impl Fleet {
         }
     }
 
+    /// Who asks about `instance`.
+    pub(crate) fn account(&self, instance: &Instance) -> Result<Account, Error> {
+        self.accounts.of(instance)
+    }
+
     /// Reads what the store knows of `instance`.
     pub(crate) async fn watcher(
         &self,
         instance: &Instance,
+        account: Account,
         budget: Arc<Budget>,
     ) -> Result<Watcher, Error> {
         let filters = filters_digest(&instance.filters);
@@ -174,7 +183,7 @@ impl Fleet {
         let (store, alert) = (&self.store, self.baseline.alert);
         let outbox = &self.outbox;
         let blind_after = self.blind_after.max(instance.poll_every * 2);
-        let upstream = Upstream::new(instance, Arc::clone(&self.credentials), budget)?;
+        let upstream = Upstream::new(instance, account.credentials, budget)?;
         let baseline = Baseline::load(store, &instance.id, &filters, alert).await?;
         let state = State::load(store.clone(), Arc::clone(outbox), source.clone(), filters).await?;
         Ok(Watcher {

@@ -2,6 +2,7 @@
 
 mod run;
 mod fleet;
+mod accounts;
 mod discovery;
 mod instance;
 mod schedule;
@@ -40,6 +41,6 @@ pub mod measure;
 pub use error::Error;
 pub use known::{KnownTask, KnownTasks, TasksAsked, TasksError, known_tasks};
 pub use live::{LiveCause, LiveError, LivePage, live};
-pub use run::{Parts, check, credentials_from, credentials_from_environment, open_store, run};
+pub use run::{Parts, check, credentials_from, default_credentials, open_store, run};
 pub use status::{Status, api};
-pub use syncbell_acr::CredentialsProvider;
+pub use syncbell_acr::{CredentialsProvider, Surroundings};

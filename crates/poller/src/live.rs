@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use syncbell_acr::{CredentialsProvider, ListRepoSyncTask};
+use syncbell_acr::{CredentialsProvider, ListRepoSyncTask, Surroundings};
 use syncbell_config::Instance;
 use syncbell_event::SyncTask;
 
+use crate::accounts::Accounts;
 use crate::budget::Budget;
 use crate::upstream::client;
 
@@ -61,8 +62,11 @@ pub async fn live(
     page_no: u32,
     page_size: u32,
     credentials: Arc<dyn CredentialsProvider>,
+    surroundings: Surroundings,
 ) -> Result<LivePage, LiveError> {
-    let client = client(instance, credentials, &Arc::new(Budget::new()));
+    let account = Accounts::new(credentials, surroundings).of(instance);
+    let budget = Arc::new(Budget::new());
+    let client = account.and_then(|account| client(instance, account.credentials, &budget));
     let client = client.map_err(|error| LiveError {
         cause: LiveCause::Setup,
         what: error.to_string(),

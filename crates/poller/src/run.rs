@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use syncbell_acr::CredentialsProvider;
+use syncbell_acr::{CredentialsProvider, Surroundings};
 use syncbell_bus::{Bus, Publisher};
 use syncbell_config::{Discovery, Instance};
 use syncbell_service::{Health, Metrics, Shutdown};
@@ -16,6 +16,7 @@ use syncbell_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Accounts;
 use crate::budget::Budget;
 use crate::fleet::Fleet;
 use crate::metrics::PollerMetrics;
@@ -44,8 +45,10 @@ pub struct Parts {
     pub publisher: Arc<dyn Publisher>,
     /// The same log, to read from it what the notifier asks.
     pub bus: Bus,
-    /// Who we are to the upstream.
+    /// Who we are to the upstream where the configuration says nothing else.
     pub credentials: Arc<dyn CredentialsProvider>,
+    /// What the credentials of the configuration are got from.
+    pub surroundings: Surroundings,
     /// Where to count.
     pub metrics: Metrics,
     /// Gets the condition `poller`: its state is read and the log has answered.
@@ -132,22 +135,26 @@ pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
     )?)
 }
 
-/// For `syncbell check`: prepares a client for each instance, asks nothing and keeps nothing.
+/// For `syncbell check`: prepares the credentials and a client for each instance, asks nothing and keeps
+/// nothing.
 pub async fn check(
     instances: &[Instance],
     discoveries: &[Discovery],
     credentials: Arc<dyn CredentialsProvider>,
+    surroundings: Surroundings,
 ) -> Result<(), Error> {
+    let accounts = Accounts::new(credentials, surroundings);
     let like = discoveries.iter().map(|discovery| &discovery.like);
     for instance in instances.iter().chain(like) {
-        client(instance, Arc::clone(&credentials), &Arc::new(Budget::new()))?;
+        let account = accounts.of(instance)?;
+        client(instance, account.credentials, &Arc::new(Budget::new()))?;
     }
     Ok(())
 }
 
-/// Credentials from the variables of the process, read at each use.
-pub fn credentials_from_environment() -> Arc<dyn CredentialsProvider> {
-    credentials_from(|name| std::env::var(name).ok())
+/// The vendor's default chain in the surroundings of the process: what its SDKs would use here.
+pub fn default_credentials() -> Arc<dyn CredentialsProvider> {
+    Surroundings::of_process().default_chain()
 }
 
 /// Credentials from `variables`, which are named as in the environment

@@ -213,7 +213,10 @@ pub(crate) fn client(
     credentials: Arc<dyn CredentialsProvider>,
     budget: &Arc<Budget>,
 ) -> Result<Client, Error> {
-    let options = ClientOptions::new(instance.endpoint.clone(), instance.region.clone());
+    let mut options = ClientOptions::new(instance.endpoint.clone(), instance.region.clone());
+    let way_out = &instance.way_out;
+    options.proxy = way_out.proxy.as_ref().map(|proxy| proxy.expose().clone());
+    options.ca_pem = way_out.ca.as_ref().map(|ca| ca.pem.as_bytes().to_vec());
     let client = Client::new(options, credentials).map_err(|source| Error::Client {
         instance: instance.id.clone(),
         source,

@@ -13,30 +13,47 @@ pub enum Action {
     ListInstance,
     /// A page of an instance's rules.
     ListRepoSyncRule,
+    /// STS: a role for whoever signs.
+    AssumeRole,
+    /// STS: a role for an OIDC token.
+    #[serde(rename = "AssumeRoleWithOIDC")]
+    AssumeRoleWithOidc,
+    /// The metadata service of a virtual machine; the name is the simulator's.
+    EcsMetadata,
+    /// A credentials URI; the name is the simulator's.
+    CredentialsUri,
 }
 
 impl Action {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
+    /// Those of the registry, which are all signed.
+    pub const REGISTRY: [Self; 4] = [
         Self::ListRepoSyncTask,
         Self::GetRepoSyncTask,
         Self::ListInstance,
         Self::ListRepoSyncRule,
     ];
 
-    /// The word on the wire.
+    /// Those of STS.
+    pub const STS: [Self; 2] = [Self::AssumeRole, Self::AssumeRoleWithOidc];
+
+    /// The word on the wire, if it is one there.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ListRepoSyncTask => "ListRepoSyncTask",
             Self::GetRepoSyncTask => "GetRepoSyncTask",
             Self::ListInstance => "ListInstance",
             Self::ListRepoSyncRule => "ListRepoSyncRule",
+            Self::AssumeRole => "AssumeRole",
+            Self::AssumeRoleWithOidc => "AssumeRoleWithOIDC",
+            Self::EcsMetadata => "EcsMetadata",
+            Self::CredentialsUri => "CredentialsUri",
         }
     }
 
-    /// The operation with this name.
+    /// The operation with this name on the wire.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == name)
+        let mut operations = Self::REGISTRY.into_iter().chain(Self::STS);
+        operations.find(|action| action.as_str() == name)
     }
 
     /// What a policy must allow, as `AccessDeniedDetail` names it. Documented for all but rules, whose is
@@ -46,6 +63,9 @@ impl Action {
             Self::ListRepoSyncTask | Self::GetRepoSyncTask => "cr:GetRepositorySync",
             Self::ListInstance => "cr:ListInstance",
             Self::ListRepoSyncRule => "cr:ListRepositorySync",
+            Self::AssumeRole => "sts:AssumeRole",
+            // Nobody needs a permission for these.
+            Self::AssumeRoleWithOidc | Self::EcsMetadata | Self::CredentialsUri => "",
         }
     }
 }

@@ -77,6 +77,11 @@ impl Reply {
         Self::new(status, JSON, body.to_string())
     }
 
+    /// What is no JSON.
+    pub(crate) fn text(status: StatusCode, body: &str) -> Self {
+        Self::new(status, "text/plain", body.to_owned())
+    }
+
     pub(crate) fn closed() -> Self {
         Self {
             close: true,
@@ -152,6 +157,11 @@ impl Context {
                 400,
                 "InvalidSecurityToken.MismatchWithAccessKey",
                 "Specified SecurityToken is mismatched with the AccessKey.",
+            ),
+            Refusal::Expired => self.error(
+                400,
+                "InvalidSecurityToken.Expired",
+                "Specified SecurityToken is expired.",
             ),
             Refusal::DateFormat => self.error(
                 400,

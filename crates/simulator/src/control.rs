@@ -16,6 +16,7 @@ use syncbell_event::Status;
 
 use crate::bulk::StaticLoad;
 use crate::fault::{Extent, Fault, Target};
+use crate::identity::Identity;
 use crate::instance::NewInstance;
 use crate::quota::Quota;
 use crate::server::Server;
@@ -40,6 +41,11 @@ pub(crate) fn router() -> Router<Server> {
         .route("/instance/{id}", delete(remove_instance))
         .route("/rule", post(rule))
         .route("/rule/{id}", delete(remove_rule))
+        .route(
+            "/identity",
+            get(identity).post(set_identity).delete(forget_issued),
+        )
+        .route("/identity/expire", post(expire_issued))
         .route("/retention", post(retention))
         .route("/baseline-done", post(baseline_done))
         .route("/story", post(story))
@@ -221,6 +227,26 @@ async fn rule(State(server): State<Server>, Json(rule): Json<NewRule>) -> Status
 
 async fn remove_rule(State(server): State<Server>, Path(id): Path<String>) -> StatusCode {
     found(server.world.remove_rule(&id))
+}
+
+async fn identity(State(server): State<Server>) -> Json<Value> {
+    let (identity, issued) = (server.world.identity(), server.world.issued());
+    Json(json!({"identity": identity, "issued": issued}))
+}
+
+async fn set_identity(State(server): State<Server>, Json(identity): Json<Identity>) -> StatusCode {
+    server.world.set_identity(identity);
+    StatusCode::NO_CONTENT
+}
+
+async fn forget_issued(State(server): State<Server>) -> StatusCode {
+    server.world.forget_issued();
+    StatusCode::NO_CONTENT
+}
+
+async fn expire_issued(State(server): State<Server>) -> StatusCode {
+    server.world.expire_issued();
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ mod action;
 mod rpc;
 mod verify;
 mod nonces;
+mod identity;
 mod list;
 mod answer;
 mod fault;
@@ -39,6 +40,7 @@ pub use fault::{
     known_errors,
 };
 pub use generator::{Generator, Load, Running};
+pub use identity::{Identity, Issued};
 pub use instance::NewInstance;
 pub use ledger::{Ledger, Rule, Told};
 pub use quota::Quota;

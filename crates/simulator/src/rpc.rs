@@ -1,7 +1,8 @@
 //! One call of the API: who calls, what for, and the answer.
 //!
 //! In: a [`Call`] as it came and the faults it meets. Out: a [`Reply`]. The order of checks is the
-//! gateway's: action, version, signature, nonce, then the operation's own parameters. Must never happen:
+//! gateway's: action, version, signature, nonce, then the operation's own parameters. STS is behind the same
+//! gateway; what has a path of its own is not. Must never happen:
 //! rows for a call whose signature is wrong.
 
 mod parameters;
@@ -17,7 +18,10 @@ use crate::World;
 use crate::action::Action;
 use crate::answer::{Context, Cut, Reply};
 use crate::fault::{Caller, Fault, known_error};
-use crate::verify::{Call, Key, verify};
+use crate::identity::{self, Known};
+use crate::verify::{Call, Key, Refusal, key_id, verify};
+
+pub(crate) use self::parameters::Bad;
 
 /// How this service answers, apart from its world.
 #[derive(Clone)]
@@ -50,7 +54,9 @@ struct Operation {
 
 const VERSION: &str = "2018-12-01";
 
-const OPERATIONS: [Operation; 4] = [
+const STS_VERSION: &str = "2015-04-01";
+
+const OPERATIONS: [Operation; 6] = [
     Operation {
         action: Action::ListRepoSyncTask,
         version: VERSION,
@@ -71,10 +77,23 @@ const OPERATIONS: [Operation; 4] = [
         version: VERSION,
         answer: list_rules::answer,
     },
+    Operation {
+        action: Action::AssumeRole,
+        version: STS_VERSION,
+        answer: identity::assume_role,
+    },
+    Operation {
+        action: Action::AssumeRoleWithOidc,
+        version: STS_VERSION,
+        answer: identity::assume_role_with_oidc,
+    },
 ];
 
-/// The operation that a call names, if there is such a one.
+/// The operation that a call names, by its path or its parameters, if there is such a one.
 pub(crate) fn action(call: &Call) -> Option<Action> {
+    if let Some(place) = identity::place(&call.path) {
+        return Some(place);
+    }
     Action::named(call.common("x-acs-action", "Action")?.as_str())
 }
 
@@ -105,6 +124,10 @@ pub(crate) fn reply(
         Some((true, reply)) => Some(reply),
         None => None,
     };
+    if let Some(place) = identity::place(&call.path) {
+        let answer = || identity::near(world, call, place, &context, server_now);
+        return denied.unwrap_or_else(answer);
+    }
     let operation = OPERATIONS
         .iter()
         .find(|operation| call.path == "/" && Some(operation.action) == action);
@@ -122,17 +145,21 @@ pub(crate) fn reply(
             "Specified parameter Version is not valid.",
         );
     }
-    let nonce = match verify(call, &service.key, server_now) {
-        Ok(nonce) => nonce,
-        Err(refusal) => return context.refusal(&refusal),
-    };
-    if !world.change(|state| state.nonces.take(nonce, Instant::now())) {
-        return context.nonce_used();
+    if operation.action != Action::AssumeRoleWithOidc {
+        let nonce = match signed(service, world, call, server_now) {
+            Ok(nonce) => nonce,
+            Err(refusal) => return context.refusal(&refusal),
+        };
+        if !world.change(|state| state.nonces.take(nonce, Instant::now())) {
+            return context.nonce_used();
+        }
     }
-    let now = Instant::now();
-    let wait = world.change(|state| state.quota.as_mut()?.wait(operation.action, now));
-    if let Some(wait) = wait {
-        return context.beyond_quota(wait);
+    if operation.version == VERSION {
+        let now = Instant::now();
+        let wait = world.change(|state| state.quota.as_mut()?.wait(operation.action, now));
+        if let Some(wait) = wait {
+            return context.beyond_quota(wait);
+        }
     }
     if let Some(denied) = denied {
         return denied;
@@ -149,6 +176,23 @@ pub(crate) fn reply(
         reply.cut = cut(faults);
     }
     reply
+}
+
+/// Checks the signature by the service's own key, or by one that was given to the caller. Gives the nonce.
+fn signed(
+    service: &Service,
+    world: &World,
+    call: &Call,
+    server_now: Timestamp,
+) -> Result<String, Refusal> {
+    let known = key_id(call).map_or(Known::Unknown, |id| {
+        world.state().issuer.known(&id, server_now)
+    });
+    match known {
+        Known::Valid(key) => verify(call, &key, server_now),
+        Known::Expired => Err(Refusal::Expired),
+        Known::Unknown => verify(call, &service.key, server_now),
+    }
 }
 
 /// What a gateway does happens before it knows who calls; the service's own words come after.

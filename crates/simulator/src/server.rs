@@ -23,6 +23,7 @@ use self::send::send;
 use crate::connection::{Doors, Line};
 use crate::control;
 use crate::fault::Fault;
+use crate::identity::Identity;
 use crate::rpc::{self, Service};
 use crate::task::{DEMO_INSTANCE, DEMO_REGION, ModifiedTime, skewed};
 use crate::verify::{Call, Key};
@@ -45,7 +46,7 @@ pub struct Instance {
 pub struct Options {
     /// Where it listens; port 0 takes any.
     pub listen: SocketAddr,
-    /// The only key that it knows.
+    /// The only key that it knows, beside those that it gives.
     pub access_key_id: String,
     /// Its secret.
     pub access_key_secret: String,
@@ -69,6 +70,8 @@ pub struct Options {
     /// `ListInstance` tells only the instances of this region, as the vendor's endpoint of a region does
     /// (assumed); absent: all.
     pub region: Option<String>,
+    /// Whom STS and the metadata service believe, and how long their credentials live.
+    pub identity: Identity,
 }
 
 impl Default for Options {
@@ -89,6 +92,7 @@ impl Default for Options {
             canceled: false,
             task_in_full: false,
             region: None,
+            identity: Identity::default(),
         }
     }
 }

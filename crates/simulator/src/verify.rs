@@ -7,6 +7,8 @@
 //! Specification: the vendor's SDKs, as written down with vectors A1-A4 (ACS3-HMAC-SHA256) and B1,
 //! B2 (SignatureVersion 1.0); the tests prove it against those.
 
+use std::fmt;
+
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -108,6 +110,12 @@ pub(crate) struct Key {
     pub(crate) security_token: Option<String>,
 }
 
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Key").field(&self.id).finish()
+    }
+}
+
 /// Why a call is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -119,6 +127,8 @@ pub(crate) enum Refusal {
     UnknownKey,
     /// Another security token than the key's.
     Token,
+    /// A key that was good until a while ago.
+    Expired,
     /// No date, or not `YYYY-MM-DDThh:mm:ssZ`.
     DateFormat,
     /// More than 15 minutes off.
@@ -133,6 +143,14 @@ pub(crate) fn verify(call: &Call, key: &Key, now: Timestamp) -> Result<String, R
         Some(authorization) => verify_acs3(call, authorization, key, now),
         None if call.parameter("Signature").is_some() => verify_v1(call, key, now),
         None => Err(Refusal::Unsigned),
+    }
+}
+
+/// The key that the call claims to be signed with.
+pub(crate) fn key_id(call: &Call) -> Option<String> {
+    match call.header("authorization") {
+        Some(text) => Some(Authorization::parse(text)?.credential),
+        None => call.parameter("AccessKeyId"),
     }
 }
 

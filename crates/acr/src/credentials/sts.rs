@@ -65,7 +65,7 @@ impl Role {
 
 /// Where STS is: `sts.aliyuncs.com`, with a region `sts.{region}.aliyuncs.com`, in a VPC
 /// `sts-vpc.{region}.aliyuncs.com`. None if `region` cannot be part of a host name.
-pub(super) fn sts_endpoint(region: Option<&str>, in_vpc: bool) -> Option<Url> {
+pub fn sts_endpoint(region: Option<&str>, in_vpc: bool) -> Option<Url> {
     let host = match region.map(str::trim) {
         None => "sts.aliyuncs.com".to_owned(),
         Some(region) if !is_region(region) => return None,

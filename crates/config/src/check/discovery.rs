@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
-use super::{Checker, is_region};
+use super::Checker;
+use super::instances::is_region;
 use crate::Matcher;
 use crate::config::{Discovery, Instance};
 use crate::problem::suggestion;

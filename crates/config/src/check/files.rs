@@ -58,6 +58,16 @@ impl Checker<'_> {
         None
     }
 
+    /// A file that holds a token, which is read again when it is used.
+    pub(super) fn token_in(&mut self, raw: &Spanned<String>) -> Option<PathBuf> {
+        let (path, token) = self.file("token_file", raw)?;
+        if token.trim().is_empty() {
+            let message = "`token_file` is empty: expected a token";
+            self.lack(raw.referenced, message.to_owned());
+        }
+        Some(path)
+    }
+
     /// A file that can be read, with its text.
     pub(super) fn file(&mut self, key: &str, raw: &Spanned<String>) -> Option<(PathBuf, String)> {
         let path = self.folder.join(&raw.value);

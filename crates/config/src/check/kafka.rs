@@ -247,11 +247,7 @@ impl Checker<'_> {
     fn token_file(&mut self, raw: Spanned<raw::KafkaOauthBearer>) -> Option<PathBuf> {
         let at = raw.referenced;
         let file = self.required("token_file", raw.value.token_file, at)?;
-        let (path, token) = self.file("token_file", &file)?;
-        if token.trim().is_empty() {
-            self.error(file.referenced, "`token_file` is empty: expected a token");
-        }
-        Some(path)
+        self.token_in(&file)
     }
 
     fn properties(

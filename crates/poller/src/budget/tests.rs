@@ -11,11 +11,15 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_pause_holds_all_that_share_the_budget_to_the_millisecond() {
     let budgets = Budgets::default();
-    let (one, other) = (budgets.of("cn-shanghai"), budgets.of("cn-shanghai"));
-    let elsewhere = budgets.of("cn-beijing");
+    let account = AccountKey::of(1);
+    let of = |region: &str| budgets.of(account, region);
+    let (one, other) = (of("cn-shanghai"), of("cn-shanghai"));
+    let elsewhere = of("cn-beijing");
+    let another = budgets.of(AccountKey::of(2), "cn-shanghai");
     let start = Instant::now();
     one.throttled(Some(Duration::from_millis(1_234)));
     elsewhere.take(Lane::Head).await;
+    another.take(Lane::Head).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(!other.try_take(Lane::Head));
     other.take(Lane::Sweep).await;
@@ -23,15 +27,18 @@ async fn a_pause_holds_all_that_share_the_budget_to_the_millisecond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rate_of_each_region_is_shown() {
+async fn the_rate_of_each_account_and_region_is_shown() {
     let (metrics, budgets) = (Metrics::default(), Budgets::default());
     budgets.show(&metrics);
-    budgets.of("cn-shanghai").throttled(None);
-    budgets.of("cn-beijing");
+    let (one, other) = (AccountKey::of(1), AccountKey::of(2));
+    budgets.of(one, "cn-shanghai").throttled(None);
+    budgets.of(one, "cn-beijing");
+    budgets.of(other, "cn-shanghai");
     let text = metrics.encode();
     for line in [
-        "syncbell_budget_requests_per_second{region=\"cn-beijing\"} 10",
-        "syncbell_budget_requests_per_second{region=\"cn-shanghai\"} 5",
+        "syncbell_budget_requests_per_second{account=\"1\",region=\"cn-beijing\"} 10",
+        "syncbell_budget_requests_per_second{account=\"1\",region=\"cn-shanghai\"} 5",
+        "syncbell_budget_requests_per_second{account=\"2\",region=\"cn-shanghai\"} 10",
     ] {
         assert!(text.contains(line), "{text}");
     }

@@ -52,7 +52,9 @@ impl Scale {
         let metrics = PollerMetrics::new(&Metrics::new());
         let fleet = Fleet::new(parts, &Shutdown::new(), &stop, &outbox, metrics);
         let budget = Arc::new(Budget::with_rate(NO_BUDGET));
-        let watcher = fleet.watcher(&parts.instances[0], budget).await?;
+        let instance = &parts.instances[0];
+        let account = fleet.account(instance)?;
+        let watcher = fleet.watcher(instance, account, budget).await?;
         Ok(Self {
             watcher,
             outbox,
@@ -140,6 +142,7 @@ pub fn parts(
         publisher: bus.publisher(),
         bus,
         credentials,
+        surroundings: syncbell_acr::Surroundings::new(|_| None),
         metrics: Metrics::new(),
         health: Health::new(),
         status: crate::Status::new(),

@@ -225,6 +225,7 @@ impl Bench {
                 "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some("secret".to_owned()),
                 _ => None,
             }),
+            surroundings: Surroundings::new(|_| None),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             status: self.status.clone(),

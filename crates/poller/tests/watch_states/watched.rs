@@ -125,6 +125,7 @@ fn parts(watched: &Watched, instances: &[&str], url: &str, bus: &Bus) -> Parts {
         publisher: bus.publisher(),
         bus: bus.clone(),
         credentials: credentials_from(move |name| lock(&variables).get(name).cloned()),
+        surroundings: syncbell_poller::Surroundings::new(|_| None),
         metrics: watched.metrics.clone(),
         health: Health::new(),
         status: Status::new(),

@@ -11,7 +11,7 @@ const DEFAULT_PAGE_SIZE: usize = 30;
 const MAX_PAGE_SIZE: usize = 100;
 
 /// A parameter is missing or wrong.
-pub(super) enum Bad {
+pub(crate) enum Bad {
     Missing(&'static str),
     Invalid(&'static str),
 }
@@ -26,7 +26,7 @@ pub(super) struct Page {
 }
 
 impl Asked<'_> {
-    pub(super) fn required(&self, name: &'static str) -> Result<String, Bad> {
+    pub(crate) fn required(&self, name: &'static str) -> Result<String, Bad> {
         self.call.parameter(name).ok_or(Bad::Missing(name))
     }
 
@@ -45,7 +45,7 @@ impl Asked<'_> {
         })
     }
 
-    pub(super) fn bad(&self, bad: &Bad) -> Reply {
+    pub(crate) fn bad(&self, bad: &Bad) -> Reply {
         match bad {
             Bad::Missing(name) => self.context.error(
                 400,

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::bulk::StaticLoad;
 use crate::calls::CallLog;
 use crate::fault::Faults;
+use crate::identity::Issuer;
 use crate::ledger::Witness;
 use crate::nonces::Nonces;
 use crate::quota::Meter;
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) skew: SignedDuration,
     pub(crate) faults: Faults,
     pub(crate) nonces: Nonces,
+    pub(crate) issuer: Issuer,
     pub(crate) tasks: Tasks,
     pub(crate) retention: Option<SignedDuration>,
     pub(crate) inserts_left: u32,
@@ -69,6 +71,7 @@ impl State {
             skew: options.clock_skew,
             faults: Faults::default(),
             nonces: Nonces::default(),
+            issuer: Issuer::new(options.identity.clone()),
             tasks,
             retention: None,
             inserts_left: 0,

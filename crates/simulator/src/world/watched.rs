@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::World;
 use crate::calls::{Answered, CallRecord};
 use crate::quota::{Meter, Quota};
+use crate::rpc;
 use crate::verify::Call;
 
 type Act = Box<dyn FnMut(&World, &CallRecord) + Send>;
@@ -51,12 +52,13 @@ impl World {
     /// Logs a call and runs the hook; gives the call's number.
     pub(crate) fn begin_call(&self, call: &Call) -> u64 {
         let (number, record) = self.change(|state| {
+            let named = || call.common("x-acs-action", "Action");
+            let action = rpc::action(call).map(|action| action.as_str().to_owned());
+            let action = action.or_else(named);
             let page_no = call.parameter("PageNo").and_then(|text| text.parse().ok());
-            let number = state.calls.begin(
-                call.common("x-acs-action", "Action"),
-                call.parameter("InstanceId"),
-                page_no,
-            );
+            let number = state
+                .calls
+                .begin(action, call.parameter("InstanceId"), page_no);
             (number, state.calls.last())
         });
         if let (Some(act), Some(record)) = (self.hook().as_mut(), record) {

@@ -18,6 +18,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) key_id: String,
     pub(crate) secret: String,
+    pub(crate) token: Option<String>,
+    pub(crate) version: &'static str,
     pub(crate) action: String,
     pub(crate) date: Timestamp,
     pub(crate) nonce: String,
@@ -30,6 +32,8 @@ pub(crate) fn call(query: &[(&str, &str)]) -> Call {
         method: Method::POST,
         key_id: "simulatorAccessKeyId".to_owned(),
         secret: "simulatorAccessKeySecret".to_owned(),
+        token: None,
+        version: "2018-12-01",
         action: "ListRepoSyncTask".to_owned(),
         date: Timestamp::now(),
         nonce: hex::encode(rand::random::<[u8; 16]>()),
@@ -58,18 +62,26 @@ impl Call {
         let (query, body_hash) = (pairs.join("&"), hex::encode(Sha256::digest(b"")));
         let date = self.date.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let host = handle.addr().to_string();
-        let headers = [
+        let mut headers = vec![
             ("host", host.as_str()),
             ("x-acs-action", &self.action),
             ("x-acs-content-sha256", &body_hash),
             ("x-acs-date", &date),
             ("x-acs-signature-nonce", &self.nonce),
-            ("x-acs-version", "2018-12-01"),
+            ("x-acs-version", self.version),
         ];
-        let signed = headers.map(|(name, _)| name).join(";");
-        let block = headers
-            .map(|(name, value)| format!("{name}:{value}\n"))
-            .concat();
+        headers.extend(
+            self.token
+                .iter()
+                .map(|token| ("x-acs-security-token", token.as_str())),
+        );
+        headers.sort_unstable();
+        let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+        let signed = names.join(";");
+        let lines = headers
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}\n"));
+        let block: String = lines.collect();
         let canonical = format!(
             "{}\n/\n{query}\n{block}\n{signed}\n{body_hash}",
             self.method
@@ -94,10 +106,27 @@ impl Call {
 
     /// The same call with SignatureVersion 1.0: everything is a parameter.
     pub(crate) async fn json_v1(&self, handle: &Handle) -> (u16, Value) {
+        let url = format!("{}/?{}", handle.url(), self.query_v1());
+        let request = http().request(self.method.clone(), url);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// The same with everything in a form.
+    pub(crate) async fn json_v1_form(&self, handle: &Handle) -> (u16, Value) {
+        let request = http()
+            .request(self.method.clone(), handle.url())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(self.query_v1());
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    fn query_v1(&self) -> String {
         let date = self.date.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let common = [
             ("Action", self.action.as_str()),
-            ("Version", "2018-12-01"),
+            ("Version", self.version),
             ("Format", "json"),
             ("Timestamp", &date),
             ("SignatureNonce", &self.nonce),
@@ -108,7 +137,12 @@ impl Call {
         let own = self.query.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         let mut pairs: Vec<_> = own
             .chain(common)
-            .map(|(k, v)| format!("{k}={}", v.replace(':', "%3A")))
+            .chain(
+                self.token
+                    .iter()
+                    .map(|token| ("SecurityToken", token.as_str())),
+            )
+            .map(|(k, v)| format!("{k}={}", encoded(v)))
             .collect();
         pairs.sort();
         let query = pairs.join("&");
@@ -124,10 +158,7 @@ impl Call {
             .replace('+', "%2B")
             .replace('/', "%2F")
             .replace('=', "%3D");
-        let url = format!("{}/?{query}&Signature={signature}", handle.url());
-        let request = http().request(self.method.clone(), url);
-        let response = request.send().await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap())
+        format!("{query}&Signature={signature}")
     }
 
     /// Status and JSON body.
@@ -141,6 +172,14 @@ impl Call {
         let (status, body) = self.json(handle).await;
         (status, body["Code"].as_str().unwrap_or_default().to_owned())
     }
+}
+
+/// Of the signs that the tests use.
+fn encoded(text: &str) -> String {
+    let signs = [(":", "%3A"), ("/", "%2F"), ("+", "%2B"), ("=", "%3D")];
+    signs.iter().fold(text.to_owned(), |text, (sign, code)| {
+        text.replace(sign, code)
+    })
 }
 
 /// A call of another operation.

@@ -16,4 +16,5 @@ mod moving;
 mod network;
 mod expectations;
 mod control;
+mod identity;
 mod receiver;
