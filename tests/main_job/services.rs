@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use syncbell_simulator::Options;
 use syncbell_testkit::binary::Source;
 use syncbell_testkit::{Binary, Launch};
 
@@ -34,6 +35,23 @@ async fn a_service_of_its_own_needs_a_log_that_two_processes_can_share() {
     }
 }
 
+/// Nothing listens at port 9: both services run, and wait for the log.
+fn text(house: &House, data: &Path, [of_poller, of_notifier]: [SocketAddr; 2]) -> String {
+    format!(
+        "data_dir: {}\n\
+         instances: [{{id: cri-1, region: cn-a, endpoint: '{}', poll_every: 1s, \
+         credentials: {{access_key: {{id: {}, secret: {{env: KEY_SECRET}}}}}}}}]\n\
+         bus: {{kafka: {{brokers: ['127.0.0.1:9']}}}}\n\
+         receivers: [{{name: ops, webhook: {{url: '{}', secret: {{env: HOOK_SECRET}}}}}}]\n\
+         route: {{receivers: [ops]}}\n\
+         admin: {{listen: '{of_poller}', notifier_listen: '{of_notifier}'}}\n",
+        data.display(),
+        house.simulator.url(),
+        Options::default().access_key_id,
+        house.webhook.url(),
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_services_share_a_file_and_each_needs_only_its_own_secrets() {
     let house = House::build().await;
@@ -43,21 +61,12 @@ async fn two_services_share_a_file_and_each_needs_only_its_own_secrets() {
         folder.path().join("data"),
     );
     let [of_poller, of_notifier] = free_addresses();
-    // Nothing listens at port 9: both services run, and wait for the log.
-    let text = format!(
-        "data_dir: {}\n\
-         instances: [{{id: cri-1, region: cn-a, endpoint: '{}', poll_every: 1s}}]\n\
-         bus: {{kafka: {{brokers: ['127.0.0.1:9']}}}}\n\
-         receivers: [{{name: ops, webhook: {{url: '{}', secret: {{env: HOOK_SECRET}}}}}}]\n\
-         route: {{receivers: [ops]}}\n\
-         admin: {{listen: '{of_poller}', notifier_listen: '{of_notifier}'}}\n",
-        data.display(),
-        house.simulator.url(),
-        house.webhook.url(),
-    );
+    let key = Options::default();
+    let text = text(&house, &data, [of_poller, of_notifier]);
     std::fs::write(&config, text).expect("a configuration");
 
     let mut poller = syncbell(&["poller"], &config)
+        .env("KEY_SECRET", &key.access_key_secret)
         .env_remove("HOOK_SECRET")
         .start();
     let line = poller.wait_for_line("syncbell runs", WAIT).await.text;
@@ -65,12 +74,17 @@ async fn two_services_share_a_file_and_each_needs_only_its_own_secrets() {
     poller
         .wait_for_line("HOOK_SECRET is not set (not needed by this service)", WAIT)
         .await;
-    let mut refused = syncbell(&["notifier"], &config)
-        .env_remove("HOOK_SECRET")
-        .start();
-    assert_eq!(refused.wait_for_exit(WAIT).await.code(), Some(78));
+    for service in ["poller", "notifier"] {
+        let mut refused = syncbell(&[service], &config)
+            .env_remove("HOOK_SECRET")
+            .env_remove("KEY_SECRET")
+            .start();
+        let status = refused.wait_for_exit(WAIT).await;
+        assert_eq!(status.code(), Some(78), "{service}");
+    }
     let mut notifier = syncbell(&["notifier"], &config)
         .env("HOOK_SECRET", "0123456789abcdef")
+        .env_remove("KEY_SECRET")
         .start();
     let line = notifier.wait_for_line("syncbell runs", WAIT).await.text;
     assert!(line.contains(&of_notifier.to_string()), "{line}");
@@ -81,6 +95,7 @@ async fn two_services_share_a_file_and_each_needs_only_its_own_secrets() {
     for service in ["poller", "notifier"] {
         let mut second = syncbell(&[service], &config)
             .env("HOOK_SECRET", "0123456789abcdef")
+            .env("KEY_SECRET", &key.access_key_secret)
             .start();
         assert_eq!(
             second.wait_for_exit(WAIT).await.code(),

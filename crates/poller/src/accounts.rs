@@ -35,11 +35,8 @@ pub(crate) struct Account {
     pub(crate) credentials: Arc<dyn CredentialsProvider>,
 }
 
-/// All accounts. Cheap to clone; clones share them.
-#[derive(Clone)]
-pub(crate) struct Accounts(Arc<Inner>);
-
-struct Inner {
+/// All accounts.
+pub(crate) struct Accounts {
     /// What `default` means.
     default: Arc<dyn CredentialsProvider>,
     surroundings: Surroundings,
@@ -63,11 +60,11 @@ struct Asking {
 
 impl Accounts {
     pub(crate) fn new(default: Arc<dyn CredentialsProvider>, surroundings: Surroundings) -> Self {
-        Self(Arc::new(Inner {
+        Self {
             default,
             surroundings,
             known: Mutex::default(),
-        }))
+        }
     }
 
     /// Prepares its provider if there is none yet; asks nothing.
@@ -77,7 +74,7 @@ impl Accounts {
             way_out: instance.way_out.clone(),
             vpc: (instance.network == Network::Vpc).then(|| instance.region.clone()),
         };
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let next = u32::try_from(known.keys.len() + 1).unwrap_or(u32::MAX);
         let key = *known
             .keys
@@ -87,16 +84,14 @@ impl Accounts {
             let credentials = Arc::clone(credentials);
             return Ok(Account { key, credentials });
         }
-        let credentials = self.0.provider(&asking).map_err(|source| Error::Client {
+        let credentials = self.provider(&asking).map_err(|source| Error::Client {
             instance: instance.id.clone(),
             source,
         })?;
         known.providers.insert(asking, Arc::clone(&credentials));
         Ok(Account { key, credentials })
     }
-}
 
-impl Inner {
     fn provider(
         &self,
         asking: &Asking,
