@@ -129,18 +129,13 @@ impl Watcher {
         if report.sweep == SweepKind::Head && self.schedule.sweeps_are_overdue(Instant::now()) {
             return Ok(());
         }
-        if let Some(failing) = self.failing.take() {
+        // A page of a sweep that fails is over only with that page.
+        let over = |failing: &mut Failing| report.sweep == SweepKind::Full || !failing.of_sweep;
+        if let Some(failing) = self.failing.take_if(over) {
             if self.schedule.was_out(failing.began, Instant::now()) {
                 self.sweep_anew();
             }
-            let (outcome, attempts) = (failing.outcome, failing.attempts);
-            let instance = self.source.instance.as_str();
-            tracing::info!(
-                instance,
-                outcome,
-                attempts,
-                "the instance can be read again"
-            );
+            self.log_over(&failing);
         }
         if let Some((recovered, batch)) = self.blind.end() {
             let envelope = Envelope::recovered(&self.source, now, recovered);
@@ -160,6 +155,15 @@ impl Watcher {
             self.watch.told(now);
         }
         Ok(())
+    }
+
+    pub(crate) fn log_over(&self, failing: &Failing) {
+        tracing::info!(
+            instance = %self.source.instance,
+            outcome = failing.outcome,
+            attempts = failing.attempts,
+            "the instance can be read again"
+        );
     }
 
     fn log(&self, report: Report) {

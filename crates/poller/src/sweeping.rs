@@ -131,13 +131,7 @@ impl Watcher {
         let (intake, kinds) = self.take(&page, page_no).await?;
         self.answer_page(stop).await?;
         self.schedule.read_first_page();
-        if self
-            .failing
-            .as_ref()
-            .is_some_and(|failing| failing.of_sweep)
-        {
-            self.failing = None;
-        }
+        self.page_came();
         let Some(sweeping) = &mut self.sweeping else {
             return Ok(None);
         };
@@ -192,6 +186,14 @@ impl Watcher {
                 self.made_way(true);
                 Ok(false)
             }
+        }
+    }
+
+    /// A page of the sweep was read: what its failure told is over, and the next heartbeat says so.
+    fn page_came(&mut self) {
+        if let Some(failing) = self.failing.take_if(|failing| failing.of_sweep) {
+            self.watch.failed();
+            self.log_over(&failing);
         }
     }
 
