@@ -47,7 +47,11 @@ fn main() {
                 "release"
             };
             println!("profile: {profile}");
-            runtime.block_on(unchanged_pages());
+            // On one thread, as the script that it is compared with.
+            let one = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            one.expect("a runtime").block_on(unchanged_pages());
             runtime.block_on(changed_at_once());
             sizes();
         }
