@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::blind::Blind;
 use crate::budget::{Budget, Lane};
-use crate::failure::{Failure, retry_delay};
+use crate::failure::{Failure, Stopped, retry_delay};
 use crate::outbox::Outbox;
 use crate::row::{decode_row, key_part};
 
@@ -92,26 +92,45 @@ impl Discovery {
         let mut attempt = 0;
         loop {
             let started = Instant::now();
-            let next = match self.list().await {
-                Ok(listed) => {
+            let next = match self.turn(&mut known, &mut blind).await {
+                Ok(()) => {
                     attempt = 0;
-                    self.recovered(&mut blind).await?;
-                    self.compare(&mut known, listed).await?;
                     started + jittered(self.config.every, rand::random())
                 }
-                Err(error) => {
-                    let failure = Failure::Upstream(error);
+                Err(Stopped::Failed(failure)) => {
                     let (every, random) = (self.config.every, rand::random());
                     let delay = retry_delay(&failure, every, attempt, random);
-                    attempt += 1;
+                    attempt = u32::saturating_add(attempt, 1);
                     let (region, error) = (self.config.like.region.as_str(), failure.message());
                     tracing::warn!(region, error, "could not look for instances");
-                    self.failing(&mut blind, &failure).await?;
+                    match self
+                        .failing(&mut blind, &failure)
+                        .await
+                        .map_err(Stopped::from)
+                    {
+                        // A full disk: what could not be told is told with the next try.
+                        Ok(()) | Err(Stopped::Failed(_)) => {}
+                        Err(Stopped::Shutdown) => return Ok(()),
+                        Err(Stopped::Broken(error)) => return Err(error),
+                    }
                     Instant::now() + delay
                 }
+                Err(Stopped::Shutdown) => return Ok(()),
+                Err(Stopped::Broken(error)) => return Err(error),
             };
             tokio::time::sleep_until(next).await;
         }
+    }
+
+    /// Looks once, and says what came and went.
+    async fn turn(
+        &self,
+        known: &mut BTreeMap<String, u8>,
+        blind: &mut Blind,
+    ) -> Result<(), Stopped> {
+        let listed = self.list().await?;
+        self.recovered(blind).await?;
+        Ok(self.compare(known, listed).await?)
     }
 
     /// All instances that match and run.
@@ -149,7 +168,8 @@ impl Discovery {
         listed: BTreeSet<String>,
     ) -> Result<(), Error> {
         for id in &listed {
-            if known.insert(id.clone(), 0).is_some() {
+            if let Some(misses) = known.get_mut(id) {
+                *misses = 0;
                 continue;
             }
             let row = KnownRow {
@@ -160,6 +180,8 @@ impl Discovery {
             let json = serde_json::to_vec(&row);
             batch.put(self.key(id), json.expect("it has string keys"));
             self.store.commit(batch).await?;
+            // Only now: what could not be written is found again.
+            known.insert(id.clone(), 0);
             tracing::info!(
                 instance = id,
                 region = self.config.like.region,
@@ -174,10 +196,10 @@ impl Discovery {
             .collect();
         for id in missing {
             let misses = known.entry(id.clone()).or_default();
-            *misses += 1;
+            *misses = misses.saturating_add(1);
             if *misses >= MISSES {
+                self.gone(id.clone()).await?;
                 known.remove(&id);
-                self.gone(id).await?;
             }
         }
         Ok(())

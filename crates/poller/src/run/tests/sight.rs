@@ -225,3 +225,36 @@ async fn found_instances_are_watched_also_while_nobody_can_list_them_and_told_wh
         .collect();
     assert_eq!(failing, [("cri-c", "gone")]);
 }
+
+#[tokio::test]
+async fn a_full_disk_ends_no_discovery() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = syncbell_store::Options {
+        min_free_bytes: u64::MAX,
+        ..syncbell_store::Options::default()
+    };
+    let mut bench = Bench::new(vec![]).await;
+    bench.store = Store::open(folder.path(), options).unwrap();
+    *bench.vendor.instances.lock().unwrap() = Some(vec!["cri-b"]);
+    let mut parts = bench.parts();
+    parts.discoveries = vec![Discovery {
+        like: Instance {
+            id: "instances-of-cn-shanghai".to_owned(),
+            ..parts.instances[0].clone()
+        },
+        matchers: Vec::new(),
+        every: Duration::from_millis(100),
+    }];
+    parts.instances = Vec::new();
+    let shutdown = Shutdown::new();
+    let polling = run(parts, shutdown.clone());
+    let story = async {
+        while bench.server.received_requests().await.unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        shutdown.trigger();
+    };
+    let both = async { tokio::join!(polling, story).0 };
+    let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
+    ended.expect("it looks again").unwrap();
+}
