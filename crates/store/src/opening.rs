@@ -23,6 +23,9 @@ use crate::{Error, layout};
 const REOPEN_TRIES: u32 = 100;
 const REOPEN_PAUSE: Duration = Duration::from_millis(20);
 
+/// How sled says that its threads ended; it has no error kind for that.
+const BROKEN_THREADS: &str = "IO thread unexpectedly panicked";
+
 /// What sled's snapshots are called, and one that a killed process had not finished.
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";
@@ -234,6 +237,10 @@ fn open_error(folder: &Folder, error: sled::Error) -> Error {
                 what: format!("cannot open {}: {source}", dir.display()),
             }
         }
+        // After one of its threads panicked over another database, sled opens none in this process.
+        sled::Error::ReportableBug(what) if what.contains(BROKEN_THREADS) => Error::Failed {
+            what: format!("cannot open {} in this process: {what}", dir.display()),
+        },
         error => Error::Corrupt {
             dir,
             what: error.to_string(),

@@ -26,6 +26,9 @@ pub(crate) const QUEUE_LIMIT: usize = 1024;
 /// A group ends with the request that reaches one of these.
 const GROUP_LIMIT_ROWS: usize = 4096;
 const GROUP_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// What part of a group's time the next one may wait for as many callers, and how long at most.
+const LINGER_PART: u32 = 4;
+const LINGER_LIMIT: Duration = Duration::from_micros(300);
 /// How long what is known of the disk's free space is good for.
 const DISK_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How soon it is noticed that the last reader is done.
@@ -103,6 +106,20 @@ pub(crate) struct Limits {
     pub(crate) compact_from_bytes: u64,
 }
 
+/// What the next group may expect.
+#[derive(Default)]
+struct LastGroup {
+    n_callers: usize,
+    took: Duration,
+}
+
+impl LastGroup {
+    /// How long to wait for as many callers.
+    fn linger(&self) -> Duration {
+        (self.took / LINGER_PART).min(LINGER_LIMIT)
+    }
+}
+
 pub(crate) struct Writer {
     place: Box<dyn Place>,
     slot: SharedSlot,
@@ -110,6 +127,7 @@ pub(crate) struct Writer {
     /// When the disk was last looked at (or the store tried to open again), and what that said.
     looked: Option<(Instant, Result<(), Error>)>,
     compactor: Compactor,
+    last_group: LastGroup,
 }
 
 impl Writer {
@@ -120,6 +138,7 @@ impl Writer {
             min_free_bytes: limits.min_free_bytes,
             looked: None,
             compactor: Compactor::new(limits.compact_from_bytes),
+            last_group: LastGroup::default(),
         }
     }
 
@@ -187,6 +206,7 @@ impl Writer {
         let mut group_bytes = group.size_bytes();
         let mut replies = vec![reply];
         let mut next = None;
+        let began = Instant::now();
         while group.len() < GROUP_LIMIT_ROWS
             && group_bytes < GROUP_LIMIT_BYTES
             && replies.len() < QUEUE_LIMIT
@@ -201,10 +221,22 @@ impl Writer {
                     next = Some(other);
                     break;
                 }
+                // Who was answered last may be about to ask again: a group of one costs as much.
+                Err(TryRecvError::Empty)
+                    if replies.len() < self.last_group.n_callers
+                        && began.elapsed() < self.last_group.linger() =>
+                {
+                    std::thread::yield_now();
+                }
                 Err(_) => break,
             }
         }
+        let began = Instant::now();
         let committed = self.commit(group.operations());
+        self.last_group = LastGroup {
+            n_callers: replies.len(),
+            took: began.elapsed(),
+        };
         let done = committed.is_ok();
         for reply in replies {
             answer(reply, committed.clone());
