@@ -113,10 +113,21 @@ impl Folder {
         file.sync_all()?;
         std::fs::rename(new, self.dir.join(FORMAT_FILE))?;
         self.sync()?;
-        match self.dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-            _ => Ok(()),
+        self.sync_ancestors()
+    }
+
+    /// Makes the folder's own name durable, and those of the folders above it, which may be as new:
+    /// without them nobody would find it after a power cut.
+    fn sync_ancestors(&self) -> io::Result<()> {
+        let dir = std::path::absolute(&self.dir)?;
+        for (n_above, above) in dir.ancestors().enumerate().skip(1) {
+            match File::open(above).and_then(|above| above.sync_all()) {
+                Err(error) if n_above == 1 => return Err(error),
+                // What may not be read, or cannot be synced, was there before us.
+                Ok(()) | Err(_) => {}
+            }
         }
+        Ok(())
     }
 
     /// Makes names in the folder durable.
