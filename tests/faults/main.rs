@@ -17,4 +17,6 @@ mod traffic;
 mod account;
 mod shim;
 mod kill;
+mod processes;
+mod network;
 mod power;

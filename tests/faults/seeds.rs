@@ -48,3 +48,8 @@ pub(crate) fn runs(fault: &str) -> Vec<Run> {
     }
     runs
 }
+
+/// One run, for a fault that strikes once or takes long.
+pub(crate) fn seed() -> Seed {
+    Seed::from_variable(SEED)
+}

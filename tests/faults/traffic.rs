@@ -59,6 +59,13 @@ impl Traffic {
         }
     }
 
+    /// So many at once.
+    pub(crate) fn burst(&mut self, n: usize) {
+        for _ in 0..n {
+            self.next();
+        }
+    }
+
     /// A newer task of the oldest unwell route goes well.
     fn recover(&mut self) {
         let n = self.unwell.remove(0);
