@@ -45,7 +45,7 @@ pub(crate) struct Started {
 
 /// What was opened, to be closed at the end.
 struct Opened {
-    poller: Option<Store>,
+    poller: Option<syncbell_poller::Opened>,
     notifier: Option<Store>,
     bus: Bus,
 }
@@ -158,8 +158,8 @@ pub(crate) async fn start(
         let run = async { run.await.context(Failure::TryAgain) };
         running.push(("notifier", shutdown.spawn("notifier", run)));
     }
-    if let Some(store) = opened.poller.clone() {
-        let parts = poller_parts(config, store, credentials, status, &common);
+    if let Some(opened) = opened.poller.clone() {
+        let parts = poller_parts(config, opened, credentials, status, &common);
         let run = syncbell_poller::run(parts, shutdown.clone());
         let run = async { run.await.context(Failure::TryAgain) };
         running.push(("poller", shutdown.spawn("poller", run)));
@@ -180,6 +180,7 @@ async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow
         route: config.route.clone(),
         rules: config.rules.clone(),
         store,
+        lost: None,
         bus: common.bus.clone(),
         metrics: common.metrics.clone(),
         health: common.health.clone(),
@@ -189,7 +190,7 @@ async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow
 
 fn poller_parts(
     config: Config,
-    store: Store,
+    opened: syncbell_poller::Opened,
     credentials: Arc<dyn syncbell_poller::CredentialsProvider>,
     status: syncbell_poller::Status,
     common: &Common,
@@ -199,7 +200,8 @@ fn poller_parts(
         discoveries: config.discoveries,
         baseline: config.baseline,
         blind_after: config.rules.blind_after,
-        store,
+        store: opened.store,
+        sightings: opened.sightings,
         publisher: common.bus.publisher(),
         bus: common.bus.clone(),
         credentials,
@@ -217,7 +219,7 @@ impl Opened {
         let stores = move |data_dir: PathBuf| -> anyhow::Result<_> {
             let (mut poller, mut notifier) = (None, None);
             if services.poll() {
-                let opened = syncbell_poller::open_store(&data_dir);
+                let opened = syncbell_poller::open(&data_dir);
                 poller = Some(opened.context(Failure::TryAgain)?);
             }
             if services.notify() {
@@ -242,7 +244,8 @@ impl Opened {
 
     async fn close(self) {
         self.bus.close().await;
-        for store in [self.poller, self.notifier].into_iter().flatten() {
+        let poller = self.poller.map(|opened| opened.store);
+        for store in [poller, self.notifier].into_iter().flatten() {
             if let Err(error) = store.close().await {
                 tracing::error!(%error, "a store did not close");
             }

@@ -17,6 +17,7 @@ use syncbell_service::shutdown::past;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::begin::{Begun, LedgerLost, begin};
 use crate::decide::watch::Said;
 use crate::decide::{Incident, Observation, Subject, decide};
 use crate::delivery::{Entry, Target};
@@ -51,6 +52,9 @@ pub(crate) type Wake = dyn Fn(&BTreeSet<Target>, bool) + Send + Sync;
 pub(crate) struct Consumer {
     pub(crate) ledger: Ledger,
     pub(crate) setup: Arc<Setup>,
+    pub(crate) begun: Begun,
+    /// The ledger before this one.
+    pub(crate) lost: Option<LedgerLost>,
     pub(crate) expire_after: SignedDuration,
     pub(crate) metrics: NotifierMetrics,
     /// Told which lanes have new rows, and that there are dead letters to relay.
@@ -141,8 +145,29 @@ impl Consumer {
         for instance in registered.judging {
             self.judge(instance, &mut clocks).await?;
         }
+        if self.begun.is_new {
+            self.begin(&mut clocks).await?;
+        }
         self.log_lost(&mut clocks).await?;
         Ok(clocks)
+    }
+
+    /// The ledger begins; where one was lost before it, that is told.
+    async fn begin(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        let (setup, begun, lost) = (self.setup.clone(), self.begun.clone(), self.lost.clone());
+        let begins = self.ledger.patiently(move |draft, now| {
+            let mut done = Done::default();
+            begin(draft, &begun, lost.as_ref());
+            if let Some(lost) = &lost {
+                watch::ledger_lost(draft, &setup, lost, now, &mut done)?;
+            }
+            Ok(done)
+        });
+        let done = begins.await?;
+        self.finish(done, clocks);
+        // The request waits to be relayed.
+        (self.wake)(&BTreeSet::new(), true);
+        Ok(())
     }
 
     /// What the time brings: groups that are due, instances that are overdue.
@@ -398,7 +423,7 @@ fn observe(
     tell(draft, setup, &decision.told, now, done)
 }
 
-/// Tells `entries`, in order.
+/// Tells `entries`, in order; what the ledger before this one told is known and not told again.
 pub(crate) fn tell(
     draft: &mut Draft<'_>,
     setup: &Setup,
@@ -407,6 +432,9 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
     for entry in entries {
+        if entry.observed_at < setup.tells_from {
+            continue;
+        }
         let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
         tracing::info!(
             task.id = task, event.id = %entry.event_id, instance.id = entry.instance,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod run;
+mod begin;
 mod reader;
 mod consume;
 mod setup;
@@ -25,6 +26,7 @@ mod metrics;
 mod error;
 
 pub use api::{DeliveryRow, IncidentRow, api, dead_letters_of};
+pub use begin::LedgerLost;
 pub use error::Error;
 pub use ledger::DeadLetter;
 pub use run::{Handle, Notifier, Parts, check, open_bus, open_store};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use syncbell_bus::Bus;
 use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
@@ -15,6 +16,7 @@ use syncbell_store::Store;
 use tokio::sync::Notify;
 
 use crate::Error;
+use crate::begin::{self, LedgerLost};
 use crate::consume::Consumer;
 use crate::dead_letters::Relay;
 use crate::deliver::{Channel, Lane, LaneSignal};
@@ -39,6 +41,8 @@ pub struct Parts {
     pub rules: RuleSwitches,
     /// The notifier's own store.
     pub store: Store,
+    /// The ledger that was there before and could not be read.
+    pub lost: Option<LedgerLost>,
     /// The event log.
     pub bus: Bus,
     /// Where to count.
@@ -110,6 +114,7 @@ impl Notifier {
     pub async fn open(parts: Parts) -> Result<Self, Error> {
         let metrics = NotifierMetrics::new(&parts.metrics);
         let ledger = Ledger::open(parts.store).await?;
+        let begun = begin::begun(&ledger, Timestamp::now()).await?;
         let (renderer, buried) = (Arc::new(Renderer::new()), Arc::new(Notify::new()));
         let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderer, &metrics, &buried)?;
         let signals = Arc::new(signals);
@@ -134,7 +139,10 @@ impl Notifier {
                 &parts.receivers,
                 &parts.rules,
                 &parts.instances,
+                begun.tells_from,
             )),
+            begun,
+            lost: parts.lost,
             expire_after: jiff::SignedDuration::try_from(parts.rules.expire_after)
                 .unwrap_or(jiff::SignedDuration::MAX),
             metrics: metrics.clone(),

@@ -6,23 +6,16 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
 use crate::batch::Operation;
 use crate::folder::Folder;
 use crate::layout::{self, Stored};
-use crate::rows::{Failure, Rows, is_full, range};
-use crate::{Error, Row, Size};
-
-/// How often and how long to wait for the last of sled's own threads to let go of a database that
-/// this process just closed. Another process cannot hold it: we hold the folder's lock.
-const REOPEN_TRIES: u32 = 100;
-const REOPEN_PAUSE: Duration = Duration::from_millis(20);
+use crate::rows::{Failure, Rows, range};
+use crate::{Error, Row, Size, opening};
 
 pub(crate) struct SledRows {
     tree: sled::Db,
@@ -39,21 +32,8 @@ impl SledRows {
     /// Opens the database in `folder`, creates it if it is not there, and reads all of it once
     /// (to count it, and to find damage now rather than later).
     pub(crate) fn open(folder: &Arc<Folder>, cache_bytes: u64) -> Result<Self, Error> {
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let tree = open_tree(folder, cache_bytes)?;
-            let mut n_rows = 0;
-            for key in tree.scan_prefix(layout::ROWS).keys() {
-                key?;
-                n_rows += 1;
-            }
-            Ok((tree, n_rows))
-        }));
-        let (tree, n_rows) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return Err(open_error(folder, error)),
-            Err(panic) => return Err(folder.corrupt(panic_text(panic.as_ref()))),
-        };
-        let file = sync_names(folder).map_err(|error| open_error(folder, error.into()))?;
+        let (tree, n_rows) = opening::open_and_read(folder, cache_bytes)?;
+        let file = opening::sync_names(folder)?;
         let n_rows = AtomicU64::new(n_rows);
         Ok(Self {
             tree,
@@ -201,90 +181,17 @@ impl Rows for SledRows {
             rows: self.n_rows.load(Ordering::Relaxed),
         })
     }
-}
 
-fn open_tree(folder: &Folder, cache_bytes: u64) -> sled::Result<sled::Db> {
-    let config = sled::Config::new()
-        .path(folder.dir())
-        .mode(sled::Mode::LowSpace)
-        .cache_capacity(cache_bytes)
-        .segment_size(layout::SEGMENT_BYTES)
-        // Every commit flushes. Measured with churn: the background thread (the only one that
-        // moves pages out of nearly empty segments) did not make the files smaller.
-        .flush_every_ms(None);
-    let mut tries = 0;
-    loop {
-        match config.open() {
-            Err(error) if is_sled_lock(&error) && tries < REOPEN_TRIES => {
-                tries += 1;
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "open is called on blocking threads"
-                )]
-                std::thread::sleep(REOPEN_PAUSE);
-            }
-            opened => return opened,
-        }
-    }
-}
-
-/// Makes the database's own files and their names durable, and gives a handle to sync it by.
-fn sync_names(folder: &Folder) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .open(folder.database_file())?;
-    file.sync_all()?;
-    File::open(folder.dir().join("conf"))?.sync_all()?;
-    folder.sync()?;
-    Ok(file)
-}
-
-/// sled has no error kind of its own for its lock.
-fn is_sled_lock(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(source) if source.to_string().contains("could not acquire lock"))
-}
-
-fn open_error(folder: &Folder, error: sled::Error) -> Error {
-    use io::ErrorKind::{
-        InvalidData, InvalidInput, PermissionDenied, ReadOnlyFilesystem, UnexpectedEof,
-    };
-
-    let dir = folder.dir().to_owned();
-    if is_sled_lock(&error) {
-        return Error::Locked { dir };
-    }
-    match error {
-        sled::Error::Io(source)
-            if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem)
-                || is_full(&source) =>
-        {
-            Error::Unwritable {
-                dir,
-                source: Arc::new(source),
-            }
-        }
-        // Damage must show in what was read; an input or output error may pass.
-        sled::Error::Io(source)
-            if !matches!(source.kind(), InvalidData | InvalidInput | UnexpectedEof) =>
-        {
-            Error::Failed {
-                what: format!("cannot open {}: {source}", dir.display()),
-            }
-        }
-        error => Error::Corrupt {
-            dir,
-            what: error.to_string(),
-        },
+    fn dir(&self) -> &Path {
+        self.folder.dir()
     }
 }
 
 fn failure(error: sled::Error) -> Failure {
     match error {
         sled::Error::Io(source) => Failure::io("input or output of the database", &source),
-        error => Failure {
-            full: false,
-            what: error.to_string(),
-        },
+        error @ sled::Error::Corruption { .. } => Failure::damaged(error.to_string()),
+        error => Failure::broken(error.to_string()),
     }
 }
 

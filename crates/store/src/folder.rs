@@ -5,17 +5,17 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::Error;
+use crate::{Error, set_aside};
 
 /// The format this version writes, and the newest it reads.
 pub(crate) const FORMAT: u32 = 1;
 
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 const FORMAT_FILE: &str = "format";
-const NEW_FORMAT_FILE: &str = "format.new";
 const DATABASE_FILE: &str = "db";
 
 /// A locked folder; dropping it unlocks it.
@@ -26,19 +26,17 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder if it is not there, locks it, checks its format.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        let unwritable = |source| Error::Unwritable {
-            dir: dir.to_owned(),
-            source: Arc::new(source),
-        };
-        std::fs::create_dir_all(dir).map_err(unwritable)?;
+    /// Creates the folder if it is not there, locks it, and finishes what a killed process had begun
+    /// to set aside. Its format is not looked at yet.
+    pub(crate) fn lock(dir: &Path) -> Result<Self, Error> {
+        let denied = |source| unwritable(dir, source);
+        std::fs::create_dir_all(dir).map_err(denied)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .open(dir.join(LOCK_FILE))
-            .map_err(unwritable)?;
+            .map_err(denied)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -46,26 +44,39 @@ impl Folder {
                     dir: dir.to_owned(),
                 });
             }
-            Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+            Err(TryLockError::Error(source)) => return Err(denied(source)),
         }
         let folder = Self {
             dir: dir.to_owned(),
             lock,
         };
-        match folder.format()? {
+        set_aside::finish(&folder)?;
+        Ok(folder)
+    }
+
+    /// Locks the folder and checks its format.
+    #[cfg(test)]
+    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+        let folder = Self::lock(dir)?;
+        folder.check_format()?;
+        Ok(folder)
+    }
+
+    /// Refuses a newer format, and gives an empty folder ours.
+    pub(crate) fn check_format(&self) -> Result<(), Error> {
+        match self.format()? {
             Some(found) if found > FORMAT => Err(Error::NewerFormat {
-                dir: folder.dir.clone(),
+                dir: self.dir.clone(),
                 found,
                 known: FORMAT,
             }),
-            Some(_) => Ok(folder),
-            None if folder.dir.join(DATABASE_FILE).exists() => {
-                Err(folder.corrupt("there is a database but no format file"))
+            Some(_) => Ok(()),
+            None if self.dir.join(DATABASE_FILE).exists() => {
+                Err(self.corrupt("there is a database but no format file"))
             }
-            None => {
-                folder.write_format().map_err(unwritable)?;
-                Ok(folder)
-            }
+            None => self
+                .write_format()
+                .map_err(|source| self.unwritable(source)),
         }
     }
 
@@ -84,6 +95,10 @@ impl Folder {
         }
     }
 
+    pub(crate) fn unwritable(&self, source: io::Error) -> Error {
+        unwritable(&self.dir, source)
+    }
+
     /// The number in the format file; `None` when there is no such file.
     fn format(&self) -> Result<Option<u32>, Error> {
         let text = match std::fs::read_to_string(self.dir.join(FORMAT_FILE)) {
@@ -92,12 +107,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(self.corrupt("its format file holds no text"));
             }
-            Err(error) => {
-                return Err(Error::Unwritable {
-                    dir: self.dir.clone(),
-                    source: Arc::new(error),
-                });
-            }
+            Err(error) => return Err(self.unwritable(error)),
         };
         match text.trim().parse() {
             Ok(number) if number > 0 => Ok(Some(number)),
@@ -107,12 +117,7 @@ impl Folder {
 
     /// The format file appears whole or not at all, and before the database does.
     fn write_format(&self) -> io::Result<()> {
-        let new = self.dir.join(NEW_FORMAT_FILE);
-        let mut file = File::create(&new)?;
-        writeln!(file, "{FORMAT}")?;
-        file.sync_all()?;
-        std::fs::rename(new, self.dir.join(FORMAT_FILE))?;
-        self.sync()?;
+        self.write_file(FORMAT_FILE, format!("{FORMAT}\n").as_bytes())?;
         self.sync_ancestors()
     }
 
@@ -121,7 +126,7 @@ impl Folder {
     fn sync_ancestors(&self) -> io::Result<()> {
         let dir = std::path::absolute(&self.dir)?;
         for (n_above, above) in dir.ancestors().enumerate().skip(1) {
-            match File::open(above).and_then(|above| above.sync_all()) {
+            match sync_dir(above) {
                 Err(error) if n_above == 1 => return Err(error),
                 // What may not be read, or cannot be synced, was there before us.
                 Ok(()) | Err(_) => {}
@@ -130,9 +135,19 @@ impl Folder {
         Ok(())
     }
 
+    /// Writes a small file of the folder durably: it is there whole, or as it was before.
+    pub(crate) fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let new = self.dir.join(format!("{name}.new"));
+        let mut file = File::create(&new)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(new, self.dir.join(name))?;
+        self.sync()
+    }
+
     /// Makes names in the folder durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        sync_dir(&self.dir)
     }
 
     /// Length of all files in the folder and one level below, in bytes.
@@ -164,6 +179,56 @@ impl Drop for Folder {
         // of the handle. Closing the file is what counts otherwise.
         drop(self.lock.unlock());
     }
+}
+
+/// Makes the names in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// The error of a folder that cannot be written, with what its owner can do.
+pub(crate) fn unwritable(dir: &Path, source: io::Error) -> Error {
+    let hint = match source.kind() {
+        io::ErrorKind::PermissionDenied => owner_hint(dir).unwrap_or_default(),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it for writing, or set another data_dir".to_owned()
+        }
+        _ => String::new(),
+    };
+    Error::Unwritable {
+        dir: dir.to_owned(),
+        source: Arc::new(source),
+        hint,
+    }
+}
+
+/// Names what of the way to `dir`, or in it, belongs to somebody else.
+fn owner_hint(dir: &Path) -> Option<String> {
+    let me = rustix::process::geteuid().as_raw();
+    let there = dir.ancestors().find(|path| path.exists())?;
+    let inside = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let paths = std::iter::once(there.to_owned()).chain(inside.map(|entry| entry.path()));
+    for path in paths {
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
+        if metadata.uid() != me {
+            return Some(format!(
+                "; {} belongs to uid {} (mode {:o}), this process is uid {me}: run `chown -R {me} {}`, or set \
+                 another data_dir",
+                path.display(),
+                metadata.uid(),
+                metadata.mode() & 0o7777,
+                there.display(),
+            ));
+        }
+    }
+    let mode = std::fs::metadata(there).ok()?.mode() & 0o7777;
+    Some(format!(
+        "; {} has mode {mode:o}: run `chmod u+rwx {}`",
+        there.display(),
+        there.display()
+    ))
 }
 
 /// A file that went away in between counts nothing.
@@ -209,7 +274,7 @@ mod tests {
     #[test]
     fn a_format_that_was_half_written_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(NEW_FORMAT_FILE), b"").unwrap();
+        std::fs::write(dir.path().join("format.new"), b"").unwrap();
         drop(Folder::open(dir.path()).unwrap());
         assert_eq!(
             std::fs::read_to_string(dir.path().join(FORMAT_FILE)).unwrap(),

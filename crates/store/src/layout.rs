@@ -95,10 +95,7 @@ impl Stored<'_> {
 }
 
 pub(crate) fn damaged(what: &str) -> Failure {
-    Failure {
-        full: false,
-        what: format!("a row is damaged: {what}"),
-    }
+    Failure::damaged(format!("a row is damaged: {what}"))
 }
 
 #[cfg(test)]

@@ -6,14 +6,17 @@ mod writer;
 mod reader;
 mod rows;
 mod disk;
+mod opening;
 mod layout;
 mod folder;
+mod set_aside;
 mod memory;
 mod error;
 
 pub use batch::Batch;
 pub use error::{Error, Retry};
 pub use reader::Reader;
+pub use set_aside::SetAside;
 pub use store::Store;
 
 /// The largest value a row may have, in bytes.

@@ -1,6 +1,7 @@
 //! The twin in memory, for tests: the same meaning, nothing on the disk.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use crate::batch::Operation;
@@ -74,5 +75,9 @@ impl Rows for MemoryRows {
             files_bytes: bytes as u64,
             rows: rows.len() as u64,
         })
+    }
+
+    fn dir(&self) -> &Path {
+        Path::new("")
     }
 }

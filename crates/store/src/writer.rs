@@ -6,6 +6,7 @@
 //! that write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::batch::Operation;
 use crate::disk::panic_text;
-use crate::rows::{Failure, Rows};
+use crate::rows::{Failure, FailureKind, Rows};
 use crate::{Batch, Error, Row, Size};
 
 /// How many requests may wait; callers wait for a place after that.
@@ -41,6 +42,9 @@ pub(crate) enum Request {
     Size {
         reply: Reply<Size>,
     },
+    ForgetSetAside {
+        reply: Reply<()>,
+    },
     Close {
         reply: Reply<()>,
     },
@@ -62,6 +66,8 @@ pub(crate) type SharedSlot = Arc<RwLock<Slot>>;
 pub(crate) trait Place: Send {
     fn open(&mut self) -> Result<Arc<dyn Rows>, Error>;
     fn free_bytes(&self) -> std::io::Result<u64>;
+    fn dir(&self) -> &Path;
+    fn forget_set_aside(&mut self) -> Result<(), Error>;
 }
 
 pub(crate) struct Writer {
@@ -102,6 +108,9 @@ impl Writer {
                         answer(reply, self.ask(scan));
                     }
                     Request::Size { reply } => answer(reply, self.ask(|rows| rows.size())),
+                    Request::ForgetSetAside { reply } => {
+                        answer(reply, self.place.forget_set_aside());
+                    }
                     Request::Close { reply } => closing = Some(reply),
                 }
             }
@@ -155,7 +164,7 @@ impl Writer {
 
     fn ask<T>(&mut self, work: impl FnOnce(&dyn Rows) -> Result<T, Failure>) -> Result<T, Error> {
         let rows = self.rows()?;
-        Ok(caught(|| work(rows.as_ref()))?)
+        caught(|| work(rows.as_ref())).map_err(|failure| failure.told(rows.dir()))
     }
 
     fn commit(&mut self, operations: &[Operation]) -> Result<(), Error> {
@@ -230,10 +239,10 @@ impl Writer {
     /// Closes what failed and opens it once more.
     fn reopen(&mut self, failure: &Failure) -> Result<Arc<dyn Rows>, Error> {
         tracing::warn!(error = %failure.what, "store failed; opening it again");
-        if failure.full {
+        if failure.is_full() {
             return Err(self.go_down(failure.clone()));
         }
-        self.replace(Slot::Down(Error::from(failure.clone())));
+        self.replace(Slot::Down(failure.clone().told(self.place.dir())));
         self.open_again()
     }
 
@@ -245,27 +254,30 @@ impl Writer {
                 Ok(rows)
             }
             Err(error) => {
-                let full = matches!(
-                    &error,
-                    Error::Unwritable { source, .. } if crate::rows::is_full(source)
-                );
-                let what = format!("cannot open it again: {error}");
-                Err(self.go_down(Failure { full, what }))
+                let (kind, what) = match &error {
+                    Error::Unwritable { source, .. } if crate::rows::is_full(source) => {
+                        (FailureKind::Full, error.to_string())
+                    }
+                    Error::Corrupt { what, .. } => (FailureKind::Damaged, what.clone()),
+                    _ => (FailureKind::Broken, error.to_string()),
+                };
+                let what = format!("cannot open it again: {what}");
+                Err(self.go_down(Failure { kind, what }))
             }
         }
     }
 
     /// Drops the rows and remembers why: a full disk passes, anything else stays.
     fn go_down(&mut self, failure: Failure) -> Error {
-        let failure_is_known = failure.full && matches!(self.looked, Some((_, Err(_))));
-        let error = if failure.full {
+        let failure_is_known = failure.is_full() && matches!(self.looked, Some((_, Err(_))));
+        let error = if failure.is_full() {
             let free_bytes = self.place.free_bytes().unwrap_or(0);
             Error::DiskFull {
                 free_bytes,
                 min_bytes: self.min_free_bytes,
             }
         } else {
-            Error::from(failure)
+            failure.told(self.place.dir())
         };
         // A disk that is still full is told once.
         if !failure_is_known {
@@ -292,12 +304,8 @@ impl Writer {
 
 /// A panic of the backend is one more way to fail.
 fn caught<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(Failure {
-            full: false,
-            what: panic_text(panic.as_ref()),
-        })
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Failure::broken(panic_text(panic.as_ref()))))
 }
 
 /// A caller that no longer waits is no error: its commit stands.

@@ -39,6 +39,20 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// All files below `dir`.
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
 #[tokio::test]
 async fn rows_are_there_after_close_and_reopen_in_a_folder_made_for_them() {
     let dir = tempfile::tempdir().unwrap();
@@ -214,6 +228,38 @@ async fn a_damaged_database_is_told_and_does_not_panic() {
     assert!(
         matches!(open(dir.path()), Err(Error::Corrupt { .. })),
         "its lock is released"
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_unfinished_costs_no_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for number in 0..200u8 {
+        store
+            .commit(row([number], vec![number; 500]))
+            .await
+            .unwrap();
+    }
+    store.close().await.unwrap();
+    // A reopening writes a snapshot.
+    open(dir.path()).unwrap().close().await.unwrap();
+    let is_snapshot = |path: &std::path::PathBuf| path.to_string_lossy().contains("/snap.");
+    let snapshot = files(dir.path()).into_iter().find(is_snapshot).unwrap();
+    let content = std::fs::read(&snapshot).unwrap();
+    let unfinished = snapshot.with_file_name("snap.FFFFFFFFFFFFFFFF.generating");
+    std::fs::write(&unfinished, &content[..content.len() / 2]).unwrap();
+    let store = open(dir.path()).unwrap();
+    let rows = store.scan("", None, usize::MAX).await.unwrap();
+    let expected: Vec<_> = (0..200u8).map(|n| (vec![n], vec![n; 500])).collect();
+    assert!(rows == expected, "{} rows", rows.len());
+    let left = files(dir.path());
+    assert!(
+        !left.contains(&unfinished)
+            && !left
+                .iter()
+                .any(|path| path.to_string_lossy().contains("kept.")),
+        "{left:?}"
     );
 }
 

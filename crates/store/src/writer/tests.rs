@@ -29,6 +29,7 @@ struct Script {
 #[derive(Clone, Copy)]
 enum Fault {
     Broken,
+    Damaged,
     Full,
     Panic,
 }
@@ -48,6 +49,14 @@ impl Place for ScriptedPlace {
 
     fn free_bytes(&self) -> std::io::Result<u64> {
         Ok(self.0.free_bytes.load(Ordering::SeqCst))
+    }
+
+    fn dir(&self) -> &Path {
+        Path::new("/data")
+    }
+
+    fn forget_set_aside(&mut self) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -86,12 +95,10 @@ impl Rows for ScriptedRows {
                 self.0.n_applied.fetch_add(1, Ordering::SeqCst);
                 self.0.rows.apply(operations)
             }
-            Some(Fault::Broken) => Err(Failure {
-                full: false,
-                what: "broken".to_owned(),
-            }),
+            Some(Fault::Broken) => Err(Failure::broken("broken")),
+            Some(Fault::Damaged) => Err(Failure::damaged("a bad page")),
             Some(Fault::Full) => Err(Failure {
-                full: true,
+                kind: FailureKind::Full,
                 what: "no space left".to_owned(),
             }),
             Some(Fault::Panic) => panic!("the backend panics"),
@@ -100,6 +107,10 @@ impl Rows for ScriptedRows {
 
     fn size(&self) -> Result<Size, Failure> {
         self.0.rows.size()
+    }
+
+    fn dir(&self) -> &Path {
+        Path::new("/data")
     }
 }
 
@@ -111,7 +122,7 @@ fn start(faults: &[Fault]) -> (Store, Arc<Script>) {
     let slot = Arc::new(RwLock::new(Slot::Open(rows)));
     let place = Box::new(ScriptedPlace(Arc::clone(&script)));
     let writer = Writer::new(place, Arc::clone(&slot), MIN_FREE_BYTES);
-    (Store::start(writer, slot).unwrap(), script)
+    (Store::start(writer, slot, None).unwrap(), script)
 }
 
 fn row(key: &str) -> Batch {
@@ -173,9 +184,17 @@ async fn a_store_that_cannot_be_opened_again_says_why() {
     *script.open_error.lock().unwrap() = Some(damaged);
     let error = store.commit(row("a")).await.unwrap_err();
     assert!(
-        matches!(&error, Error::Failed { what } if what.contains("a bad page")),
+        matches!(&error, Error::Corrupt { what, .. } if what.contains("a bad page")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn damage_that_a_commit_meets_twice_is_told_as_damage() {
+    let (store, _script) = start(&[Fault::Damaged, Fault::Damaged]);
+    let error = store.commit(row("a")).await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert!(matches!(store.get("a").await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test]
@@ -202,6 +221,7 @@ async fn a_write_that_fills_the_disk_waits_for_space_and_goes_on_by_itself() {
     let unwritable = Error::Unwritable {
         dir: "/data".into(),
         source: Arc::new(full),
+        hint: String::new(),
     };
     *script.open_error.lock().unwrap() = Some(unwritable);
     assert!(matches!(

@@ -7,6 +7,7 @@ use syncbell_service::{Health, Metrics};
 use syncbell_store::Store;
 
 use super::super::*;
+use crate::begin::begun;
 use crate::delivery::Delivery;
 
 pub(super) const INSTANCE: &str = "cri-a";
@@ -17,6 +18,14 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
+    setup_from(rules, instances, Timestamp::MIN)
+}
+
+pub(super) fn setup_from(
+    rules: &RuleSwitches,
+    instances: &[&str],
+    tells_from: Timestamp,
+) -> Arc<Setup> {
     let webhook = Webhook {
         url: "http://127.0.0.1:1/".parse().unwrap(),
         key: None,
@@ -35,7 +44,13 @@ pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
         .iter()
         .map(|id| Instance::try_new(*id, "cn-shanghai").unwrap())
         .collect();
-    Arc::new(Setup::new(&route, &[receiver], rules, &instances))
+    Arc::new(Setup::new(
+        &route,
+        &[receiver],
+        rules,
+        &instances,
+        tells_from,
+    ))
 }
 
 pub(super) struct Bench {
@@ -175,6 +190,8 @@ async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>) -> (Consumer, Reader
     let consumer = Consumer {
         ledger: ledger.clone(),
         setup: setup.clone(),
+        begun: begun(&ledger, at(0)).await.unwrap(),
+        lost: None,
         expire_after: SignedDuration::from_hours(24 * 7),
         metrics: metrics.clone(),
         wake: Arc::new(|_, _| {}),
