@@ -164,7 +164,7 @@ async fn in_folders(
 }
 
 /// The notifier's folder, if there is one and nobody has it open.
-async fn open(config: Config, missing: &str) -> anyhow::Result<Handle> {
+pub(crate) async fn open(config: Config, missing: &str) -> anyhow::Result<Handle> {
     let folder = config.data_dir.join("notifier");
     if !folder.is_dir() {
         let what = format!("{missing}, and there is no folder {}", folder.display());

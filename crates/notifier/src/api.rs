@@ -17,7 +17,7 @@ use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
 use crate::ledger::DeadLetter;
 use crate::render::Renderer;
 use crate::run::Handle;
-use crate::{Error, rows, tail};
+use crate::{Error, rows, status, tail};
 
 /// Rows of one answer, unless asked otherwise.
 const LIMIT: usize = 100;
@@ -83,11 +83,12 @@ pub fn api(handle: Handle) -> Router {
         .route("/deliveries/{id}", get(delivery))
         .route("/deliveries/{id}/retry", post(retry))
         .route("/dead-letters", get(dead_letters))
-        .with_state(handle)
+        .with_state(handle.clone())
+        .merge(status::api(handle))
 }
 
 /// A failure of the ledger, as an answer.
-struct Failed(Error);
+pub(crate) struct Failed(Error);
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {

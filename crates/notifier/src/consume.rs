@@ -148,6 +148,9 @@ impl Consumer {
         if self.begun.is_new {
             self.begin(&mut clocks).await?;
         }
+        if self.ledger.store.set_aside().is_some() {
+            self.ledger.store.forget_set_aside().await?;
+        }
         self.log_lost(&mut clocks).await?;
         Ok(clocks)
     }

@@ -22,6 +22,7 @@ mod dead_letters;
 mod lag;
 pub mod tail;
 mod api;
+mod status;
 mod metrics;
 mod error;
 
@@ -29,7 +30,8 @@ pub use api::{DeliveryRow, IncidentRow, api, dead_letters_of};
 pub use begin::LedgerLost;
 pub use error::Error;
 pub use ledger::DeadLetter;
-pub use run::{Handle, Notifier, Parts, check, open_bus, open_store};
+pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
+pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus, StoreSize};
 
 // The command line opens the log and passes stores on without naming their crates.
 

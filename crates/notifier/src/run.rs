@@ -69,7 +69,19 @@ pub struct Handle {
     pub(crate) signals: Arc<BTreeMap<Target, Arc<LaneSignal>>>,
 }
 
-/// Opens the notifier's own store, `notifier/` under `data_dir`. Blocking: call it on a blocking thread.
+/// Opens the notifier's own store, `notifier/` under `data_dir`, to run on it: one that is damaged is set
+/// aside by name, and what was in it is read again. Blocking: call it on a blocking thread.
+pub fn open(data_dir: &std::path::Path) -> Result<(Store, Option<LedgerLost>), Error> {
+    let options = syncbell_store::Options::default();
+    let (store, lost) = Store::open_or_start_over(&data_dir.join("notifier"), options)?;
+    let lost = lost.map(|lost| LedgerLost {
+        why: lost.why,
+        kept_as: lost.dir.display().to_string(),
+    });
+    Ok((store, lost))
+}
+
+/// Opens the notifier's own store, for a look at it. Blocking: call it on a blocking thread.
 pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
     Ok(Store::open(
         &data_dir.join("notifier"),

@@ -127,10 +127,21 @@ impl Folder {
     /// The format file appears whole or not at all, and before the database does.
     pub(crate) fn write_format(&self) -> io::Result<()> {
         self.write_file(FORMAT_FILE, format!("{FORMAT}\n").as_bytes())?;
-        match self.dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-            _ => Ok(()),
+        self.sync_ancestors()
+    }
+
+    /// Makes the folder's own name durable, and those of the folders above it, which may be as new:
+    /// without them nobody would find it after a power cut.
+    fn sync_ancestors(&self) -> io::Result<()> {
+        let dir = std::path::absolute(&self.dir)?;
+        for (n_above, above) in dir.ancestors().enumerate().skip(1) {
+            match sync_dir(above) {
+                Err(error) if n_above == 1 => return Err(error),
+                // What may not be read, or cannot be synced, was there before us.
+                Ok(()) | Err(_) => {}
+            }
         }
+        Ok(())
     }
 
     /// Writes a small file of the folder durably: it is there whole, or as it was before.
