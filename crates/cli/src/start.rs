@@ -179,6 +179,7 @@ async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow
         receivers: config.receivers.clone(),
         route: config.route.clone(),
         rules: config.rules.clone(),
+        retention: config.retention.clone(),
         store,
         bus: common.bus.clone(),
         metrics: common.metrics.clone(),
@@ -228,11 +229,7 @@ impl Opened {
         };
         let opened = tokio::task::spawn_blocking(move || stores(data_dir)).await;
         let (poller, notifier) = opened.context("opening the stores panicked")??;
-        let bus = bus::open(
-            config.bus.clone(),
-            config.data_dir.clone(),
-            services.client_id(),
-        );
+        let bus = bus::open(config, services.client_id());
         Ok(Opened {
             poller,
             notifier,

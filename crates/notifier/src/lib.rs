@@ -18,15 +18,23 @@ mod render;
 mod deliver;
 mod outcome;
 mod dead_letters;
+mod replay;
 mod lag;
 pub mod tail;
 mod api;
 mod metrics;
 mod error;
 
-pub use api::{DeliveryRow, IncidentRow, api, dead_letters_of};
+pub use api::{DeliveryRow, IncidentRow, api};
+pub use dead_letters::{
+    DeadLetter, DeathClass, LETTERS_LIMIT, LetterBox, LetterKind, LetterReplay, LetterRow,
+    LettersReplayed, LettersWanted, Origin, ReplayWanted, Replayed,
+};
+pub use delivery::{DeliveryId, Target};
 pub use error::Error;
-pub use ledger::DeadLetter;
+pub use replay::{
+    BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
+};
 pub use run::{Handle, Notifier, Parts, check, open_bus, open_store};
 
 // The command line opens the log and passes stores on without naming their crates.

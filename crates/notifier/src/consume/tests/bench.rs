@@ -177,6 +177,7 @@ async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>) -> (Consumer, Reader
         setup: setup.clone(),
         expire_after: SignedDuration::from_hours(24 * 7),
         metrics: metrics.clone(),
+        replays: Arc::default(),
         wake: Arc::new(|_, _| {}),
     };
     let condition = Health::new().condition("notifier");
