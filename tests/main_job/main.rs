@@ -12,6 +12,7 @@ mod bad_input;
 mod events;
 mod tasks;
 mod services;
+mod folders;
 mod outage;
 mod over_kafka;
 mod three_brokers;

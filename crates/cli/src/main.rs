@@ -7,6 +7,7 @@ mod demo;
 mod events;
 mod exit;
 mod kafka_metrics;
+mod store_metrics;
 mod run;
 mod service;
 mod simulate;
