@@ -27,7 +27,7 @@ pub(crate) struct House {
     pub(crate) simulator: Handle,
     pub(crate) webhook: WebhookReceiver,
     pub(crate) mailbox: MailSink,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     /// The one that runs both services, or the poller.
     pub(crate) binary: Mutex<Option<Binary>>,
     /// The notifier, where it is a process of its own.

@@ -13,6 +13,7 @@ mod dead_letters;
 mod events;
 mod tasks;
 mod services;
+mod folders;
 mod outage;
 mod replay;
 mod over_kafka;

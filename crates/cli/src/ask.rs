@@ -7,7 +7,7 @@ use syncbell_config::Config;
 use syncbell_notifier::Handle;
 
 use crate::bus;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::run::block_on;
 use crate::service::{File, Who, find};
 use crate::table::{self, Output};
@@ -153,7 +153,7 @@ pub(crate) async fn open(config: Config, missing: &str) -> anyhow::Result<Handle
     let opened = tokio::task::spawn_blocking(move || syncbell_notifier::open_store(&data_dir));
     let store = opened.await.context("opening the store panicked")?;
     let store = store.with_context(|| bus::elsewhere(missing));
-    let store = store.context(Failure::TryAgain)?;
+    let store = store.map_err(exit::store)?;
     let bus = bus::open(&config, "syncbell-ask").await?;
     let handle = Handle::offline(store, bus, &config.retention).await;
     handle.context(Failure::TryAgain)

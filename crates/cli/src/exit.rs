@@ -1,7 +1,10 @@
 //! Exit codes (sysexits.h): 0 ok, 1 failed, 2 usage (clap's), 69 unavailable, 75 try again, 77 denied,
 //! 78 configuration.
 
+use std::io;
 use std::process::ExitCode;
+
+use syncbell_notifier::StoreError;
 
 /// A failure with an exit code of its own; anything else is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,22 @@ impl std::fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Gives the failure of a store that does not open its exit code: 77 where a permission is missing, 78
+/// where the folder or the version must change first, 75 where a later try may work.
+pub(crate) fn store(error: anyhow::Error) -> anyhow::Error {
+    let mut causes = error.chain();
+    let failure = match causes.find_map(|cause| cause.downcast_ref::<StoreError>()) {
+        Some(StoreError::Unwritable { source, .. }) => match source.kind() {
+            io::ErrorKind::PermissionDenied => Failure::Denied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::TryAgain,
+            _ => Failure::Configuration,
+        },
+        Some(StoreError::NewerFormat { .. }) => Failure::Configuration,
+        _ => Failure::TryAgain,
+    };
+    error.context(failure)
+}
 
 /// The chain of causes. Many of our errors end in the words of their cause already.
 fn in_words(error: &anyhow::Error) -> String {

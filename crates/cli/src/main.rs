@@ -9,6 +9,7 @@ mod events;
 mod exit;
 mod kafka_metrics;
 mod replay;
+mod store_metrics;
 mod run;
 mod service;
 mod simulate;

@@ -11,8 +11,8 @@ use syncbell_notifier::{Bus, LedgerLost, Notifier, Store};
 use syncbell_service::{Admin, Health, Metrics, Shutdown};
 use tokio::task::JoinHandle;
 
-use crate::exit::Failure;
-use crate::{bus, kafka_metrics, service};
+use crate::exit::{self, Failure};
+use crate::{bus, kafka_metrics, service, store_metrics};
 
 /// How long a shutdown may take.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -137,6 +137,7 @@ pub(crate) async fn start(
         bus,
     } = common.clone();
     kafka_metrics::observe(&bus, &metrics);
+    store_metrics::observe(opened.stores(), &metrics, &shutdown);
 
     let tail = syncbell_notifier::tail::api(bus.clone(), shutdown.clone());
     let mut api = service::api(services).merge(tail);
@@ -226,11 +227,11 @@ impl Opened {
             let (mut poller, mut notifier) = (None, None);
             if services.poll() {
                 let opened = syncbell_poller::open(&data_dir);
-                poller = Some(opened.context(Failure::TryAgain)?);
+                poller = Some(opened.map_err(|error| exit::store(error.into()))?);
             }
             if services.notify() {
                 let opened = syncbell_notifier::open(&data_dir);
-                notifier = Some(opened.context(Failure::TryAgain)?);
+                notifier = Some(opened.map_err(|error| exit::store(error.into()))?);
             }
             Ok((poller, notifier))
         };
@@ -242,6 +243,16 @@ impl Opened {
             notifier,
             bus: bus.await?,
         })
+    }
+
+    /// By the names that the metrics use.
+    fn stores(&self) -> Vec<(&'static str, Store)> {
+        let poller = self.poller.as_ref().map(|opened| opened.store.clone());
+        let notifier = self.notifier.as_ref().map(|(store, _)| store.clone());
+        let stores = [("poller", poller), ("notifier", notifier)].into_iter();
+        stores
+            .filter_map(|(name, store)| Some((name, store?)))
+            .collect()
     }
 
     async fn close(self) {

@@ -10,7 +10,7 @@ use syncbell_config::Config;
 
 use crate::ask;
 use crate::bus;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::run::block_on;
 use crate::service::{File, Who, find};
 use crate::table::{self, Output, plain};
@@ -82,7 +82,7 @@ async fn of_poller(config: &Config, missing: &str) -> anyhow::Result<Value> {
     let opened = tokio::task::spawn_blocking(move || syncbell_poller::open_store(&data_dir));
     let store = opened.await.context("opening the store panicked")?;
     let store = store.with_context(|| bus::elsewhere(missing));
-    let store = store.context(Failure::TryAgain)?;
+    let store = store.map_err(exit::store)?;
     let status = syncbell_poller::status_of(&store).await;
     store.close().await.context(Failure::TryAgain)?;
     Ok(serde_json::to_value(status.context(Failure::TryAgain)?)?)

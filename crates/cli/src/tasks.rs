@@ -9,7 +9,7 @@ use syncbell_event::{Image, SyncTask};
 use syncbell_poller::{LiveCause, LiveError, LivePage, TasksAsked, TasksError};
 
 use crate::bus::elsewhere;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::run::{block_on, load};
 use crate::service::{File, Who, find};
 use crate::table::{self, Output};
@@ -155,7 +155,7 @@ async fn in_folder(config: &Config, asked: &TasksAsked, missing: &str) -> anyhow
     let opened = tokio::task::spawn_blocking(move || syncbell_poller::open_store(&data_dir));
     let store = opened.await.context("opening the store panicked")?;
     let store = store.with_context(|| elsewhere(missing));
-    let store = store.context(Failure::TryAgain)?;
+    let store = store.map_err(exit::store)?;
     let page = syncbell_poller::known_tasks(&store, asked).await;
     store.close().await.context(Failure::TryAgain)?;
     match page {

@@ -47,4 +47,4 @@ pub use syncbell_bus::{
     BrokerStatistics, Bus, ClientStatistics, KafkaLogin, KafkaOptions, KafkaSasl, KafkaTls,
     RESERVED_PROPERTIES, SecretString,
 };
-pub use syncbell_store::Store;
+pub use syncbell_store::{Error as StoreError, Size as StoreFigures, Store};

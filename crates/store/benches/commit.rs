@@ -1,16 +1,17 @@
 //! What a durable commit costs: one caller, 64 callers, and a bare loop over sled beside them; what
-//! commits wait while the store compacts; and with `SYNCBELL_BENCH_MILLION=1` what a million rows need.
+//! commits wait while the store compacts; or with `SYNCBELL_BENCH_MILLION=1` what a million rows need.
 //!
 //! `cargo bench -p syncbell-store --bench commit`. Prints; asserts nothing.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::time::Duration;
 
 use syncbell_store::{Batch, Options, Store};
 use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,7 @@ const N_GROUPED: u64 = 64;
 /// Batches and their rows before most of them are deleted.
 const N_FILLED: u64 = 100;
 const ROWS_FILLED: u64 = 1000;
-/// Set: a million rows as well.
+/// Set: only a million rows, in a process that did nothing before.
 const MILLION: &str = "SYNCBELL_BENCH_MILLION";
 
 fn key(caller: u64, number: u64) -> Vec<u8> {
@@ -52,8 +53,7 @@ fn print_latencies(name: &str, mut took: Vec<Duration>) {
     println!("{name:<44} p50 {:>9.1?}  p99 {:>9.1?}", at(50), at(99));
 }
 
-/// `n_rows` a batch, as sled alone does it.
-fn bare_loop(dir: &Path, n_batches: u64, n_rows: u64) -> Vec<Duration> {
+fn bare_tree(dir: &Path) -> (sled::Db, File) {
     let tree = sled::Config::new()
         .path(dir)
         .cache_capacity(Options::default().cache_bytes)
@@ -64,6 +64,12 @@ fn bare_loop(dir: &Path, n_batches: u64, n_rows: u64) -> Vec<Duration> {
         .write(true)
         .open(dir.join("db"))
         .expect("sled made its file");
+    (tree, file)
+}
+
+/// `n_rows` a batch, as sled alone does it.
+fn bare_loop(dir: &Path, n_batches: u64, n_rows: u64) -> Vec<Duration> {
+    let (tree, file) = bare_tree(dir);
     let mut took = Vec::new();
     for number in 0..n_batches {
         let started = Instant::now();
@@ -77,6 +83,68 @@ fn bare_loop(dir: &Path, n_batches: u64, n_rows: u64) -> Vec<Duration> {
         took.push(started.elapsed());
     }
     took
+}
+
+/// A row to write, and whom to answer.
+type Asked = (Vec<u8>, Vec<u8>, oneshot::Sender<()>);
+
+/// As many callers as the store has, over a thread that takes all that wait into one batch, and nothing
+/// else of what the store does.
+fn bare_writer(dir: &Path, mut asked: mpsc::Receiver<Asked>) -> u64 {
+    let (tree, file) = bare_tree(dir);
+    let mut n_batches = 0;
+    while let Some(first) = asked.blocking_recv() {
+        let mut batch = sled::Batch::default();
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some((key, value, answer)) = next {
+            batch.insert(key, value);
+            answers.push(answer);
+            next = asked.try_recv().ok();
+        }
+        tree.apply_batch(batch).expect("sled applies");
+        tree.flush().expect("sled flushes");
+        file.sync_data().expect("the file syncs");
+        for answer in answers {
+            answer.send(()).expect("the caller waits");
+        }
+        n_batches += 1;
+    }
+    n_batches
+}
+
+/// Rows a second, and rows a batch.
+fn bare_callers(runtime: &Runtime, dir: &Path) -> (f64, f64) {
+    let (ask, asked) = mpsc::channel(1024);
+    let dir = dir.to_owned();
+    let writer = std::thread::spawn(move || bare_writer(&dir, asked));
+    let started = Instant::now();
+    runtime.block_on(async {
+        let tracker = TaskTracker::new();
+        for caller in 1..=N_CALLERS {
+            let ask = ask.clone();
+            tracker.spawn(async move {
+                for number in 0..N_EACH {
+                    let (answer, answered) = oneshot::channel();
+                    let row = (key(caller, number), vec![7; VALUE_BYTES], answer);
+                    ask.send(row).await.expect("the writer runs");
+                    answered.await.expect("the writer answers");
+                }
+            });
+        }
+        drop(ask);
+        tracker.close();
+        tracker.wait().await;
+    });
+    let rate = per_second(N_CALLERS * N_EACH, started.elapsed());
+    let n_batches = writer.join().expect("the writer does not panic");
+    (rate, ratio(N_CALLERS * N_EACH, n_batches))
+}
+
+/// How many batches the store in `dir` made: the number that its witness keeps.
+fn n_batches(dir: &Path) -> u64 {
+    let bytes = std::fs::read(dir.join("rows-1/acknowledged")).expect("the store has a witness");
+    u64::from_be_bytes(bytes[..8].try_into().expect("a number"))
 }
 
 async fn one_caller(store: &Store) -> Vec<Duration> {
@@ -126,6 +194,14 @@ fn per_second(n_rows: u64, took: Duration) -> f64 {
     n_rows as f64 / took.as_secs_f64()
 }
 
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "printed with no digits after the point"
+)]
+fn ratio(of: u64, to: u64) -> f64 {
+    of as f64 / to as f64
+}
+
 /// Alternating rounds, each in a fresh folder: the bare loop, then the store.
 const ROUNDS: usize = 7;
 
@@ -159,20 +235,24 @@ fn alone(runtime: &Runtime, dir: &Path) {
     );
 }
 
-/// Many callers against a bare loop with as many rows a batch.
+/// Many callers, against the same callers over a bare writer, and against a loop without callers that
+/// has as many rows a batch.
 fn grouped(runtime: &Runtime, dir: &Path) {
     let n_rows = N_CALLERS * N_EACH;
-    let (mut bare, mut store, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut alone, mut bare, mut store) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ratios, mut bare_rows, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     let mut waits = Vec::new();
     for round in 0..ROUNDS {
         let started = Instant::now();
         bare_loop(
-            &dir.join(format!("bare-{round}")),
+            &dir.join(format!("loop-{round}")),
             n_rows / N_GROUPED,
             N_GROUPED,
         );
-        let at_bare = per_second(n_rows, started.elapsed());
-        let opened = open(&dir.join(format!("store-{round}")));
+        alone.push(per_second(n_rows, started.elapsed()));
+        let (at_bare, of_bare) = bare_callers(runtime, &dir.join(format!("bare-{round}")));
+        let store_dir = dir.join(format!("store-{round}"));
+        let opened = open(&store_dir);
         let started = Instant::now();
         waits.extend(runtime.block_on(many_callers(&opened)));
         let at_store = per_second(n_rows, started.elapsed());
@@ -180,13 +260,21 @@ fn grouped(runtime: &Runtime, dir: &Path) {
         ratios.push(at_store / at_bare);
         bare.push(at_bare);
         store.push(at_store);
+        bare_rows.push(of_bare);
+        rows.push(ratio(n_rows, n_batches(&store_dir)));
     }
     println!(
-        "{N_CALLERS} callers, 1 row a commit: bare loop of {N_GROUPED} rows {:.0} rows/s, store {:.0} rows/s, \
+        "{N_CALLERS} callers, 1 row a commit: bare {:.0} rows/s ({:.0} a batch), store {:.0} rows/s ({:.0} a batch), \
          {:.2} of it (median of {ROUNDS} rounds)",
         median(bare),
+        median(bare_rows),
         median(store),
+        median(rows),
         median(ratios)
+    );
+    println!(
+        "  a loop of {N_GROUPED} rows without callers: {:.0} rows/s",
+        median(alone)
     );
     print_latencies("  of which each waits", waits);
 }
@@ -234,6 +322,8 @@ fn compacting(runtime: &Runtime, dir: &Path) {
             number += 1;
         }
         let lasted = started.elapsed();
+        // What was replaced is removed beside the commits.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         let after = store.size().await.expect("the store is measured");
         println!(
             "compacted in {lasted:.1?} with {number} commits in between: files {} KiB to {} KiB, {} KiB live; \
@@ -268,11 +358,12 @@ fn main() {
     );
     let dir = tempfile::tempdir().expect("a temporary folder");
     let runtime = Runtime::new().expect("a runtime");
-    alone(&runtime, &dir.path().join("alone"));
-    grouped(&runtime, &dir.path().join("grouped"));
-    compacting(&runtime, &dir.path().join("compacting"));
     if std::env::var_os(MILLION).is_some() {
         million(&runtime, &dir.path().join("million"));
+    } else {
+        alone(&runtime, &dir.path().join("alone"));
+        grouped(&runtime, &dir.path().join("grouped"));
+        compacting(&runtime, &dir.path().join("compacting"));
     }
     println!("peak memory {}", status("VmHWM:"));
 }
