@@ -129,7 +129,8 @@ async fn kept_as_it_was(house: &House, size_bytes: usize) {
     let show = ["dead-letters", "show", id, "-o", "json", "--admin", &admin];
     let (code, shown, _) = house.ask(&show).await;
     assert_eq!(code, Some(0));
-    let shown: Value = serde_json::from_str(&shown).expect("a letter");
+    // What reads the output cuts so long a line.
+    let shown: Value = serde_json::from_str(&shown.replace('\n', "")).expect("a letter");
     let value = text(&shown["value"], "text");
     assert_eq!(value.len(), size_bytes);
     assert!(value.bytes().all(|byte| byte == b'{'));
@@ -159,8 +160,7 @@ async fn dead_letters_are_listed_shown_and_replayed_once() {
     replayed_without_a_service(&mut house, 0).await;
     assert!(house.stop().await.success());
 
-    let retention = syncbell_config::Retention::default();
-    let bus = syncbell_notifier::open_bus(&house.data_dir(), &retention).expect("it is free");
+    let bus = syncbell_notifier::open_bus(&house.data_dir()).expect("it is free");
     let poison = Record::new("cri-x", vec![b'{'; LARGE_BYTES]);
     let appended = bus.publisher().append(Stream::Changes, vec![poison]).await;
     appended.expect("the log takes it");

@@ -375,7 +375,7 @@ mod tests {
             "replay --id a --receiver ops",
             "replay --since tomorrow",
         ] {
-            let error = read(wrong).err().expect(wrong);
+            let error = read(wrong).expect_err(wrong);
             assert_eq!(error.exit_code(), 2, "{wrong}");
         }
         for right in [

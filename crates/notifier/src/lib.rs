@@ -12,6 +12,8 @@ mod group;
 mod route;
 mod ledger;
 mod draft;
+mod compact;
+mod retention;
 mod rows;
 mod delivery;
 mod render;
@@ -35,7 +37,7 @@ pub use error::Error;
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
-pub use run::{Handle, Notifier, Parts, check, open_bus, open_store};
+pub use run::{Handle, Notifier, Parts, check, open_bus, open_bus_with, open_store};
 
 // The command line opens the log and passes stores on without naming their crates.
 
