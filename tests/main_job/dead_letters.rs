@@ -91,7 +91,15 @@ async fn replayed_while_it_runs(house: &House) {
     let (code, said, _) = house.ask(&replay).await;
     assert_eq!(code, Some(1), "a second time only with --again");
     assert!(said.contains("it was replayed at"), "{said}");
-    let since = ["dead-letters", "replay", "--since", "1h", "--admin", &admin];
+    let since = [
+        "dead-letters",
+        "replay",
+        "--since",
+        "1h",
+        "--kind",
+        "delivery",
+    ];
+    let since = [since.as_slice(), &["--admin", &admin]].concat();
     let (code, said, _) = house.ask(&since).await;
     assert_eq!((code, said.contains("skipped")), (Some(0), true), "{said}");
     assert_eq!(house.webhook.accepted().len(), 1);
