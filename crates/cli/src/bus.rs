@@ -3,7 +3,7 @@
 use anyhow::{Context as _, anyhow};
 use syncbell_config as config;
 use syncbell_notifier::{
-    Bus, KafkaLogin, KafkaOptions, KafkaSasl, KafkaTls, SecretString, open_bus,
+    Bus, KafkaLogin, KafkaOptions, KafkaSasl, KafkaTls, SecretString, open_bus_with,
 };
 
 use crate::exit::Failure;
@@ -14,7 +14,7 @@ pub(crate) async fn open(config: &config::Config, client_id: &str) -> anyhow::Re
     match config.bus.clone() {
         config::Bus::Embedded => {
             let (data_dir, retention) = (config.data_dir.clone(), config.retention.clone());
-            let opening = tokio::task::spawn_blocking(move || open_bus(&data_dir, &retention));
+            let opening = tokio::task::spawn_blocking(move || open_bus_with(&data_dir, &retention));
             opening
                 .await
                 .context("opening the event log panicked")?

@@ -444,3 +444,41 @@ fn what_only_another_service_needs_may_be_missing_here() {
         );
     }
 }
+
+#[test]
+fn what_is_over_is_kept_for_as_long_as_it_says_but_not_too_short() {
+    let default = read(SMALLEST).unwrap().retention;
+    let day = |n: u32| std::time::Duration::from_hours(24) * n;
+    assert_eq!((default.incidents, default.tasks), (day(30), day(90)));
+    let text = format!("{SMALLEST}retention: {{incidents: 1h, dead_letters: 14d}}\n");
+    let kept = read(&text).unwrap().retention;
+    assert_eq!(kept.incidents.as_secs(), 3_600);
+    assert_eq!((kept.dead_letters, kept.deliveries), (day(14), day(30)));
+    let to = "retention: {deliveries: 23h, dead_letters: 1h, tasks: 6d, incidents: 0s}\nroute:";
+    let told = told("route:", to);
+    for (key, what) in [
+        ("deliveries", "at least `24h`"),
+        ("dead_letters", "at least `24h`"),
+        ("tasks", "at least `168h`"),
+        ("incidents", "more than `0s`"),
+    ] {
+        let names = |one: &&String| one.contains(&format!("`{key}`")) && one.contains(what);
+        assert!(told.iter().any(|one| names(&one)), "{key}: {told:?}");
+    }
+}
+
+/// Whoever asks what would be told needs no secret for it.
+#[test]
+fn the_rules_can_be_read_where_no_secret_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let parsed = |part| parse_part(SMALLEST, "syncbell.yaml", folder.path(), part, &|_| None);
+    assert!(parsed(Part::Notifier).is_err());
+    let config = parsed(Part::Rules).unwrap();
+    let names: Vec<&str> = config
+        .receivers
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    assert_eq!(names, ["ops", "mail"]);
+    assert_eq!(config.route.receivers, ["ops", "mail"]);
+}

@@ -89,7 +89,11 @@ fn short_task(state: &TaskState) -> Option<Vec<u8>> {
     flags |= state.modified_at.map_or(0, |_| MODIFIED);
     flags |= state.silent_until.map_or(0, |_| SILENT);
     let mut row = vec![SHORT, flags];
-    for at in [Some(state.observed_at), state.modified_at, state.silent_until] {
+    for at in [
+        Some(state.observed_at),
+        state.modified_at,
+        state.silent_until,
+    ] {
         put_time(&mut row, at)?;
     }
     row.extend(state.instance.as_bytes());
@@ -256,7 +260,7 @@ fn present<T>(value: Option<Option<T>>) -> Option<Option<T>> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use syncbell_event::{Image, Route};
+    use syncbell_event::{Image, Route, SyncTask};
 
     use super::*;
     use crate::decide::Rule;
@@ -279,7 +283,9 @@ mod tests {
             repo: part("shop"),
             tag: part("v1"),
         };
-        Route::of(&image, &image).unwrap()
+        let mut task = SyncTask::new("x", Status::Success);
+        (task.from, task.to) = (Some(image.clone()), Some(image));
+        task.route().unwrap()
     }
 
     prop_compose! {

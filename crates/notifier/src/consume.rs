@@ -11,23 +11,25 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::{Read, Stream};
-use syncbell_event::{Envelope, Event, Kind};
+use syncbell_event::{Envelope, Event, Kind, Phase};
 use syncbell_service::crash_point;
 use syncbell_service::shutdown::past;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::begin::{Begun, LedgerLost, begin};
 use crate::dead_letters::{DeadLetter, decided};
 use crate::decide::watch::Said;
-use crate::decide::{Incident, Observation, Subject, decide};
+use crate::decide::{Observation, Subject, decide};
 use crate::delivery::{Entry, Target};
 use crate::judge::{self, judge};
 use crate::ledger::{Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
+use crate::retention::{self, Kept, Pass};
 use crate::rows;
 use crate::setup::Setup;
 use crate::watch::{self, Word};
@@ -47,9 +49,6 @@ const LAST_TRY: Duration = Duration::from_secs(2);
 /// While an instance is overdue and the log is not read to its end, it is looked at again after this.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 
-/// How long event ids are remembered.
-const EVENT_IDS_HOURS: i64 = 24;
-
 /// Takes the lanes with new rows, and whether there are dead letters to relay.
 pub(crate) type Wake = dyn Fn(&BTreeSet<Target>, bool) + Send + Sync;
 
@@ -60,7 +59,7 @@ pub(crate) struct Consumer {
     pub(crate) begun: Begun,
     /// The ledger before this one.
     pub(crate) lost: Option<LedgerLost>,
-    pub(crate) expire_after: SignedDuration,
+    pub(crate) kept: Kept,
     pub(crate) metrics: NotifierMetrics,
     /// Woken when records of dead letters are to be decided again.
     pub(crate) replays: Arc<Notify>,
@@ -110,9 +109,10 @@ impl Consumer {
             () = past(&stop, LAST_TRY) => return Ok(()),
         };
         let mut clocks = ready;
-        let mut forgot_at = Timestamp::UNIX_EPOCH;
+        let mut pass = Pass::new(Instant::now());
         loop {
-            let sleep = clocks.sleep(Timestamp::now());
+            let until_slice = pass.due_at().saturating_duration_since(Instant::now());
+            let sleep = clocks.sleep(Timestamp::now()).min(until_slice);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 read = reader.next(RECORDS_A_TURN) => {
@@ -141,9 +141,10 @@ impl Consumer {
                 done = self.look(&mut reader, now, &mut clocks) => done?,
                 () = past(&stop, LAST_TRY) => return Ok(()),
             }
-            if now.duration_since(forgot_at).as_hours() >= 1 {
-                forgot_at = now;
-                self.forget(now).await?;
+            tokio::select! {
+                biased;
+                done = self.forget(&mut reader, &mut pass) => done?,
+                () = past(&stop, LAST_TRY) => return Ok(()),
             }
         }
     }
@@ -365,45 +366,21 @@ impl Consumer {
             .await
     }
 
-    /// Forgets event ids after their time, and closes incidents in which nothing happens; a bounded
-    /// number an hour.
-    async fn forget(&self, now: Timestamp) -> Result<(), Error> {
-        let expire_after = self.expire_after;
-        self.ledger
-            .patiently(move |draft, _| {
-                expire(draft, expire_after, now)?;
-                for (key, row) in draft.reader.scan(b"e/", None, 20_000)? {
-                    let at: Timestamp = rows::read(draft.reader, &key, &row)?;
-                    if now.duration_since(at).as_hours() >= EVENT_IDS_HOURS {
-                        draft.delete(key);
-                    }
-                }
-                Ok(())
-            })
-            .await
-    }
-}
-
-/// Closes the incidents that are over by age.
-fn expire(
-    draft: &mut Draft<'_>,
-    expire_after: SignedDuration,
-    now: Timestamp,
-) -> Result<(), syncbell_store::Error> {
-    for (key, row) in draft.reader.scan(b"i/", None, 100_000)? {
-        if rows::is_piece(&key) {
-            continue;
+    /// Forgets a slice of what is over, if that is due.
+    async fn forget(&self, reader: &mut Reader, pass: &mut Pass) -> Result<(), Error> {
+        if Instant::now() < pass.due_at() {
+            return Ok(());
         }
-        let mut incident: Incident = rows::read(draft.reader, &key, &row)?;
-        if incident.expire(expire_after, now) {
-            tracing::info!(
-                incident = incident.id,
-                "an incident expired: nothing happened in it"
-            );
-            draft.put(key, &incident);
+        if pass.asks_for_log() {
+            pass.log_begins_at = reader.log_begins_at().await;
         }
+        let (place, kept, begins_at) = (pass.place(), self.kept, pass.log_begins_at);
+        let slice = self.ledger.patiently(move |draft, now| {
+            retention::forget(draft, place.clone(), kept, begins_at, now)
+        });
+        pass.went_on(slice.await?, &self.metrics, Instant::now());
+        Ok(())
     }
-    Ok(())
 }
 
 /// Decides the first records that wait to be decided again. True if there may be more.
@@ -450,11 +427,13 @@ pub(crate) fn consume(
     if draft.has(&read_before)? {
         return Ok(());
     }
-    draft.put(read_before, &now);
+    draft.put_bytes(read_before, rows::second_bytes(now));
     let instance = envelope.source.instance;
     let word = match envelope.event {
         Event::Task { kind, data } => {
             // What vanished is told as it last was.
+            let before = data.before.as_ref();
+            let was_final = before.is_some_and(|task| task.status.phase() == Phase::Final);
             let Some(task) = data.after.or(data.before) else {
                 return Ok(());
             };
@@ -464,6 +443,7 @@ pub(crate) fn consume(
                 instance,
                 observed_at: envelope.time,
                 task,
+                was_final,
                 detail: data.detail,
                 traceparent: envelope.traceparent,
             };

@@ -58,6 +58,8 @@ pub(crate) struct Observation {
     pub(crate) instance: String,
     pub(crate) observed_at: Timestamp,
     pub(crate) task: SyncTask,
+    /// The event itself says that the task had been final before. Its own row may be forgotten.
+    pub(crate) was_final: bool,
     pub(crate) detail: Option<Detail>,
     pub(crate) traceparent: Option<TraceParent>,
 }
@@ -111,6 +113,9 @@ pub(crate) struct SubjectState {
     pub(crate) newest_well: Option<Well>,
     /// Finished tasks, newest first, a line each.
     pub(crate) history: Vec<String>,
+    /// When a task of it was last observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seen_at: Option<Timestamp>,
 }
 
 /// What the ledger knows that matters for one observation.
@@ -252,6 +257,7 @@ fn well(seen: &Observation) -> Well {
 /// Notes the outcome for the texts, and the newest well task for failures that are read late.
 fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -> SubjectState {
     let task = &seen.task;
+    known.seen_at = known.seen_at.max(Some(seen.observed_at));
     // A task that went well and then did not is no well task any more.
     known.newest_well = known
         .newest_well

@@ -12,6 +12,7 @@ use syncbell_bus::{Next, Stream};
 use syncbell_event::{SnapshotRequest, TaskId};
 use syncbell_store::{Batch, Error, Reader};
 
+use crate::compact;
 use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
 use crate::decide::{Decision, Rule, Subject, View};
@@ -52,6 +53,28 @@ impl<'a> Draft<'a> {
                 None => Ok(None),
             },
         }
+    }
+
+    /// As [`Draft::get`], of what is no JSON.
+    fn get_by<T>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let stored;
+        let bytes = match self.changed.get(key) {
+            Some(None) => return Ok(None),
+            Some(Some(bytes)) => bytes,
+            None => match self.reader.get(key)? {
+                Some(row) => {
+                    stored = rows::bytes(self.reader, key, &row)?;
+                    &stored
+                }
+                None => return Ok(None),
+            },
+        };
+        let known = read(bytes).ok_or_else(|| rows::unreadable(key, "it is of another version"));
+        known.map(Some)
     }
 
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Error> {
@@ -117,7 +140,7 @@ impl<'a> Draft<'a> {
 
     /// What the ledger knows that matters for a task: its last state, its subject, the incidents.
     pub(crate) fn view(&self, task_id: &TaskId, subject: &Subject) -> Result<View, Error> {
-        let task: Option<crate::decide::TaskState> = self.get(&rows::task(task_id))?;
+        let task = self.get_by(&rows::task(task_id), compact::read_task)?;
         let mut ids: Vec<String> = Rule::OF_TASKS
             .iter()
             .map(|rule| subject.incident_id(*rule))
@@ -131,8 +154,9 @@ impl<'a> Draft<'a> {
         for id in ids {
             incidents.extend(self.get(&rows::incident(&id))?);
         }
+        let key = rows::subject(&subject.digest());
         let subject = self
-            .get(&rows::subject(&subject.digest()))?
+            .get_by(&key, |row| compact::read_subject(subject, row))?
             .unwrap_or_default();
         Ok(View {
             task,
@@ -149,10 +173,11 @@ impl<'a> Draft<'a> {
         decision: &Decision,
     ) {
         if let Some(task) = &decision.task {
-            self.put(rows::task(task_id), task);
+            self.put_bytes(rows::task(task_id), compact::task(task));
         }
         if let Some(state) = &decision.subject {
-            self.put(rows::subject(&subject.digest()), state);
+            let row = compact::subject(subject, state);
+            self.put_bytes(rows::subject(&subject.digest()), row);
         }
         for incident in &decision.incidents {
             self.put(rows::incident(&incident.id), incident);

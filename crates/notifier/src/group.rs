@@ -241,6 +241,11 @@ impl Group {
         self.repeat_at = (!self.open.is_empty()).then(|| after(now, policy.repeat_interval));
     }
 
+    /// Whether nothing waits in it and nothing is open: it may be forgotten.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.open.is_empty() && self.wakes_at().is_none()
+    }
+
     /// When it next wants to be looked at.
     pub(crate) fn wakes_at(&self) -> Option<Timestamp> {
         self.due_at.into_iter().chain(self.repeat_at).min()

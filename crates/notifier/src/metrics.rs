@@ -25,6 +25,45 @@ pub(crate) enum DeadKind {
     Delivery,
 }
 
+/// A kind of rows of the ledger of which some are forgotten in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum RowKind {
+    /// The id of an event.
+    Event,
+    Incident,
+    /// A delivery that is over.
+    Delivery,
+    DeadTrigger,
+    DroppedResolve,
+    /// That a dead letter was replayed.
+    Replay,
+    Group,
+    Watch,
+    Task,
+    Route,
+}
+
+impl RowKind {
+    /// In the order of a pass.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Event,
+        Self::Incident,
+        Self::Delivery,
+        Self::DeadTrigger,
+        Self::DroppedResolve,
+        Self::Replay,
+        Self::Group,
+        Self::Watch,
+        Self::Task,
+        Self::Route,
+    ];
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RowLabels {
+    kind: RowKind,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeadLabels {
     kind: DeadKind,
@@ -39,6 +78,8 @@ pub(crate) struct NotifierMetrics {
     pub(crate) told: Counter,
     deliveries: Family<DeliveryLabels, Counter>,
     dead: Family<DeadLabels, Counter>,
+    rows: Family<RowLabels, Gauge>,
+    forgotten: Family<RowLabels, Counter>,
     pub(crate) latency: Histogram,
     pub(crate) plain_texts: Counter,
 }
@@ -60,6 +101,16 @@ impl NotifierMetrics {
                 Family::default(),
             ),
             dead: metrics.register("dead_letters", "Dead letters written.", Family::default()),
+            rows: metrics.register(
+                "ledger_rows",
+                "Rows of the ledger that the last pass of forgetting left, by kind.",
+                Family::default(),
+            ),
+            forgotten: metrics.register(
+                "ledger_rows_forgotten",
+                "Rows of the ledger that were over and were forgotten, by kind.",
+                Family::default(),
+            ),
             latency: metrics.register(
                 "alert_latency_seconds",
                 "From the poll that saw a change to the receiver that took its alert.",
@@ -73,6 +124,9 @@ impl NotifierMetrics {
         };
         for kind in [DeadKind::Record, DeadKind::Delivery] {
             this.dead(kind, 0);
+        }
+        for kind in RowKind::ALL {
+            this.forgotten(kind, 0);
         }
         this
     }
@@ -100,5 +154,16 @@ impl NotifierMetrics {
 
     pub(crate) fn dead(&self, kind: DeadKind, count: u64) {
         self.dead.get_or_create(&DeadLabels { kind }).inc_by(count);
+    }
+
+    /// So many rows of a kind stand.
+    pub(crate) fn rows(&self, kind: RowKind, count: u64) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.rows.get_or_create(&RowLabels { kind }).set(count);
+    }
+
+    pub(crate) fn forgotten(&self, kind: RowKind, count: u64) {
+        let labels = RowLabels { kind };
+        self.forgotten.get_or_create(&labels).inc_by(count);
     }
 }

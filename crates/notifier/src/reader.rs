@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::{
     Bounds, BoxFuture, Bus, Next, Position, Read, Retry, StartAt, Stream, Subscriber,
 };
@@ -169,6 +169,15 @@ impl Reader {
         next.lag(&bounds.end) == 0
     }
 
+    /// All that was put on the log before this is not there any more. None: the log does not say.
+    pub(crate) fn log_begins_at(&self) -> BoxFuture<'static, Option<Timestamp>> {
+        let source = self.source.clone();
+        Box::pin(async move {
+            let asked = tokio::time::timeout(ANSWER, source.begins_at());
+            asked.await.ok().flatten()
+        })
+    }
+
     async fn reopen(&mut self) -> Result<(), Error> {
         if self.opening.is_none() {
             tokio::time::sleep_until(self.retry_at).await;
@@ -222,6 +231,21 @@ impl Reader {
 }
 
 impl Source {
+    async fn begins_at(&self) -> Option<Timestamp> {
+        let bounds = self.bus.bounds(Stream::Changes).await.ok()?;
+        let mut begins_at = Timestamp::now();
+        for (partition, offset) in bounds.start.iter() {
+            if bounds.end.get(partition).is_none_or(|end| end <= offset) {
+                continue;
+            }
+            let position = Position { partition, offset };
+            let first = self.bus.read_at(Stream::Changes, position).await.ok()??;
+            let at = Timestamp::from_millisecond(first.appended_at_ms?).ok()?;
+            begins_at = begins_at.min(at);
+        }
+        Some(begins_at)
+    }
+
     /// Starts where the ledger stands, if the log still holds there what was read; else at the start.
     async fn open(&self) -> Result<Open, Lost> {
         let stream = Stream::Changes;

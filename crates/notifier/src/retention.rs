@@ -37,8 +37,8 @@ use tokio::time::Instant;
 
 use crate::compact;
 use crate::dead_letters::Replayed;
-use crate::decide::watch::Watch;
 use crate::decide::Incident;
+use crate::decide::watch::Watch;
 use crate::delivery::Closed;
 use crate::draft::Draft;
 use crate::group::Group;

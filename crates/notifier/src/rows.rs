@@ -3,9 +3,9 @@
 //! | key | value |
 //! |---|---|
 //! | `p/{stream}/{partition}` | where the reader stands, and the id of the last event read |
-//! | `e/{event id}` | when it was read; kept 24 h |
-//! | `t/{task digest}` | the task's last state |
-//! | `s/{subject digest}` | the subject's newest well task and history |
+//! | `e/{event id}` | when it was read; kept 24 h; id and time in bytes |
+//! | `t/{task digest}` | the task's last state; the digest in bytes, and those of healthy ones too (`compact.rs`) |
+//! | `s/{subject digest}` | the subject's newest well task and history; likewise |
 //! | `i/{incident id}` | the incident |
 //! | `o/{instance digest}/{open since, ms}/{task digest}` | an open task that may become stuck |
 //! | `f/{instance digest}/{task digest}` | a task that became final, and may have been slow |
@@ -51,17 +51,59 @@ pub(crate) fn position(stream: Stream, partition: u32) -> Key {
     format!("p/{}/{partition:010}", stream.as_str()).into_bytes()
 }
 
+/// The length of a key that ends with a digest in bytes: there are millions of them.
+pub(crate) const BINARY_KEY_BYTES: usize = 2 + 16;
+
 pub(crate) fn event(id: &EventId) -> Key {
-    format!("e/{id}").into_bytes()
+    // Ids of other writers may be any text.
+    let id = hex_bytes(&id.0).unwrap_or_else(|| digest_bytes(&id.0));
+    [b"e/", id.as_slice()].concat()
 }
 
 /// Ids of the vendor are any text of any length: their digest stands for them.
 pub(crate) fn task(id: &TaskId) -> Key {
-    format!("t/{}", digest_id([Some(id.as_str())])).into_bytes()
+    [b"t/", digest_bytes(id.as_str()).as_slice()].concat()
 }
 
 pub(crate) fn subject(digest: &str) -> Key {
-    format!("s/{digest}").into_bytes()
+    let digest = hex_bytes(digest).unwrap_or_else(|| digest_bytes(digest));
+    [b"s/", digest.as_slice()].concat()
+}
+
+fn digest_bytes(text: &str) -> [u8; 16] {
+    hex_bytes(&digest_of(text)).expect("a digest is 32 hex digits")
+}
+
+/// The bytes of 32 lower-case hex digits; none if `text` is something else.
+pub(crate) fn hex_bytes(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let digits = text.as_bytes();
+    if digits.len() != 32 || digits.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(bytes)
+}
+
+/// What [`hex_bytes`] read.
+pub(crate) fn hex(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
+}
+
+/// A time in four bytes, to the second, until 2106: when an event was read.
+pub(crate) fn second_bytes(at: Timestamp) -> Vec<u8> {
+    let second = u32::try_from(at.as_second().max(0)).unwrap_or(u32::MAX);
+    second.to_be_bytes().to_vec()
+}
+
+/// What [`second_bytes`] wrote; none if these bytes are something else.
+pub(crate) fn second(bytes: &[u8]) -> Option<Timestamp> {
+    let second = u32::from_be_bytes(bytes.try_into().ok()?);
+    Timestamp::from_second(i64::from(second)).ok()
 }
 
 pub(crate) fn incident(id: &str) -> Key {
@@ -151,6 +193,13 @@ pub(crate) fn dropped(target: &Target, incident: &str) -> Key {
     let mut key = dead_trigger(target, incident);
     key[0] = b'y';
     key
+}
+
+/// The mark that belongs to a key of [`dropped`].
+pub(crate) fn trigger_of_dropped(key: &[u8]) -> Key {
+    let mut mark = key.to_vec();
+    mark[0] = b'k';
+    mark
 }
 
 pub(crate) fn pending(id: &DeliveryId) -> Key {

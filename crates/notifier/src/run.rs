@@ -26,6 +26,7 @@ use crate::ledger::Ledger;
 use crate::metrics::NotifierMetrics;
 use crate::reader::Reader;
 use crate::render::Renderer;
+use crate::retention::Kept;
 use crate::route::targets;
 use crate::setup::Setup;
 
@@ -106,8 +107,12 @@ pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
 }
 
 /// Opens the embedded event log, `log/` under `data_dir`. Blocking: call it on a blocking thread.
-/// Dead letters are kept as long as `retention` says.
-pub fn open_bus(data_dir: &std::path::Path, retention: &Retention) -> Result<Bus, Error> {
+pub fn open_bus(data_dir: &std::path::Path) -> Result<Bus, Error> {
+    open_bus_with(data_dir, &Retention::default())
+}
+
+/// [`open_bus`] in which dead letters are kept as long as `retention` says.
+pub fn open_bus_with(data_dir: &std::path::Path, retention: &Retention) -> Result<Bus, Error> {
     let options = syncbell_bus::EmbeddedOptions {
         dead_letters_age: retention.dead_letters,
         ..syncbell_bus::EmbeddedOptions::default()
@@ -216,8 +221,7 @@ impl Notifier {
             setup: consuming.setup,
             begun,
             lost: parts.lost,
-            expire_after: SignedDuration::try_from(parts.rules.expire_after)
-                .unwrap_or(SignedDuration::MAX),
+            kept: Kept::of(&parts.retention, parts.rules.expire_after),
             metrics: metrics.clone(),
             replays: consuming.replays,
             wake: Arc::new(move |lanes: &BTreeSet<Target>, dead| {

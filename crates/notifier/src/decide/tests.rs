@@ -151,6 +151,7 @@ fn observation(kind: Kind, task: SyncTask, second: i64) -> Observation {
         instance: "cri-a".into(),
         observed_at: at(second),
         task,
+        was_final: false,
         detail: None,
         traceparent: None,
     }

@@ -56,6 +56,7 @@ pub(super) fn open_since(seen: &Observation, known: Option<&TaskState>) -> Optio
     let since = match known {
         Some(known) if known.status.phase() == Phase::Final => modified_at.or(created_at),
         Some(known) => known.open_since.or(created_at).or(modified_at),
+        None if seen.was_final => modified_at.or(created_at),
         None => created_at.or(modified_at),
     };
     Some(since.unwrap_or(seen.observed_at))
@@ -103,7 +104,7 @@ pub(super) fn arm(
     }
     let was_open = match known {
         Some(known) => known.status.phase() == Phase::Open,
-        None => seen.kind != Kind::Snapshot,
+        None => seen.kind != Kind::Snapshot && !seen.was_final,
     };
     let is_final = seen.task.status.phase() == Phase::Final;
     let began = known.and_then(|known| known.open_since);
@@ -152,6 +153,7 @@ impl Armed {
             instance: self.instance.clone(),
             observed_at: heartbeat.observed_at,
             task: self.task.clone(),
+            was_final: false,
             detail: self.detail.clone(),
             traceparent: heartbeat.traceparent.or(self.traceparent),
         }

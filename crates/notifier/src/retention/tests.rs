@@ -54,7 +54,8 @@ async fn pass(ledger: &Ledger, log_begins_at: Option<Timestamp>) -> usize {
 async fn keys(ledger: &Ledger, prefix: &str) -> Vec<String> {
     let rows = ledger.store.scan(prefix.as_bytes(), None, 100_000);
     let rows = rows.await.unwrap().into_iter();
-    rows.map(|(key, _)| key.escape_ascii().to_string()).collect()
+    rows.map(|(key, _)| key.escape_ascii().to_string())
+        .collect()
 }
 
 fn incident(task: &str, changed_at: Timestamp) -> Incident {
@@ -177,7 +178,11 @@ async fn a_pass_comes_to_the_end_of_any_number_of_rows_in_slices() {
 async fn an_idle_group_is_forgotten_and_one_with_something_open_is_not() {
     let ledger = ledger().await;
     let put = ledger.turn(|draft| {
-        for (name, open, at) in [("idle", false, ago(3)), ("open", true, ago(3)), ("new", false, ago(1))] {
+        for (name, open, at) in [
+            ("idle", false, ago(3)),
+            ("open", true, ago(3)),
+            ("new", false, ago(1)),
+        ] {
             let mut group = Group::new(name, BTreeMap::new());
             group.notified_at = Some(at);
             if open {
@@ -197,7 +202,13 @@ fn setup(rules: &RuleSwitches) -> Arc<Setup> {
 }
 
 /// A task on a route of its own, observed at `at`, before in the state `before`.
-fn task(id: &str, before: Option<Status>, status: Status, created_at: Timestamp, at: Timestamp) -> Envelope {
+fn task(
+    id: &str,
+    before: Option<Status>,
+    status: Status,
+    created_at: Timestamp,
+    at: Timestamp,
+) -> Envelope {
     let part = |text: &str| Some(text.to_owned());
     let image = Some(Image {
         region_id: part("cn-shanghai"),
@@ -213,7 +224,11 @@ fn task(id: &str, before: Option<Status>, status: Status, created_at: Timestamp,
         task
     };
     let change = Change {
-        kind: if before.is_some() { Kind::Updated } else { Kind::Created },
+        kind: if before.is_some() {
+            Kind::Updated
+        } else {
+            Kind::Created
+        },
         task_id: id.into(),
         before: before.map(|status| state(status, created_at)),
         after: Some(state(status, at)),
@@ -250,7 +265,12 @@ async fn only_tasks_that_ended_well_long_ago_and_off_the_log_are_forgotten() {
         task("young", None, Status::Success, ago(81), ago(80)),
     ];
     take(&ledger, &rules, events).await;
-    let left = async || (keys(&ledger, "t/").await.len(), keys(&ledger, "s/").await.len());
+    let left = async || {
+        (
+            keys(&ledger, "t/").await.len(),
+            keys(&ledger, "s/").await.len(),
+        )
+    };
     assert_eq!(left().await, (4, 4));
     // The log does not say, or still holds what was read of it.
     for begins_at in [None, Some(ago(101)), Some(ago(95))] {
@@ -264,10 +284,16 @@ async fn only_tasks_that_ended_well_long_ago_and_off_the_log_are_forgotten() {
 /// The same events, with the task's row and without it.
 #[tokio::test]
 async fn what_comes_of_a_forgotten_task_is_decided_as_if_it_were_known() {
-    let mut switches = RuleSwitches::default();
-    switches.slow = true;
-    let rules = setup(&switches);
-    for next in [Status::Success, Status::Error, Status::Synchronizing, Status::Canceled] {
+    let rules = setup(&RuleSwitches {
+        slow: true,
+        ..RuleSwitches::default()
+    });
+    for next in [
+        Status::Success,
+        Status::Error,
+        Status::Synchronizing,
+        Status::Canceled,
+    ] {
         let mut outcomes = Vec::new();
         for begins_at in [None, Some(ago(30))] {
             let ledger = ledger().await;
@@ -282,8 +308,17 @@ async fn what_comes_of_a_forgotten_task_is_decided_as_if_it_were_known() {
             });
             clear.await.unwrap();
             pass(&ledger, begins_at).await;
-            assert_eq!(keys(&ledger, "t/").await.len(), usize::from(begins_at.is_none()));
-            let event = task("rst-1", Some(Status::Success), next.clone(), ago(101), ago(0));
+            assert_eq!(
+                keys(&ledger, "t/").await.len(),
+                usize::from(begins_at.is_none())
+            );
+            let event = task(
+                "rst-1",
+                Some(Status::Success),
+                next.clone(),
+                ago(101),
+                ago(0),
+            );
             let told = take(&ledger, &rules, vec![event]).await;
             let waiting = (keys(&ledger, "o/").await, keys(&ledger, "f/").await);
             outcomes.push((told, waiting));
@@ -297,7 +332,6 @@ async fn what_comes_of_a_forgotten_task_is_decided_as_if_it_were_known() {
 /// `SYNCBELL_EVENTS`.
 #[tokio::test]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stdout, reason = "figures are what it is for")]
 async fn a_million_events_leave_so_many_rows_and_bytes() {
     let n_events: u64 = std::env::var("SYNCBELL_EVENTS")
         .ok()
@@ -311,10 +345,20 @@ async fn a_million_events_leave_so_many_rows_and_bytes() {
     let mut events = Vec::new();
     for n in 0..n_events / 2 {
         let id = format!("rst-4kfd7fk6{n:08}");
-        let at = ago(1) + SignedDuration::from_millis(i64::try_from(n).unwrap());
-        let end = if n % 100 == 0 { Status::Error } else { Status::Success };
+        let at = ago(2) + SignedDuration::from_millis(i64::try_from(n).unwrap());
+        let end = if n % 100 == 0 {
+            Status::Error
+        } else {
+            Status::Success
+        };
         events.push(task(&id, None, Status::Pending, at, at));
-        events.push(task(&id, Some(Status::Pending), end, at, at + SignedDuration::from_secs(9)));
+        events.push(task(
+            &id,
+            Some(Status::Pending),
+            end,
+            at,
+            at + SignedDuration::from_secs(9),
+        ));
         if events.len() >= 512 {
             take(&ledger, &rules, std::mem::take(&mut events)).await;
         }
@@ -328,7 +372,10 @@ async fn a_million_events_leave_so_many_rows_and_bytes() {
                 let page = store.scan(prefix.as_bytes(), after, 10_000).await.unwrap();
                 let Some((last, _)) = page.last() else { break };
                 n += page.len() as u64;
-                bytes += page.iter().map(|(key, row)| key.len() + row.len()).sum::<usize>();
+                bytes += page
+                    .iter()
+                    .map(|(key, row)| key.len() + row.len())
+                    .sum::<usize>();
                 after = Some(last.clone());
             }
             let a_row = bytes as u64 / n.max(1);

@@ -178,7 +178,10 @@ async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>) -> (Consumer, Reader
         setup: setup.clone(),
         begun: begun(&ledger, at(0)).await.unwrap(),
         lost: None,
-        expire_after: SignedDuration::from_hours(24 * 7),
+        kept: Kept::of(
+            &syncbell_config::Retention::default(),
+            Duration::from_hours(24 * 7),
+        ),
         metrics: metrics.clone(),
         replays: Arc::default(),
         wake: Arc::new(|_, _| {}),
