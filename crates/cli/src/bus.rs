@@ -10,16 +10,20 @@ use syncbell_notifier::{
 
 use crate::exit::Failure;
 
+/// What a question keeps free of the disk: it is answered while nothing more is taken in.
+pub(crate) const QUESTION: config::Disk = config::Disk { min_free_bytes: 0 };
+
 /// Opens the log: the folder under `data_dir`, or Kafka's clients (no broker need be there). `client_id`
 /// is how brokers name the process, unless the configuration does.
 pub(crate) async fn open(
     bus: config::Bus,
     data_dir: PathBuf,
+    disk: config::Disk,
     client_id: &str,
 ) -> anyhow::Result<Bus> {
     match bus {
         config::Bus::Embedded => {
-            let opened = tokio::task::spawn_blocking(move || open_bus(&data_dir)).await;
+            let opened = tokio::task::spawn_blocking(move || open_bus(&data_dir, disk)).await;
             opened
                 .context("opening the event log panicked")?
                 .context(Failure::TryAgain)
@@ -38,14 +42,14 @@ pub(crate) async fn open_kept(
     missing: &str,
 ) -> anyhow::Result<Bus> {
     if bus != config::Bus::Embedded {
-        return open(bus, data_dir, client_id).await;
+        return open(bus, data_dir, QUESTION, client_id).await;
     }
     let folder = data_dir.join("log");
     if !folder.is_dir() {
         let what = format!("{missing}, and there is no folder {}", folder.display());
         return Err(anyhow!(what)).context(Failure::Unavailable);
     }
-    let opened = open(bus, data_dir, client_id).await;
+    let opened = open(bus, data_dir, QUESTION, client_id).await;
     opened.with_context(|| elsewhere(missing))
 }
 

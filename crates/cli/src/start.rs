@@ -215,15 +215,15 @@ fn poller_parts(
 impl Opened {
     /// The folders of the services, each with its lock, and the log.
     async fn open(config: &Config, services: Services) -> anyhow::Result<Opened> {
-        let data_dir = config.data_dir.clone();
+        let (data_dir, disk) = (config.data_dir.clone(), config.disk);
         let stores = move |data_dir: PathBuf| -> anyhow::Result<_> {
             let (mut poller, mut notifier) = (None, None);
             if services.poll() {
-                let opened = syncbell_poller::open(&data_dir);
+                let opened = syncbell_poller::open(&data_dir, disk);
                 poller = Some(opened.context(Failure::TryAgain)?);
             }
             if services.notify() {
-                let opened = syncbell_notifier::open_store(&data_dir);
+                let opened = syncbell_notifier::open_store(&data_dir, disk);
                 notifier = Some(opened.context(Failure::TryAgain)?);
             }
             Ok((poller, notifier))
@@ -233,6 +233,7 @@ impl Opened {
         let bus = bus::open(
             config.bus.clone(),
             config.data_dir.clone(),
+            disk,
             services.client_id(),
         );
         Ok(Opened {

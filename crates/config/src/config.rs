@@ -36,6 +36,8 @@ pub struct Config {
     pub rules: RuleSwitches,
     /// What happens at first sight.
     pub baseline: Baseline,
+    /// The disk of `data_dir`.
+    pub disk: Disk,
     /// The admin interface.
     pub admin: Admin,
     /// What is allowed and unwise; log it at start.
@@ -54,6 +56,7 @@ impl Config {
             route: Route::default(),
             rules: RuleSwitches::default(),
             baseline: Baseline::default(),
+            disk: Disk::default(),
             admin: Admin::default(),
             warnings: Vec::new(),
         }
@@ -242,6 +245,21 @@ pub struct Route {
 pub struct Baseline {
     /// Tell the failures that stand there already.
     pub alert: bool,
+}
+
+/// The disk that `data_dir` lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Below this much free space, in bytes, nothing more is taken in; 0: only a full disk stops it.
+    pub min_free_bytes: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self {
+            min_free_bytes: 256 * 1024 * 1024,
+        }
+    }
 }
 
 /// The admin interface.

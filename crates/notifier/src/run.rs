@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use syncbell_bus::Bus;
-use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
+use syncbell_config::{Disk, Instance, Receiver, Route, RuleSwitches};
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
 use tokio::sync::Notify;
@@ -70,19 +70,21 @@ pub struct Handle {
 }
 
 /// Opens the notifier's own store, `notifier/` under `data_dir`. Blocking: call it on a blocking thread.
-pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
-    Ok(Store::open(
-        &data_dir.join("notifier"),
-        syncbell_store::Options::default(),
-    )?)
+pub fn open_store(data_dir: &std::path::Path, disk: Disk) -> Result<Store, Error> {
+    let options = syncbell_store::Options {
+        min_free_bytes: disk.min_free_bytes,
+        ..syncbell_store::Options::default()
+    };
+    Ok(Store::open(&data_dir.join("notifier"), options)?)
 }
 
 /// Opens the embedded event log, `log/` under `data_dir`. Blocking: call it on a blocking thread.
-pub fn open_bus(data_dir: &std::path::Path) -> Result<Bus, Error> {
-    Ok(Bus::embedded(
-        &data_dir.join("log"),
-        syncbell_bus::EmbeddedOptions::default(),
-    )?)
+pub fn open_bus(data_dir: &std::path::Path, disk: Disk) -> Result<Bus, Error> {
+    let options = syncbell_bus::EmbeddedOptions {
+        min_free_bytes: disk.min_free_bytes,
+        ..syncbell_bus::EmbeddedOptions::default()
+    };
+    Ok(Bus::embedded(&data_dir.join("log"), options)?)
 }
 
 /// For `syncbell check`: prepares every receiver, sends nothing.
