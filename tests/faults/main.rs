@@ -19,4 +19,7 @@ mod shim;
 mod kill;
 mod processes;
 mod network;
+mod disk;
+mod files;
+mod clock;
 mod power;

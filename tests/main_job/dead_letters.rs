@@ -168,7 +168,12 @@ async fn dead_letters_are_listed_shown_and_replayed_once() {
     replayed_without_a_service(&mut house, 0).await;
     assert!(house.stop().await.success());
 
-    let bus = syncbell_notifier::open_bus(&house.data_dir()).expect("it is free");
+    let bus = syncbell_notifier::open_bus(
+        &house.data_dir(),
+        &syncbell_config::Retention::default(),
+        syncbell_config::Disk::default(),
+    )
+    .expect("it is free");
     let poison = Record::new("cri-x", vec![b'{'; LARGE_BYTES]);
     let appended = bus.publisher().append(Stream::Changes, vec![poison]).await;
     appended.expect("the log takes it");

@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 mod frame;
 mod segment;
+mod rot;
 mod retention;
+mod space;
 mod stream_log;
 mod writer;
 mod reader;
@@ -24,8 +26,11 @@ mod tests;
 #[cfg(test)]
 mod retain_tests;
 #[cfg(test)]
+mod rot_tests;
+#[cfg(test)]
 mod model;
 
+use self::space::Space;
 use self::stream_log::{Opened, PARTITION, StreamLog};
 use self::writer::{Answer, Command, Lane, Writer};
 use crate::{
@@ -52,6 +57,9 @@ pub struct EmbeddedOptions {
     pub retention_bytes: u64,
     /// How often the retention is looked at besides each new segment. Default 60 s.
     pub retention_every: Duration,
+    /// Below this much free space on its disk, in bytes, the log takes no record; 0: only a full disk stops
+    /// it. Default 256 MiB.
+    pub min_free_bytes: u64,
     #[cfg(test)]
     pub(crate) fault: Fault,
 }
@@ -64,6 +72,7 @@ impl Default for EmbeddedOptions {
             dead_letters_age: Duration::from_hours(7 * 24),
             retention_bytes: 256 * 1024 * 1024,
             retention_every: Duration::from_mins(1),
+            min_free_bytes: 256 * 1024 * 1024,
             #[cfg(test)]
             fault: Fault::default(),
         }
@@ -106,10 +115,12 @@ impl EmbeddedLog {
             segment::sync_dir(parent).map_err(failed)?;
         }
         let (sender, commands) = mpsc::channel(writer::MAX_WAITING);
+        let space = Space::new(dir, options.min_free_bytes);
         let writer = Writer {
             commands,
             lanes,
             options,
+            space,
             lock,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -150,11 +150,13 @@ pub(crate) async fn open(config: Config, missing: &str) -> anyhow::Result<Handle
         return Err(anyhow!(what)).context(Failure::Unavailable);
     }
     let data_dir = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || syncbell_notifier::open_store(&data_dir));
+    let opened = tokio::task::spawn_blocking(move || {
+        syncbell_notifier::open_store(&data_dir, bus::QUESTION)
+    });
     let store = opened.await.context("opening the store panicked")?;
     let store = store.with_context(|| bus::elsewhere(missing));
     let store = store.map_err(exit::store)?;
-    let bus = bus::open(&config, "syncbell-ask").await?;
+    let bus = bus::open(&config, bus::QUESTION, "syncbell-ask").await?;
     let handle = Handle::offline(store, bus, &config.retention).await;
     handle.context(Failure::TryAgain)
 }

@@ -3,18 +3,26 @@
 use anyhow::{Context as _, anyhow};
 use syncbell_config as config;
 use syncbell_notifier::{
-    Bus, KafkaLogin, KafkaOptions, KafkaSasl, KafkaTls, SecretString, open_bus_with,
+    Bus, KafkaLogin, KafkaOptions, KafkaSasl, KafkaTls, SecretString, open_bus,
 };
 
 use crate::exit::Failure;
 
+/// What a question keeps free of the disk: it is answered while nothing more is taken in.
+pub(crate) const QUESTION: config::Disk = config::Disk { min_free_bytes: 0 };
+
 /// Opens the log: its folder, or Kafka's clients (no broker need be there). `client_id`
 /// is how brokers name the process, unless the configuration does.
-pub(crate) async fn open(config: &config::Config, client_id: &str) -> anyhow::Result<Bus> {
+pub(crate) async fn open(
+    config: &config::Config,
+    disk: config::Disk,
+    client_id: &str,
+) -> anyhow::Result<Bus> {
     match config.bus.clone() {
         config::Bus::Embedded => {
             let (data_dir, retention) = (config.data_dir.clone(), config.retention.clone());
-            let opening = tokio::task::spawn_blocking(move || open_bus_with(&data_dir, &retention));
+            let opening =
+                tokio::task::spawn_blocking(move || open_bus(&data_dir, &retention, disk));
             opening
                 .await
                 .context("opening the event log panicked")?
@@ -33,14 +41,14 @@ pub(crate) async fn open_kept(
     missing: &str,
 ) -> anyhow::Result<Bus> {
     if config.bus != config::Bus::Embedded {
-        return open(config, client_id).await;
+        return open(config, QUESTION, client_id).await;
     }
     let folder = config.data_dir.join("log");
     if !folder.is_dir() {
         let what = format!("{missing}, and there is no folder {}", folder.display());
         return Err(anyhow!(what)).context(Failure::Unavailable);
     }
-    let opened = open(config, client_id).await;
+    let opened = open(config, QUESTION, client_id).await;
     opened.with_context(|| elsewhere(missing))
 }
 

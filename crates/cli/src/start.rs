@@ -222,22 +222,22 @@ fn poller_parts(
 impl Opened {
     /// The folders of the services, each with its lock, and the log.
     async fn open(config: &Config, services: Services) -> anyhow::Result<Opened> {
-        let data_dir = config.data_dir.clone();
+        let (data_dir, disk) = (config.data_dir.clone(), config.disk);
         let stores = move |data_dir: PathBuf| -> anyhow::Result<_> {
             let (mut poller, mut notifier) = (None, None);
             if services.poll() {
-                let opened = syncbell_poller::open(&data_dir);
+                let opened = syncbell_poller::open(&data_dir, disk);
                 poller = Some(opened.map_err(|error| exit::store(error.into()))?);
             }
             if services.notify() {
-                let opened = syncbell_notifier::open(&data_dir);
+                let opened = syncbell_notifier::open(&data_dir, disk);
                 notifier = Some(opened.map_err(|error| exit::store(error.into()))?);
             }
             Ok((poller, notifier))
         };
         let opened = tokio::task::spawn_blocking(move || stores(data_dir)).await;
         let (poller, notifier) = opened.context("opening the stores panicked")??;
-        let bus = bus::open(config, services.client_id());
+        let bus = bus::open(config, disk, services.client_id());
         Ok(Opened {
             poller,
             notifier,

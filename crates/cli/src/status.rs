@@ -79,7 +79,8 @@ async fn gather(file: &File, config: Option<Config>) -> anyhow::Result<Value> {
 
 async fn of_poller(config: &Config, missing: &str) -> anyhow::Result<Value> {
     let data_dir = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || syncbell_poller::open_store(&data_dir));
+    let opened =
+        tokio::task::spawn_blocking(move || syncbell_poller::open_store(&data_dir, bus::QUESTION));
     let store = opened.await.context("opening the store panicked")?;
     let store = store.with_context(|| bus::elsewhere(missing));
     let store = store.map_err(exit::store)?;

@@ -17,10 +17,10 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Credentials, WayOut};
+use crate::config::{Admin, Baseline, Config, Credentials, Disk, WayOut};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
-use crate::{Env, Part, duration};
+use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
 #[cfg(test)]
 pub(crate) use route::{LABELS, RULES};
@@ -77,6 +77,10 @@ pub(crate) fn check(
             .unwrap_or(false),
     };
     config.retention = checker.retention(raw.retention);
+    let min_free = raw.disk.and_then(|disk| disk.min_free);
+    if let Some(min_free_bytes) = checker.size("min_free", min_free) {
+        config.disk = Disk { min_free_bytes };
+    }
     config.admin = checker.admin(raw.admin);
     if checker
         .problems
@@ -154,6 +158,17 @@ impl Checker<'_> {
         let parsed = duration::parse(&value.value);
         if parsed.is_none() {
             let message = format!("`{key}`: expected {}", duration::EXPECTED);
+            self.error(value.referenced, message);
+        }
+        parsed
+    }
+
+    /// A size in bytes.
+    fn size(&mut self, key: &str, value: Text) -> Option<u64> {
+        let value = value?;
+        let parsed = size::parse(&value.value);
+        if parsed.is_none() {
+            let message = format!("`{key}`: expected {}", size::EXPECTED);
             self.error(value.referenced, message);
         }
         parsed

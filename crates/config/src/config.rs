@@ -40,6 +40,8 @@ pub struct Config {
     pub baseline: Baseline,
     /// How long the notifier keeps what is over.
     pub retention: Retention,
+    /// The disk of `data_dir`.
+    pub disk: Disk,
     /// The admin interface.
     pub admin: Admin,
     /// What is allowed and unwise; log it at start.
@@ -59,6 +61,7 @@ impl Config {
             rules: RuleSwitches::default(),
             baseline: Baseline::default(),
             retention: Retention::default(),
+            disk: Disk::default(),
             admin: Admin::default(),
             warnings: Vec::new(),
         }
@@ -247,6 +250,21 @@ pub struct Route {
 pub struct Baseline {
     /// Tell the failures that stand there already.
     pub alert: bool,
+}
+
+/// The disk that `data_dir` lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Below this much free space, in bytes, nothing more is taken in; 0: only a full disk stops it.
+    pub min_free_bytes: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self {
+            min_free_bytes: 256 * 1024 * 1024,
+        }
+    }
 }
 
 /// The admin interface.

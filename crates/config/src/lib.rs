@@ -6,6 +6,7 @@ mod config;
 mod matcher;
 mod secret;
 mod duration;
+mod size;
 mod mask;
 mod problem;
 mod schema;
@@ -19,9 +20,9 @@ use serde_saphyr::MergeKeyPolicy;
 pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
     AccessKey, Admin, AssumeRole, Authorities, Baseline, Bus, Config, Credentials, CredentialsFrom,
-    Discovery, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Network, Oidc,
-    Receiver, ReceiverKind, Retention, Route, RuleSwitches, Silent, SilentSubject, SilentWatch,
-    Smtp, SmtpTls, WayOut, Webhook,
+    Discovery, Disk, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Network,
+    Oidc, Receiver, ReceiverKind, Retention, Route, RuleSwitches, Silent, SilentSubject,
+    SilentWatch, Smtp, SmtpTls, WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};

@@ -26,6 +26,9 @@ use crate::secret::RawSecret;
 /// What a duration looks like; `duration.rs` reads it.
 pub(crate) const DURATION: &str = "^([0-9]+(ms|s|m|h|d))+$";
 
+/// What a size looks like; `size.rs` reads it.
+pub(crate) const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
+
 pub(crate) type Text = Option<Spanned<String>>;
 
 /// A key whose feature is not in this version.
@@ -57,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.
     pub(crate) retention: Option<Retention>,
+    /// The disk that `data_dir` lies on.
+    pub(crate) disk: Option<Disk>,
     /// Health, metrics, and the API that the command line asks.
     pub(crate) admin: Option<Admin>,
 }
@@ -282,6 +287,16 @@ pub(crate) struct Route {
 pub(crate) struct Baseline {
     /// Tell the failures that stand there already. Default `false`.
     pub(crate) alert: Option<bool>,
+}
+
+/// Space.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Disk {
+    /// Below this much free space nothing more is taken in, by the stores and the embedded event log, until
+    /// there is room again. `0B`: only a full disk stops it. Default `256MiB`.
+    #[schemars(with = "Option<String>", extend("pattern" = SIZE))]
+    pub(crate) min_free: Text,
 }
 
 /// Addresses.

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::Bus;
-use syncbell_config::{Instance, Receiver, Retention, Route, RuleSwitches};
+use syncbell_config::{Disk, Instance, Receiver, Retention, Route, RuleSwitches};
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
 use tokio::sync::Notify;
@@ -88,9 +88,9 @@ struct Consuming {
 
 /// Opens the notifier's own store, `notifier/` under `data_dir`, to run on it: one that is damaged is set
 /// aside by name, and what was in it is read again. Blocking: call it on a blocking thread.
-pub fn open(data_dir: &std::path::Path) -> Result<(Store, Option<LedgerLost>), Error> {
-    let options = syncbell_store::Options::default();
-    let (store, lost) = Store::open_or_start_over(&data_dir.join("notifier"), options)?;
+pub fn open(data_dir: &std::path::Path, disk: Disk) -> Result<(Store, Option<LedgerLost>), Error> {
+    let opened = Store::open_or_start_over(&data_dir.join("notifier"), options(disk));
+    let (store, lost) = opened?;
     let lost = lost.map(|lost| LedgerLost {
         why: lost.why,
         kept_as: lost.dir.display().to_string(),
@@ -99,22 +99,27 @@ pub fn open(data_dir: &std::path::Path) -> Result<(Store, Option<LedgerLost>), E
 }
 
 /// Opens the notifier's own store, for a look at it. Blocking: call it on a blocking thread.
-pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
-    Ok(Store::open(
-        &data_dir.join("notifier"),
-        syncbell_store::Options::default(),
-    )?)
+pub fn open_store(data_dir: &std::path::Path, disk: Disk) -> Result<Store, Error> {
+    Ok(Store::open(&data_dir.join("notifier"), options(disk))?)
 }
 
-/// Opens the embedded event log, `log/` under `data_dir`. Blocking: call it on a blocking thread.
-pub fn open_bus(data_dir: &std::path::Path) -> Result<Bus, Error> {
-    open_bus_with(data_dir, &Retention::default())
+fn options(disk: Disk) -> syncbell_store::Options {
+    syncbell_store::Options {
+        min_free_bytes: disk.min_free_bytes,
+        ..syncbell_store::Options::default()
+    }
 }
 
-/// [`open_bus`] in which dead letters are kept as long as `retention` says.
-pub fn open_bus_with(data_dir: &std::path::Path, retention: &Retention) -> Result<Bus, Error> {
+/// Opens the embedded event log, `log/` under `data_dir`; dead letters are kept as long as `retention` says.
+/// Blocking: call it on a blocking thread.
+pub fn open_bus(
+    data_dir: &std::path::Path,
+    retention: &Retention,
+    disk: Disk,
+) -> Result<Bus, Error> {
     let options = syncbell_bus::EmbeddedOptions {
         dead_letters_age: retention.dead_letters,
+        min_free_bytes: disk.min_free_bytes,
         ..syncbell_bus::EmbeddedOptions::default()
     };
     Ok(Bus::embedded(&data_dir.join("log"), options)?)

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use syncbell_acr::{CredentialsProvider, Surroundings};
 use syncbell_bus::{Bus, Publisher};
-use syncbell_config::{Discovery, Instance};
+use syncbell_config::{Discovery, Disk, Instance};
 use syncbell_service::{Health, Metrics, Shutdown};
 use syncbell_store::Store;
 use tokio::sync::mpsc;
@@ -135,11 +135,15 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
 }
 
 /// Opens the store alone, for a look at it. Blocking: call it on a blocking thread.
-pub fn open_store(data_dir: &Path) -> Result<Store, Error> {
-    Ok(Store::open(
-        &data_dir.join("poller"),
-        syncbell_store::Options::default(),
-    )?)
+pub fn open_store(data_dir: &Path, disk: Disk) -> Result<Store, Error> {
+    Ok(Store::open(&data_dir.join("poller"), options(disk))?)
+}
+
+fn options(disk: Disk) -> syncbell_store::Options {
+    syncbell_store::Options {
+        min_free_bytes: disk.min_free_bytes,
+        ..syncbell_store::Options::default()
+    }
 }
 
 /// What a poller keeps on the disk, open.
@@ -154,9 +158,9 @@ pub struct Opened {
 /// Opens the poller's own store, `poller/` under `data_dir`, and the file `poller-seen.json` beside it. A
 /// store that is damaged is set aside by name, and what was in it is read again. Blocking: call it on a
 /// blocking thread.
-pub fn open(data_dir: &Path) -> Result<Opened, Error> {
-    let options = syncbell_store::Options::default();
-    let (store, lost) = Store::open_or_start_over(&data_dir.join("poller"), options)?;
+pub fn open(data_dir: &Path, disk: Disk) -> Result<Opened, Error> {
+    let opened = Store::open_or_start_over(&data_dir.join("poller"), options(disk));
+    let (store, lost) = opened?;
     let path = data_dir.join("poller-seen.json");
     let sightings =
         Sightings::open(&path, lost.map(|lost| lost.at)).map_err(|error| Error::Sightings {

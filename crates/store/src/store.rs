@@ -148,6 +148,7 @@ impl Store {
     ) -> Result<T, Error> {
         match &self.backend {
             Backend::Disk(disk) => {
+                disk.wake().await?;
                 let slot = Arc::clone(&disk.slot);
                 let reading = tokio::task::spawn_blocking(move || read_rows(&slot, read));
                 match reading.await {
@@ -254,6 +255,20 @@ impl fmt::Debug for Store {
 }
 
 impl Disk {
+    /// A store that a full disk has closed is opened by its writer only, and who reads first would
+    /// never reach it.
+    async fn wake(&self) -> Result<(), Error> {
+        let is_full = match self.slot.try_read() {
+            Ok(slot) => matches!(*slot, Slot::Down(Error::DiskFull { .. })),
+            // Somebody is about to change it.
+            Err(_) => false,
+        };
+        if is_full {
+            self.ask(|reply| Request::Open { reply }).await?;
+        }
+        Ok(())
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Error> {
         let requests = self.requests.as_ref().ok_or(Error::Closed)?;
         let (reply, answer) = oneshot::channel();

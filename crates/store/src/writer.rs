@@ -50,6 +50,10 @@ pub(crate) enum Request {
     Size {
         reply: Reply<Size>,
     },
+    /// Opens the store again if a full disk has closed it.
+    Open {
+        reply: Reply<()>,
+    },
     ForgetSetAside {
         reply: Reply<()>,
     },
@@ -162,6 +166,7 @@ impl Writer {
                         answer(reply, self.ask(scan));
                     }
                     Request::Size { reply } => answer(reply, self.size()),
+                    Request::Open { reply } => answer(reply, self.rows().map(drop)),
                     Request::ForgetSetAside { reply } => {
                         answer(reply, self.place.forget_set_aside());
                     }

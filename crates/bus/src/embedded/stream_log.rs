@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::frame;
 use super::retention::{self, Limits, Sealed};
+use super::rot::{self, Verdict};
 use super::segment::{self, ActiveSegment, Frames, Step};
 use crate::{Error, StartAt, Stream};
 
@@ -65,6 +66,7 @@ impl StreamLog {
                 &source,
             )
         };
+        rot::resume(&dir).map_err(failed)?;
         std::fs::create_dir_all(&dir).map_err(failed)?;
         let firsts = segment::list(&dir).map_err(failed)?;
         let (segments, active) = if firsts.is_empty() {
@@ -270,7 +272,12 @@ fn recover(
     }
     let first = firsts.last().copied().unwrap_or(0);
     let path = segment::path_of(dir, first);
-    let (n, bytes) = whole_records(&path)?;
+    let (n, bytes) = match newest(&path)? {
+        Newest::Whole { n, bytes } => (n, bytes),
+        Newest::Rotten { n, byte, what } => {
+            return start_over(dir, &path, first + n, byte, what, now);
+        }
+    };
     let active =
         ActiveSegment::reopen(&path, bytes).map_err(|source| cannot_read(&path, &source))?;
     segments.push_back(Segment {
@@ -282,9 +289,46 @@ fn recover(
     Ok((segments, active))
 }
 
-/// How many whole records a segment begins with, and how many bytes they take. Says what it leaves
-/// out: that is the tail a crash has torn.
-fn whole_records(path: &Path) -> Result<(u64, u64), Error> {
+/// What the newest segment is.
+enum Newest {
+    /// It begins with `n` whole records, which take `bytes`. The rest, if any, is a tail that a crash has torn.
+    Whole { n: u64, bytes: u64 },
+    /// Of its `n` records, at least the one at `byte` cannot be read.
+    Rotten {
+        n: u64,
+        byte: u64,
+        what: &'static str,
+    },
+}
+
+/// Begins a new log behind the damaged one, which is set aside with its older segments: who has not read it
+/// to its end finds that the log starts after where it stands, tells, and asks for what it missed.
+fn start_over(
+    dir: &Path,
+    path: &Path,
+    end: u64,
+    byte: u64,
+    what: &str,
+    now: Timestamp,
+) -> Result<(VecDeque<Segment>, ActiveSegment), Error> {
+    let failed = |source: std::io::Error| cannot_read(path, &source);
+    let aside = rot::set_aside(dir, end, now).map_err(failed)?;
+    tracing::error!(
+        file = %path.display(), byte, reason = what, set_aside = %aside.display(), next = end,
+        "the event log is damaged: it is set aside, and a new one begins",
+    );
+    let active = ActiveSegment::reopen(&segment::path_of(dir, end), 0).map_err(failed)?;
+    let segment = Segment {
+        first: end,
+        end,
+        bytes: 0,
+        sealed_at: None,
+    };
+    Ok((VecDeque::from([segment]), active))
+}
+
+/// Reads the newest segment through. Says what it leaves out of a torn one.
+fn newest(path: &Path) -> Result<Newest, Error> {
     let failed = |source: std::io::Error| cannot_read(path, &source);
     let file_bytes = std::fs::metadata(path).map_err(failed)?.len();
     let mut frames = Frames::open(path).map_err(failed)?;
@@ -297,14 +341,29 @@ fn whole_records(path: &Path) -> Result<(u64, u64), Error> {
                 frame::decode(body).map_err(|what| corrupt(path, byte, what))?;
                 n += 1;
             }
-            Step::End => return Ok((n, file_bytes)),
+            Step::End => {
+                return Ok(Newest::Whole {
+                    n,
+                    bytes: file_bytes,
+                });
+            }
             Step::Broken { what } => {
                 let kept_bytes = frames.byte();
+                if let Verdict::Rot { n_behind } = rot::look(path, kept_bytes).map_err(failed)? {
+                    return Ok(Newest::Rotten {
+                        n: n + 1 + n_behind,
+                        byte: kept_bytes,
+                        what,
+                    });
+                }
                 tracing::warn!(
                     file = %path.display(), kept_bytes, cut_bytes = file_bytes - kept_bytes,
                     records = n, reason = what, "the torn tail of the log is cut",
                 );
-                return Ok((n, kept_bytes));
+                return Ok(Newest::Whole {
+                    n,
+                    bytes: kept_bytes,
+                });
             }
         }
     }

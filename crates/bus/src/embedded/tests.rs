@@ -16,7 +16,7 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub(super) fn new() -> Fixture {
         Fixture {
             dir: TempDir::new().unwrap(),
             options: EmbeddedOptions::default(),
@@ -43,7 +43,11 @@ impl Fixture {
         Bus::embedded(self.dir.path(), self.options.clone())
     }
 
-    fn segment(&self, stream: Stream, first: u64) -> PathBuf {
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(super) fn segment(&self, stream: Stream, first: u64) -> PathBuf {
         segment::path_of(&self.dir.path().join(stream.as_str()), first)
     }
 
@@ -292,6 +296,24 @@ async fn a_record_of_a_newer_program_is_refused_and_not_cut() {
     assert_eq!(file, path);
     assert!(what.contains("version"), "{what}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn below_the_least_free_space_the_log_takes_nothing_and_can_be_read() {
+    let mut fixture = Fixture::new();
+    let bus = fixture.open().await;
+    append(&bus, Stream::Changes, 0..3).await;
+    bus.close().await;
+    drop(bus);
+    fixture.options.min_free_bytes = u64::MAX;
+    let bus = fixture.open().await;
+    let publisher = bus.publisher();
+    let error = publisher.append(Stream::Changes, numbered(3..4)).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.retry(), crate::Retry::Later, "{error}");
+    assert!(error.to_string().contains("are kept free"), "{error}");
+    assert!(publisher.ready().await.is_err());
+    assert_eq!(all(&bus, Stream::Changes).await, numbered(0..3));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::retention::Limits;
 use super::segment::{self, ActiveSegment};
+use super::space::Space;
 use super::stream_log::StreamLog;
 use super::{EmbeddedOptions, frame};
 use crate::{Error, Record, Stream};
@@ -54,6 +55,7 @@ pub(super) struct Writer {
     /// One a stream, by index.
     pub(super) lanes: Vec<Lane>,
     pub(super) options: EmbeddedOptions,
+    pub(super) space: Space,
     /// Locked as long as it is open.
     pub(super) lock: File,
 }
@@ -143,6 +145,13 @@ impl Writer {
     fn commit(&mut self) -> bool {
         let segment_bytes = self.options.segment_bytes;
         let mut rolled = false;
+        if self.lanes.iter().all(|lane| lane.waiting.is_empty()) {
+            return rolled;
+        }
+        if let Err(error) = self.space.check() {
+            self.lanes.iter_mut().for_each(|lane| lane.refuse(&error));
+            return rolled;
+        }
         for lane in self
             .lanes
             .iter_mut()
@@ -154,6 +163,7 @@ impl Writer {
     }
 
     fn ready(&mut self) -> Result<(), Error> {
+        self.space.check()?;
         for lane in &mut self.lanes {
             lane.active.mend().map_err(|source| lane.failed(&source))?;
         }
@@ -217,13 +227,22 @@ impl Lane {
                 tracing::error!(stream, records = self.n, mended, %error, "an append failed");
             }
         }
+        self.answer(&result);
+        rolled.unwrap_or(false)
+    }
+
+    /// Writes nothing of what was gathered.
+    fn refuse(&mut self, error: &Error) {
+        self.answer(&Err(error.clone()));
+    }
+
+    fn answer(&mut self, result: &Result<(), Error>) {
         for answer in self.waiting.drain(..) {
             reply(answer, result.clone());
         }
         self.n = 0;
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BUFFER_BYTES);
-        rolled.unwrap_or(false)
     }
 
     /// Begins a new segment when the active one is full. Between groups only, so that a group is

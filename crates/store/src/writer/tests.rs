@@ -262,6 +262,21 @@ async fn a_write_that_fills_the_disk_waits_for_space_and_goes_on_by_itself() {
     assert!(store.get("during").await.unwrap().is_none());
 }
 
+/// A reader that waits for space may be the only one who asks.
+#[tokio::test]
+async fn a_store_closed_by_a_full_disk_is_opened_again_for_who_only_reads() {
+    let (store, script) = start(&[]);
+    store.commit(row("before")).await.unwrap();
+    script.faults.lock().unwrap().push(Fault::Full);
+    store.commit(row("during")).await.unwrap_err();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = store.get("before").await {
+        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+        assert!(Instant::now() < deadline, "it is never opened again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn below_the_least_free_space_commits_are_refused_until_there_is_more() {
     let (store, script) = start(&[]);
