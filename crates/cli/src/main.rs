@@ -3,11 +3,13 @@
 mod ask;
 mod bus;
 mod check;
+mod dead_letters;
 mod demo;
 mod events;
 mod exit;
 mod kafka_metrics;
 mod store_metrics;
+mod replay;
 mod run;
 mod service;
 mod simulate;
@@ -59,10 +61,12 @@ enum Command {
     Deliveries(ask::Deliveries),
     /// What could not be read or delivered
     #[command(subcommand)]
-    DeadLetters(ask::DeadLetters),
+    DeadLetters(dead_letters::DeadLetters),
     /// What the poller told: the event log as it is
     #[command(subcommand)]
     Events(events::Events),
+    /// What the rules of now make of the events of before: show it, or send it again
+    Replay(replay::Arguments),
 }
 
 /// Which configuration.
@@ -86,8 +90,9 @@ fn main() -> ExitCode {
         Command::Tasks(asked) => tasks::tasks(&asked),
         Command::Incidents(asked) => ask::incidents(&asked),
         Command::Deliveries(asked) => ask::deliveries(&asked),
-        Command::DeadLetters(asked) => ask::dead_letters(&asked),
+        Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),
         Command::Events(asked) => events::events(&asked),
+        Command::Replay(asked) => replay::replay(&asked),
     };
     exit::code(done)
 }

@@ -185,6 +185,7 @@ async fn open_notifier(
         receivers: config.receivers.clone(),
         route: config.route.clone(),
         rules: config.rules.clone(),
+        retention: config.retention.clone(),
         store,
         lost,
         bus: common.bus.clone(),
@@ -236,11 +237,7 @@ impl Opened {
         };
         let opened = tokio::task::spawn_blocking(move || stores(data_dir)).await;
         let (poller, notifier) = opened.context("opening the stores panicked")??;
-        let bus = bus::open(
-            config.bus.clone(),
-            config.data_dir.clone(),
-            services.client_id(),
-        );
+        let bus = bus::open(config, services.client_id());
         Ok(Opened {
             poller,
             notifier,

@@ -19,6 +19,7 @@ mod render;
 mod deliver;
 mod outcome;
 mod dead_letters;
+mod replay;
 mod lag;
 pub mod tail;
 mod api;
@@ -26,10 +27,17 @@ mod status;
 mod metrics;
 mod error;
 
-pub use api::{DeliveryRow, IncidentRow, api, dead_letters_of};
+pub use api::{DeliveryRow, IncidentRow, api};
 pub use begin::LedgerLost;
+pub use dead_letters::{
+    DeadLetter, DeathClass, LETTERS_LIMIT, LetterBox, LetterKind, LetterReplay, LetterRow,
+    LettersReplayed, LettersWanted, Origin, ReplayWanted, Replayed,
+};
+pub use delivery::{DeliveryId, Target};
 pub use error::Error;
-pub use ledger::DeadLetter;
+pub use replay::{
+    BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
+};
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus, StoreSize};
 
