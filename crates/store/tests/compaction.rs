@@ -187,7 +187,11 @@ fn a_killed_writer_never_loses_or_mixes() {
     let dir = tempfile::tempdir().unwrap();
     let mut last = 0;
     let mut n_compacted = 0;
-    for round in 0..N_KILLS {
+    for round in 0..5 * N_KILLS {
+        // On a slow machine some lives are too short for a copy.
+        if round >= N_KILLS && n_compacted > 1 {
+            break;
+        }
         // A small generator of its own: spread over the first second.
         let random =
             (seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -232,6 +236,6 @@ fn a_killed_writer_never_loses_or_mixes() {
         last = found;
         assert_eq!(databases(dir.path()).len(), 1, "round {round}");
     }
-    println!("{N_KILLS} kills, {last} turns, database {n_compacted}");
+    println!("{last} turns, database {n_compacted}");
     assert!(n_compacted > 1, "no compaction in any round");
 }
