@@ -13,6 +13,7 @@ mod run;
 mod service;
 mod simulate;
 mod start;
+mod status;
 mod story;
 mod table;
 mod tasks;
@@ -45,6 +46,8 @@ enum Command {
     Notifier(ConfigFile),
     /// Check a configuration and say every problem with its place
     Check(ConfigFile),
+    /// How the services stand: sizes, positions, what waits
+    Status(status::Arguments),
     /// Serve a simulated registry, to try Syncbell on without an account
     Simulate(simulate::Arguments),
     /// The sync tasks, as the poller knows them or as the cloud lists them now
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Poller(file) => run::run(&file.config, Services::Poller),
         Command::Notifier(file) => run::run(&file.config, Services::Notifier),
         Command::Check(file) => check::check(&file.config),
+        Command::Status(asked) => status::status(&asked),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Tasks(asked) => tasks::tasks(&asked),
         Command::Incidents(asked) => ask::incidents(&asked),

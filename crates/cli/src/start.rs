@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use syncbell_config::{Config, Part};
-use syncbell_notifier::{Bus, Notifier, Store};
+use syncbell_notifier::{Bus, LedgerLost, Notifier, Store};
 use syncbell_service::{Admin, Health, Metrics, Shutdown};
 use tokio::task::JoinHandle;
 
@@ -45,8 +45,8 @@ pub(crate) struct Started {
 
 /// What was opened, to be closed at the end.
 struct Opened {
-    poller: Option<Store>,
-    notifier: Option<Store>,
+    poller: Option<syncbell_poller::Opened>,
+    notifier: Option<(Store, Option<LedgerLost>)>,
     bus: Bus,
 }
 
@@ -141,8 +141,8 @@ pub(crate) async fn start(
     let tail = syncbell_notifier::tail::api(bus.clone(), shutdown.clone());
     let mut api = service::api(services).merge(tail);
     let mut notifier = None;
-    if let Some(store) = opened.notifier.clone() {
-        let opened = open_notifier(&config, store, &common).await?;
+    if let Some((store, lost)) = opened.notifier.clone() {
+        let opened = open_notifier(&config, store, lost, &common).await?;
         api = api.merge(syncbell_notifier::api(opened.handle()));
         notifier = Some(opened);
     }
@@ -158,8 +158,8 @@ pub(crate) async fn start(
         let run = async { run.await.context(Failure::TryAgain) };
         running.push(("notifier", shutdown.spawn("notifier", run)));
     }
-    if let Some(store) = opened.poller.clone() {
-        let parts = poller_parts(config, store, credentials, status, &common);
+    if let Some(opened) = opened.poller.clone() {
+        let parts = poller_parts(config, opened, credentials, status, &common);
         let run = syncbell_poller::run(parts, shutdown.clone());
         let run = async { run.await.context(Failure::TryAgain) };
         running.push(("poller", shutdown.spawn("poller", run)));
@@ -173,7 +173,12 @@ pub(crate) async fn start(
     })
 }
 
-async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow::Result<Notifier> {
+async fn open_notifier(
+    config: &Config,
+    store: Store,
+    lost: Option<LedgerLost>,
+    common: &Common,
+) -> anyhow::Result<Notifier> {
     let notifier = Notifier::open(syncbell_notifier::Parts {
         instances: config.instances.clone(),
         receivers: config.receivers.clone(),
@@ -181,6 +186,7 @@ async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow
         rules: config.rules.clone(),
         retention: config.retention.clone(),
         store,
+        lost,
         bus: common.bus.clone(),
         metrics: common.metrics.clone(),
         health: common.health.clone(),
@@ -190,7 +196,7 @@ async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow
 
 fn poller_parts(
     config: Config,
-    store: Store,
+    opened: syncbell_poller::Opened,
     credentials: Arc<dyn syncbell_poller::CredentialsProvider>,
     status: syncbell_poller::Status,
     common: &Common,
@@ -200,7 +206,8 @@ fn poller_parts(
         discoveries: config.discoveries,
         baseline: config.baseline,
         blind_after: config.rules.blind_after,
-        store,
+        store: opened.store,
+        sightings: opened.sightings,
         publisher: common.bus.publisher(),
         bus: common.bus.clone(),
         credentials,
@@ -218,11 +225,11 @@ impl Opened {
         let stores = move |data_dir: PathBuf| -> anyhow::Result<_> {
             let (mut poller, mut notifier) = (None, None);
             if services.poll() {
-                let opened = syncbell_poller::open_store(&data_dir);
+                let opened = syncbell_poller::open(&data_dir);
                 poller = Some(opened.context(Failure::TryAgain)?);
             }
             if services.notify() {
-                let opened = syncbell_notifier::open_store(&data_dir);
+                let opened = syncbell_notifier::open(&data_dir);
                 notifier = Some(opened.context(Failure::TryAgain)?);
             }
             Ok((poller, notifier))
@@ -239,7 +246,9 @@ impl Opened {
 
     async fn close(self) {
         self.bus.close().await;
-        for store in [self.poller, self.notifier].into_iter().flatten() {
+        let poller = self.poller.map(|opened| opened.store);
+        let notifier = self.notifier.map(|(store, _)| store);
+        for store in [poller, notifier].into_iter().flatten() {
             if let Err(error) = store.close().await {
                 tracing::error!(%error, "a store did not close");
             }

@@ -22,6 +22,9 @@ pub struct SnapshotRequest {
     pub reason: String,
     /// Changes before this were read: only tasks modified since, and those open or bad, are wanted.
     pub since: Timestamp,
+    /// The asker knows nothing: what was so before `since`, or before the poller's baseline, is only for
+    /// it to know, not to be told.
+    pub fresh: bool,
     /// When it was asked.
     pub at: Timestamp,
 }
@@ -30,6 +33,8 @@ pub struct SnapshotRequest {
 struct Data {
     reason: String,
     since: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    fresh: bool,
 }
 
 impl SnapshotRequest {
@@ -42,7 +47,17 @@ impl SnapshotRequest {
             id: EventId(digest_id(parts.map(Some))),
             reason,
             since,
+            fresh: false,
             at,
+        }
+    }
+
+    /// A request of an asker that knows nothing.
+    #[must_use]
+    pub fn fresh(self) -> Self {
+        Self {
+            fresh: true,
+            ..self
         }
     }
 
@@ -60,6 +75,7 @@ impl SnapshotRequest {
             data: Data {
                 reason: self.reason.clone(),
                 since: self.since,
+                fresh: self.fresh,
             },
         };
         serde_json::to_vec(&wire).expect("strings and times always serialize")
@@ -75,6 +91,7 @@ impl SnapshotRequest {
             id: EventId(wire.id),
             reason: wire.data.reason,
             since: wire.data.since,
+            fresh: wire.data.fresh,
             at: wire.time,
         })
     }
@@ -90,6 +107,9 @@ mod tests {
         let at = "2026-01-02T04:00:00Z".parse().unwrap();
         let request = SnapshotRequest::new("it ends before", since, at);
         assert_eq!(SnapshotRequest::decode(&request.encode()).unwrap(), request);
+        let fresh = request.clone().fresh();
+        assert_eq!(SnapshotRequest::decode(&fresh.encode()).unwrap(), fresh);
+        assert_ne!(fresh, request);
         assert_eq!(request.id.0.len(), 32);
         let other = String::from_utf8(request.encode())
             .unwrap()

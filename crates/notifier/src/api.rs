@@ -17,7 +17,7 @@ use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
 use crate::render::Renderer;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
-use crate::{Error, rows};
+use crate::{Error, rows, status};
 
 /// Rows of one answer, unless asked otherwise.
 const LIMIT: usize = 100;
@@ -86,11 +86,12 @@ pub fn api(handle: Handle) -> Router {
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/replay", post(replay_letters))
         .route("/dead-letters/{id}", get(dead_letter))
-        .with_state(handle)
+        .with_state(handle.clone())
+        .merge(status::api(handle))
 }
 
 /// A failure of the ledger, as an answer.
-struct Failed(Error);
+pub(crate) struct Failed(Error);
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::begin::{Begun, LedgerLost, begin};
 use crate::dead_letters::{DeadLetter, decided};
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
@@ -55,6 +56,9 @@ pub(crate) type Wake = dyn Fn(&BTreeSet<Target>, bool) + Send + Sync;
 pub(crate) struct Consumer {
     pub(crate) ledger: Ledger,
     pub(crate) setup: Arc<Setup>,
+    pub(crate) begun: Begun,
+    /// The ledger before this one.
+    pub(crate) lost: Option<LedgerLost>,
     pub(crate) kept: Kept,
     pub(crate) metrics: NotifierMetrics,
     /// Woken when records of dead letters are to be decided again.
@@ -75,6 +79,8 @@ pub(crate) struct Done {
     pub(crate) judging: Option<String>,
     pub(crate) told: u64,
     pub(crate) dead: u64,
+    /// What was seen before is only to be known, see [`begin`](crate::begin).
+    tells_from: Timestamp,
 }
 
 /// Caches of rows: when what is to be looked at.
@@ -156,9 +162,33 @@ impl Consumer {
         for instance in registered.judging {
             self.judge(instance, &mut clocks).await?;
         }
+        if self.begun.is_new {
+            self.begin(&mut clocks).await?;
+        }
+        if self.ledger.store.set_aside().is_some() {
+            self.ledger.store.forget_set_aside().await?;
+        }
         self.log_lost(&mut clocks).await?;
         self.replay(&mut clocks).await?;
         Ok(clocks)
+    }
+
+    /// The ledger begins; where one was lost before it, that is told.
+    async fn begin(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        let (setup, begun, lost) = (self.setup.clone(), self.begun.clone(), self.lost.clone());
+        let begins = self.ledger.patiently(move |draft, now| {
+            let mut done = Done::default();
+            begin(draft, &begun, lost.as_ref());
+            if let Some(lost) = &lost {
+                watch::ledger_lost(draft, &setup, lost, now, &mut done)?;
+            }
+            Ok(done)
+        });
+        let done = begins.await?;
+        self.finish(done, clocks);
+        // The request waits to be relayed.
+        (self.wake)(&BTreeSet::new(), true);
+        Ok(())
     }
 
     /// Decides the records of dead letters that are to be decided again, in the order in which they were
@@ -243,10 +273,13 @@ impl Consumer {
     /// One turn: `records` from `from` on, one batch, position included. Gives how far it came. Waits while
     /// the disk is full.
     async fn turn(&self, records: Arc<Vec<Read>>, from: usize) -> Result<(Done, usize), Error> {
-        let setup = self.setup.clone();
+        let (setup, tells_from) = (self.setup.clone(), self.begun.tells_from);
         self.ledger
             .patiently(move |draft, now| {
-                let mut done = Done::default();
+                let mut done = Done {
+                    tells_from,
+                    ..Done::default()
+                };
                 let mut read_to: BTreeMap<u32, Standing> = BTreeMap::new();
                 watch::log_lost(draft, &setup, now, &mut done)?;
                 let mut to = from;
@@ -281,8 +314,12 @@ impl Consumer {
     async fn judge(&self, instance: String, clocks: &mut Clocks) -> Result<(), Error> {
         loop {
             let (setup, instance) = (self.setup.clone(), instance.clone());
+            let tells_from = self.begun.tells_from;
             let slice = self.ledger.patiently(move |draft, now| {
-                let mut done = Done::default();
+                let mut done = Done {
+                    tells_from,
+                    ..Done::default()
+                };
                 let more = judge(draft, &setup, &instance, now, &mut done)?;
                 Ok((done, more))
             });
@@ -447,7 +484,7 @@ fn observe(
     tell(draft, setup, &decision.told, now, done)
 }
 
-/// Tells `entries`, in order.
+/// Tells `entries`, in order; what the ledger before this one told is known and not told again.
 pub(crate) fn tell(
     draft: &mut Draft<'_>,
     setup: &Setup,
@@ -456,6 +493,9 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
     for entry in entries {
+        if entry.observed_at < done.tells_from {
+            continue;
+        }
         let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
         tracing::info!(
             task.id = task, event.id = %entry.event_id, instance.id = entry.instance,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod run;
+mod begin;
 mod reader;
 mod consume;
 mod setup;
@@ -24,10 +25,12 @@ mod replay;
 mod lag;
 pub mod tail;
 mod api;
+mod status;
 mod metrics;
 mod error;
 
 pub use api::{DeliveryRow, IncidentRow, api};
+pub use begin::LedgerLost;
 pub use dead_letters::{
     DeadLetter, DeathClass, LETTERS_LIMIT, LetterBox, LetterKind, LetterReplay, LetterRow,
     LettersReplayed, LettersWanted, Origin, ReplayWanted, Replayed,
@@ -37,7 +40,8 @@ pub use error::Error;
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
-pub use run::{Handle, Notifier, Parts, check, open_bus, open_bus_with, open_store};
+pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_bus_with, open_store};
+pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus, StoreSize};
 
 // The command line opens the log and passes stores on without naming their crates.
 

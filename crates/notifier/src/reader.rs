@@ -33,7 +33,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const LOST_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A task's own time may lie this long before it was observed.
-const LATE: SignedDuration = SignedDuration::from_mins(30);
+pub(crate) const LATE: SignedDuration = SignedDuration::from_mins(30);
 
 /// Reads `changes`.
 pub(crate) struct Reader {

@@ -11,6 +11,7 @@
 //! | `f/{instance digest}/{task digest}` | a task that became final, and may have been slow |
 //! | `w/{instance digest}` | what is known of the sight of an instance: last heartbeat, blind since |
 //! | `n/{instance digest}/{digest}` | a sync rule or repository that is to run: when it last did |
+//! | `b/begun` | when the ledger began, and from when on it tells |
 //! | `b/log-lost` | the log was not the one that was read; to be told |
 //! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
 //! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
@@ -159,6 +160,8 @@ pub(crate) fn silence(instance: &str, quiet: &Quiet) -> Key {
     let digest = digest_id(quiet.parts().into_iter().map(Some));
     format!("n/{}/{digest}", digest_of(instance)).into_bytes()
 }
+
+pub(crate) const BEGUN: &[u8] = b"b/begun";
 
 pub(crate) const LOG_LOST: &[u8] = b"b/log-lost";
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::Bus;
 use syncbell_config::{Instance, Receiver, Retention, Route, RuleSwitches};
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
@@ -16,6 +16,7 @@ use syncbell_store::Store;
 use tokio::sync::Notify;
 
 use crate::Error;
+use crate::begin::{self, LedgerLost};
 use crate::consume::Consumer;
 use crate::dead_letters::{self, LetterBox, Relay};
 use crate::deliver::{Channel, Lane, LaneSignal};
@@ -43,6 +44,8 @@ pub struct Parts {
     pub retention: Retention,
     /// The notifier's own store.
     pub store: Store,
+    /// The ledger that was there before and could not be read.
+    pub lost: Option<LedgerLost>,
     /// The event log.
     pub bus: Bus,
     /// Where to count.
@@ -83,7 +86,19 @@ struct Consuming {
     setup: Arc<Setup>,
 }
 
-/// Opens the notifier's own store, `notifier/` under `data_dir`. Blocking: call it on a blocking thread.
+/// Opens the notifier's own store, `notifier/` under `data_dir`, to run on it: one that is damaged is set
+/// aside by name, and what was in it is read again. Blocking: call it on a blocking thread.
+pub fn open(data_dir: &std::path::Path) -> Result<(Store, Option<LedgerLost>), Error> {
+    let options = syncbell_store::Options::default();
+    let (store, lost) = Store::open_or_start_over(&data_dir.join("notifier"), options)?;
+    let lost = lost.map(|lost| LedgerLost {
+        why: lost.why,
+        kept_as: lost.dir.display().to_string(),
+    });
+    Ok((store, lost))
+}
+
+/// Opens the notifier's own store, for a look at it. Blocking: call it on a blocking thread.
 pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
     Ok(Store::open(
         &data_dir.join("notifier"),
@@ -171,6 +186,7 @@ impl Notifier {
     pub async fn open(parts: Parts) -> Result<Self, Error> {
         let metrics = NotifierMetrics::new(&parts.metrics);
         let ledger = Ledger::open(parts.store).await?;
+        let begun = begin::begun(&ledger, Timestamp::now()).await?;
         let (renderer, buried) = (Arc::new(Renderer::new()), Arc::new(Notify::new()));
         let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderer, &metrics, &buried)?;
         let signals = Arc::new(signals);
@@ -203,6 +219,8 @@ impl Notifier {
         let consumer = Consumer {
             ledger: ledger.clone(),
             setup: consuming.setup,
+            begun,
+            lost: parts.lost,
             kept: Kept::of(&parts.retention, parts.rules.expire_after),
             metrics: metrics.clone(),
             replays: consuming.replays,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use syncbell_event::{Failing, Swept};
 use syncbell_store::Error;
 
+use crate::begin::LedgerLost;
 use crate::consume::{self, Done};
 use crate::decide::watch::{LogLost, Said, Watch};
 use crate::decide::{ClosedBy, Incident, Rule, Silence, Subject, Told};
@@ -98,6 +99,27 @@ pub(crate) fn log_lost(
             keep(draft, setup, &watch, done);
             tell(draft, setup, &told, now, done)?;
         }
+    }
+    Ok(())
+}
+
+/// The ledger before this one was lost: each instance of the configuration is blind until it is next seen.
+pub(crate) fn ledger_lost(
+    draft: &mut Draft<'_>,
+    setup: &Setup,
+    lost: &LedgerLost,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    if setup.rules.blind.is_none() {
+        return Ok(());
+    }
+    for mut watch in all::<Watch>(draft, rows::WATCHES)? {
+        let subject = Watch::subject(&watch.instance);
+        let incident = incident_of(draft, Rule::Blind, &subject)?;
+        let told = watch.ledger_lost(lost, incident, now);
+        keep(draft, setup, &watch, done);
+        tell(draft, setup, &told, now, done)?;
     }
     Ok(())
 }

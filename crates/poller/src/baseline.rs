@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::Error;
 use crate::diff::{Sight, is_bad};
 use crate::row::{IdHash, decode_row, key_part};
+use crate::sightings::{Before, Sightings, UNKNOWN};
 use crate::snapshot::{Newest, snapshot_of};
 
 const VERSION: u8 = 1;
@@ -29,6 +30,9 @@ struct BaselineRow {
     date: Timestamp,
     /// The list was read completely once.
     complete: bool,
+    /// It is no first look: the rows of an earlier one were lost, and `date` is how far that saw.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    recovery: bool,
 }
 
 /// The baseline of one (instance, filters).
@@ -39,6 +43,8 @@ pub(crate) struct Baseline {
     saved: bool,
     /// Tell open failures from before too.
     alert: bool,
+    /// Without a row: what is known of an earlier look.
+    before: Before,
     tally: Tally,
 }
 
@@ -66,6 +72,8 @@ pub(crate) struct Found {
 pub(crate) struct Stand {
     pub(crate) since: Option<Timestamp>,
     pub(crate) complete: bool,
+    /// The rows of an earlier look were lost: what changed after `since` is told.
+    pub(crate) recovery: bool,
 }
 
 /// Digest of what is asked for: other filters give another list, and a baseline of their own.
@@ -83,9 +91,10 @@ pub(crate) fn filters_digest(filters: &Filters) -> String {
 }
 
 impl Baseline {
-    /// Reads how far it came before.
+    /// Reads how far it came before. Where the store says nothing, `sightings` say whether it lost its rows.
     pub(crate) async fn load(
         store: &Store,
+        sightings: &Sightings,
         instance: &str,
         filters: &str,
         alert: bool,
@@ -95,11 +104,16 @@ impl Baseline {
         let row = bytes
             .map(|bytes| decode_row(&key, &bytes, |row: &BaselineRow| row.v, VERSION))
             .transpose()?;
+        let before = match &row {
+            Some(_) => Before::Nothing,
+            None => sightings.before(instance, filters, Timestamp::now()).await,
+        };
         Ok(Self {
             key,
             saved: row.is_some(),
             row,
             alert,
+            before,
             tally: Tally::default(),
         })
     }
@@ -108,6 +122,24 @@ impl Baseline {
         Stand {
             since: self.row.as_ref().map(|row| row.date),
             complete: self.is_complete(),
+            recovery: self.recovers(),
+        }
+    }
+
+    /// Rows of an earlier look were lost, and are not all read again yet.
+    pub(crate) fn recovers(&self) -> bool {
+        match &self.row {
+            Some(row) => row.recovery && !row.complete,
+            None => self.before != Before::Nothing,
+        }
+    }
+
+    /// How far the earlier look saw, where its rows were lost and that is known.
+    pub(crate) fn saw_until(&self) -> Option<Timestamp> {
+        match (&self.row, self.before) {
+            (Some(row), _) => row.recovery.then_some(row.date),
+            (None, Before::Until(until)) => Some(until),
+            (None, Before::Nothing | Before::Unknown) => None,
         }
     }
 
@@ -122,10 +154,16 @@ impl Baseline {
 
     /// Takes the first answer's time, unless an earlier one is known.
     pub(crate) fn begin(&mut self, date: Timestamp) {
+        let (date, recovery) = match self.before {
+            Before::Nothing => (date, false),
+            Before::Until(until) => (until.min(date), true),
+            Before::Unknown => (date.saturating_sub(UNKNOWN).unwrap_or(Timestamp::MIN), true),
+        };
         self.row.get_or_insert(BaselineRow {
             v: VERSION,
             date,
             complete: false,
+            recovery,
         });
     }
 
@@ -174,9 +212,13 @@ impl Baseline {
         }
     }
 
-    /// An open failure, where those are to be told: nothing newer on its route went well, as far as
-    /// was read.
+    /// A failure from before that is told all the same: after a loss one without a time, which may be
+    /// new; where open failures are to be told, one on whose route nothing newer went well, as far as was
+    /// read.
     fn alerts(&self, task: &SyncTask) -> bool {
+        if self.recovers() && task.touched_at().is_none() {
+            return true;
+        }
         self.alert
             && !task.route().is_some_and(|route| {
                 let well_at = self.tally.well.get(&route_hash(&route)).copied();

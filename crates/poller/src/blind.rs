@@ -65,15 +65,30 @@ impl Blind {
         self.told.is_none().then(|| self.saw.0 + self.after)
     }
 
+    /// It was told, and is not over.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// The event that tells it, with the row to write in its batch. Then call [`Blind::set_told`].
     pub(crate) fn tell(&self, reason: &str, message: &str) -> (Failing, Batch) {
+        self.tell_since(self.saw.1, reason, message)
+    }
+
+    /// As [`Blind::tell`], where it is known since when.
+    pub(crate) fn tell_since(
+        &self,
+        since: Timestamp,
+        reason: &str,
+        message: &str,
+    ) -> (Failing, Batch) {
         let line = message
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c });
         let failing = Failing {
             reason: reason.to_owned(),
             message: line.take(MESSAGE_LIMIT).collect(),
-            since: self.saw.1,
+            since,
         };
         let mut batch = Batch::new();
         let row = BlindRow {

@@ -18,6 +18,14 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The file beside the store cannot be read or written. Correct its owner or its disk.
+    #[error("could not read {path}: {source}", path = path.display())]
+    Sightings {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: std::sync::Arc<std::io::Error>,
+    },
     /// The event log is broken: it will not take records again. Stop the process.
     #[error("could not publish to the event log: {0}")]
     Bus(#[from] syncbell_bus::Error),

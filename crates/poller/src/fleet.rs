@@ -28,6 +28,7 @@ use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::run::Parts;
 use crate::schedule::Schedule;
+use crate::sightings::{Sighting, Sightings};
 use crate::state::State;
 use crate::upstream::{Upstream, client};
 use crate::watch::Watch;
@@ -62,6 +63,7 @@ pub(crate) struct Fleet {
     baseline: syncbell_config::Baseline,
     blind_after: std::time::Duration,
     store: syncbell_store::Store,
+    sightings: Sightings,
     accounts: Accounts,
     status: crate::Status,
     outbox: Arc<Outbox>,
@@ -87,6 +89,7 @@ impl Fleet {
             baseline: parts.baseline.clone(),
             blind_after: parts.blind_after,
             store: parts.store.clone(),
+            sightings: parts.sightings.clone(),
             accounts: Accounts::new(Arc::clone(&parts.credentials), parts.surroundings.clone()),
             status: parts.status.clone(),
             outbox: Arc::clone(outbox),
@@ -184,13 +187,16 @@ impl Fleet {
         let outbox = &self.outbox;
         let blind_after = self.blind_after.max(instance.poll_every * 2);
         let upstream = Upstream::new(instance, account.credentials, budget)?;
-        let baseline = Baseline::load(store, &instance.id, &filters, alert).await?;
+        let sighting = Sighting::new(&self.sightings, &instance.id, &filters);
+        let baseline =
+            Baseline::load(store, &self.sightings, &instance.id, &filters, alert).await?;
         let state = State::load(store.clone(), Arc::clone(outbox), source.clone(), filters).await?;
         Ok(Watcher {
             source,
             upstream,
             state,
             baseline,
+            sighting,
             watch: Watch::default(),
             blind: Blind::load(store, &instance.id, blind_after).await?,
             enrich: Enrich::default(),

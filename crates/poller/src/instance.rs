@@ -23,6 +23,7 @@ use crate::metrics::InstanceMetrics;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::schedule::{Next, Schedule};
+use crate::sightings::Sighting;
 use crate::state::State;
 use crate::status::{Failing, InstanceStatus, LastSweep, Status};
 use crate::sweeping::Sweeping;
@@ -35,6 +36,7 @@ pub(crate) struct Watcher {
     pub(crate) upstream: Upstream,
     pub(crate) state: State,
     pub(crate) baseline: Baseline,
+    pub(crate) sighting: Sighting,
     pub(crate) watch: Watch,
     pub(crate) blind: Blind,
     pub(crate) enrich: Enrich,
@@ -65,13 +67,18 @@ impl Watcher {
     /// `sweep_every`, until told to stop. Fails only with the store.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         self.metrics.baseline(self.baseline.is_complete());
+        if let Some(date) = self.baseline.stand().since {
+            self.sighting.began(date).await;
+        }
         loop {
             self.show();
             let next = self.schedule.next(Instant::now(), self.sweeping.is_some());
-            let done = match next {
-                Next::Head => self.poll(&stop).await.map(Some),
-                Next::SweepPage { until } => self.sweep_on(until, &stop).await,
-                Next::Wait { until } => self.wait(until, &stop).await.map(|()| None),
+            // Before the sweep that recovers: a short list is read in one step.
+            let done = match (self.tell_lost().await, next) {
+                (Err(stopped), _) => Err(stopped),
+                (Ok(()), Next::Head) => self.poll(&stop).await.map(Some),
+                (Ok(()), Next::SweepPage { until }) => self.sweep_on(until, &stop).await,
+                (Ok(()), Next::Wait { until }) => self.wait(until, &stop).await.map(|()| None),
             };
             let of = match next {
                 Next::SweepPage { .. } => Lane::Sweep,
@@ -86,7 +93,8 @@ impl Watcher {
                 }
                 Err(stopped) => Err(stopped),
             };
-            match noted.and(self.tell_blind().await) {
+            let noted = noted.and(self.tell_blind().await);
+            match noted.and(self.settle().await) {
                 // A full disk: what could not be told is told with the next try.
                 Ok(()) | Err(Stopped::Failed(_)) => {}
                 Err(Stopped::Shutdown) => return Ok(()),
@@ -127,6 +135,10 @@ impl Watcher {
         self.log(report);
         // Head polls alone do not see all: they count only while sweeps come to their end too.
         if report.sweep == SweepKind::Head && self.schedule.sweeps_are_overdue(Instant::now()) {
+            return Ok(());
+        }
+        // Lost rows are not all read again yet.
+        if self.baseline.recovers() {
             return Ok(());
         }
         // A page of a sweep that fails is over only with that page.
@@ -177,6 +189,11 @@ impl Watcher {
         }
     }
 
+    /// Says in the file beside the store how far the list was seen, once that is on the log.
+    async fn settle(&mut self) -> Result<(), Stopped> {
+        Ok(self.sighting.settle(&self.outbox).await?)
+    }
+
     /// Logs and counts a failed turn, or page of a sweep, and plans the next try.
     fn failed(&mut self, failure: &Failure, of: Lane) {
         if of == Lane::Head || !self.schedule.has_heads() {
@@ -225,6 +242,27 @@ impl Watcher {
             of_sweep: of == Lane::Sweep,
             began,
         });
+    }
+
+    /// Tells that the rows of the instance were lost, once.
+    async fn tell_lost(&mut self) -> Result<(), Stopped> {
+        if !self.baseline.recovers() || self.blind.is_told() {
+            return Ok(());
+        }
+        let until = self.baseline.saw_until();
+        let known = until.map_or_else(
+            || "nobody knows what was seen of it: what changed in the last 24 h is told".to_owned(),
+            |until| format!("what changed after {until} is told"),
+        );
+        let message = format!("the rows of its tasks were lost, a sweep reads it again; {known}");
+        let since = until.unwrap_or_else(Timestamp::now);
+        let (failing, batch) = self.blind.tell_since(since, "store_lost", &message);
+        let envelope = Envelope::failing(&self.source, Timestamp::now(), failing.clone());
+        self.state.commit_watch(envelope, batch).await?;
+        self.blind.set_told(&failing);
+        let instance = self.source.instance.as_str();
+        tracing::error!(instance, "{message}");
+        Ok(())
     }
 
     /// Tells that the instance cannot be read, once that has lasted.

@@ -209,6 +209,17 @@ impl Outbox {
         Ok(())
     }
 
+    /// The sequence number behind all that was added so far.
+    pub(crate) fn next(&self) -> u64 {
+        self.inner().next
+    }
+
+    /// Whether a durable event with a smaller sequence number than `next` waits.
+    pub(crate) async fn has_older_than(&self, next: u64) -> Result<bool, Error> {
+        let oldest = self.store.scan(PREFIX, None, 1).await?;
+        Ok(oldest.first().is_some_and(|(key, _)| seq(key) < next))
+    }
+
     /// How much waits now.
     pub(crate) fn depth(&self) -> Depth {
         self.inner().depth

@@ -44,6 +44,8 @@ struct WantedRow {
     v: u8,
     reason: String,
     since: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    fresh: bool,
 }
 
 /// What an instance has to answer: the rows to delete with the answer.
@@ -52,6 +54,8 @@ pub(crate) struct Wanted {
     keys: Vec<Vec<u8>>,
     /// The earliest that any of them asks for.
     pub(crate) since: Timestamp,
+    /// One who knows nothing asks: what was so before is not to be told.
+    pub(crate) fresh: bool,
 }
 
 impl Wanted {
@@ -64,7 +68,9 @@ impl Wanted {
             let wanted = wanted.get_or_insert(Self {
                 keys: Vec::new(),
                 since: row.since,
+                fresh: false,
             });
+            wanted.fresh |= row.fresh;
             wanted.since = wanted.since.min(row.since);
             wanted.keys.push(key);
         }
@@ -144,7 +150,7 @@ impl Requests {
     }
 
     fn want(&self, request: &SnapshotRequest, batch: &mut Batch) {
-        tracing::warn!(
+        tracing::info!(
             reason = request.reason, since = %request.since,
             "the notifier asks how everything stands: the next complete sweep answers"
         );
@@ -152,6 +158,7 @@ impl Requests {
             v: VERSION,
             reason: request.reason.clone(),
             since: request.since,
+            fresh: request.fresh,
         };
         for instance in &self.watched.ids() {
             let key = [prefix(instance), request.id.as_str().as_bytes().to_vec()].concat();

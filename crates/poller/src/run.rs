@@ -3,6 +3,7 @@
 //! In: the parts, shutdown. Out: nothing until it ends. Must never happen: a loop that ends by itself
 //! while the others go on as if nothing were.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::outbox::Outbox;
 use crate::publish::Relay;
 use crate::requests::Requests;
 use crate::upstream::client;
-use crate::{Error, Status};
+use crate::{Error, Sightings, Status};
 
 /// Instances found and not yet watched, at most; then discoveries wait.
 const FOUND_LIMIT: usize = 64;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub blind_after: Duration,
     /// The poller's own store.
     pub store: Store,
+    /// How far the lists were seen, beside the store: see [`open`].
+    pub sightings: Sightings,
     /// The log that events go to.
     pub publisher: Arc<dyn Publisher>,
     /// The same log, to read from it what the notifier asks.
@@ -67,6 +70,10 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let metrics = PollerMetrics::new(&parts.metrics);
     let condition = parts.health.condition("poller");
     let outbox = Arc::new(Outbox::load(parts.store.clone()).await?);
+    if parts.store.set_aside().is_some() {
+        // That stands in the file beside it since it was opened.
+        parts.store.forget_set_aside().await?;
+    }
     parts.status.set_outbox(Arc::clone(&outbox));
     parts.status.set_store(parts.store.clone());
     metrics.set_outbox(outbox.depth());
@@ -127,12 +134,36 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     ended.and(published.unwrap_or(Err(Error::Panicked { task: "publish" })))
 }
 
-/// Opens the poller's own store, `poller/` under `data_dir`. Blocking: call it on a blocking thread.
-pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
+/// Opens the store alone, for a look at it. Blocking: call it on a blocking thread.
+pub fn open_store(data_dir: &Path) -> Result<Store, Error> {
     Ok(Store::open(
         &data_dir.join("poller"),
         syncbell_store::Options::default(),
     )?)
+}
+
+/// What a poller keeps on the disk, open.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its own store.
+    pub store: Store,
+    /// What outlives it.
+    pub sightings: Sightings,
+}
+
+/// Opens the poller's own store, `poller/` under `data_dir`, and the file `poller-seen.json` beside it. A
+/// store that is damaged is set aside by name, and what was in it is read again. Blocking: call it on a
+/// blocking thread.
+pub fn open(data_dir: &Path) -> Result<Opened, Error> {
+    let options = syncbell_store::Options::default();
+    let (store, lost) = Store::open_or_start_over(&data_dir.join("poller"), options)?;
+    let path = data_dir.join("poller-seen.json");
+    let sightings =
+        Sightings::open(&path, lost.map(|lost| lost.at)).map_err(|error| Error::Sightings {
+            path,
+            source: Arc::new(error),
+        })?;
+    Ok(Opened { store, sightings })
 }
 
 /// For `syncbell check`: prepares the credentials and a client for each instance, asks nothing and keeps

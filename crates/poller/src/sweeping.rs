@@ -129,6 +129,9 @@ impl Watcher {
         let date = page.date.unwrap_or_else(Timestamp::now);
         self.baseline.begin(date);
         let (intake, kinds) = self.take(&page, page_no).await?;
+        if let Some(since) = self.baseline.stand().since {
+            self.sighting.began(since).await;
+        }
         self.answer_page(stop).await?;
         self.schedule.read_first_page();
         self.page_came();
@@ -254,6 +257,7 @@ impl Watcher {
             told: sweeping.told.len() as u64,
             took: sweeping.started.elapsed(),
         };
+        self.sighting.swept(report.seen_until, &self.outbox);
         self.note_sweep(report, proves_absence, now);
         Ok(Some(report))
     }
@@ -352,14 +356,24 @@ impl Watcher {
         if tasks.is_empty() {
             return Ok(());
         }
+        let told_since = sweeping.wanted.as_ref().and_then(|wanted| {
+            let baseline = self.baseline.stand().since;
+            wanted
+                .fresh
+                .then(|| baseline.map_or(wanted.since, |at| at.max(wanted.since)))
+        });
+        let is_news = |task: &SyncTask| {
+            told_since.is_none_or(|since| task.touched_at().is_some_and(|at| at >= since))
+        };
+        let (news, known): (Vec<SyncTask>, Vec<SyncTask>) = tasks.into_iter().partition(is_news);
         self.room(stop).await?;
-        let changes = self.state.snapshots(tasks).await?;
         let (detail, now) = (requested(), Timestamp::now());
-        let told = self
-            .state
-            .commit_told(changes, Batch::new(), Some(&detail), now);
-        let told = told.await?;
-        self.note_told(told);
+        for (tasks, detail) in [(known, None), (news, Some(&detail))] {
+            let changes = self.state.snapshots(tasks).await?;
+            let told = self.state.commit_told(changes, Batch::new(), detail, now);
+            let told = told.await?;
+            self.note_told(told);
+        }
         Ok(())
     }
 
@@ -409,6 +423,7 @@ impl Watcher {
         self.room(stop).await?;
         let last = self.state.commit_told(snapshots, batch, None, now);
         told.extend(last.await?);
+        let recovered = self.baseline.recovers();
         let found = self.baseline.set_complete();
         self.metrics.baseline(true);
         self.metrics.untold(found.untold);
@@ -423,7 +438,12 @@ impl Watcher {
             untold = found.untold,
             told = all.count() - n_snapshots,
             snapshots = n_snapshots,
-            "the baseline is complete: failures from before it (untold) are not told"
+            "{}",
+            if recovered {
+                "the lost rows are read again: failures from before the loss (untold) are not told again"
+            } else {
+                "the baseline is complete: failures from before it (untold) are not told"
+            }
         );
         Ok(told)
     }

@@ -32,15 +32,18 @@ pub enum Error {
         known: u32,
     },
     /// The folder cannot be created or written. Correct its path, owner or mount.
-    #[error("cannot write in store folder {dir}: {source}", dir = dir.display())]
+    #[error("cannot write in store folder {dir}: {source}{hint}", dir = dir.display())]
     Unwritable {
         /// The store's folder.
         dir: PathBuf,
         /// What the operating system said.
         source: Arc<io::Error>,
+        /// Whose it is and what to do, as the rest of the sentence; empty where that is not known.
+        hint: String,
     },
-    /// The files are damaged. Set the folder aside by name, start an empty store, rebuild.
-    #[error("cannot open store {dir}: its files are damaged: {what}", dir = dir.display())]
+    /// The files are damaged. At open: [`Store::open_or_start_over`](crate::Store::open_or_start_over)
+    /// sets them aside. Later: stop the process; the next open reads everything and finds it too.
+    #[error("store {dir} is damaged: {what}", dir = dir.display())]
     Corrupt {
         /// The store's folder.
         dir: PathBuf,

@@ -5,18 +5,20 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::Error;
+use crate::{Error, set_aside};
 
 /// The format this version writes, and the newest it reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 const FORMAT_FILE: &str = "format";
-const NEW_FORMAT_FILE: &str = "format.new";
 const DATABASE_FILE: &str = "db";
+/// Folders below ours: a database's, and sled's in it.
+const DEPTH_LIMIT: u32 = 2;
 
 /// A locked folder; dropping it unlocks it.
 #[derive(Debug)]
@@ -26,19 +28,17 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder if it is not there, locks it, checks its format.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        let unwritable = |source| Error::Unwritable {
-            dir: dir.to_owned(),
-            source: Arc::new(source),
-        };
-        std::fs::create_dir_all(dir).map_err(unwritable)?;
+    /// Creates the folder if it is not there, locks it, and finishes what a killed process had begun
+    /// to set aside. Its format is not looked at yet.
+    pub(crate) fn lock(dir: &Path) -> Result<Self, Error> {
+        let denied = |source| unwritable(dir, source);
+        std::fs::create_dir_all(dir).map_err(denied)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .open(dir.join(LOCK_FILE))
-            .map_err(unwritable)?;
+            .map_err(denied)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -46,25 +46,41 @@ impl Folder {
                     dir: dir.to_owned(),
                 });
             }
-            Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+            Err(TryLockError::Error(source)) => return Err(denied(source)),
         }
         let folder = Self {
             dir: dir.to_owned(),
             lock,
         };
-        match folder.format()? {
+        set_aside::finish(&folder)?;
+        Ok(folder)
+    }
+
+    /// Locks the folder and checks its format.
+    #[cfg(test)]
+    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+        let folder = Self::lock(dir)?;
+        folder.check_format()?;
+        Ok(folder)
+    }
+
+    /// The format of what is in the folder. Refuses a newer one, and gives an empty folder ours.
+    pub(crate) fn check_format(&self) -> Result<u32, Error> {
+        match self.format()? {
             Some(found) if found > FORMAT => Err(Error::NewerFormat {
-                dir: folder.dir.clone(),
+                dir: self.dir.clone(),
                 found,
                 known: FORMAT,
             }),
-            Some(_) => Ok(folder),
-            None if folder.dir.join(DATABASE_FILE).exists() => {
-                Err(folder.corrupt("there is a database but no format file"))
-            }
+            Some(found) => Ok(found),
             None => {
-                folder.write_format().map_err(unwritable)?;
-                Ok(folder)
+                let denied = |source| self.unwritable(source);
+                let names = self.names().map_err(denied)?;
+                if names.iter().any(|name| is_database(name)) {
+                    return Err(self.corrupt("there is a database but no format file"));
+                }
+                self.write_format().map_err(denied)?;
+                Ok(FORMAT)
             }
         }
     }
@@ -73,8 +89,12 @@ impl Folder {
         &self.dir
     }
 
-    pub(crate) fn database_file(&self) -> PathBuf {
-        self.dir.join(DATABASE_FILE)
+    /// What is in the folder.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.dir)?;
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     pub(crate) fn corrupt(&self, what: impl Into<String>) -> Error {
@@ -82,6 +102,10 @@ impl Folder {
             dir: self.dir.clone(),
             what: what.into(),
         }
+    }
+
+    pub(crate) fn unwritable(&self, source: io::Error) -> Error {
+        unwritable(&self.dir, source)
     }
 
     /// The number in the format file; `None` when there is no such file.
@@ -92,12 +116,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(self.corrupt("its format file holds no text"));
             }
-            Err(error) => {
-                return Err(Error::Unwritable {
-                    dir: self.dir.clone(),
-                    source: Arc::new(error),
-                });
-            }
+            Err(error) => return Err(self.unwritable(error)),
         };
         match text.trim().parse() {
             Ok(number) if number > 0 => Ok(Some(number)),
@@ -106,38 +125,43 @@ impl Folder {
     }
 
     /// The format file appears whole or not at all, and before the database does.
-    fn write_format(&self) -> io::Result<()> {
-        let new = self.dir.join(NEW_FORMAT_FILE);
-        let mut file = File::create(&new)?;
-        writeln!(file, "{FORMAT}")?;
-        file.sync_all()?;
-        std::fs::rename(new, self.dir.join(FORMAT_FILE))?;
-        self.sync()?;
-        match self.dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-            _ => Ok(()),
+    pub(crate) fn write_format(&self) -> io::Result<()> {
+        self.write_file(FORMAT_FILE, format!("{FORMAT}\n").as_bytes())?;
+        self.sync_ancestors()
+    }
+
+    /// Makes the folder's own name durable, and those of the folders above it, which may be as new:
+    /// without them nobody would find it after a power cut.
+    fn sync_ancestors(&self) -> io::Result<()> {
+        let dir = std::path::absolute(&self.dir)?;
+        for (n_above, above) in dir.ancestors().enumerate().skip(1) {
+            match sync_dir(above) {
+                Err(error) if n_above == 1 => return Err(error),
+                // What may not be read, or cannot be synced, was there before us.
+                Ok(()) | Err(_) => {}
+            }
         }
+        Ok(())
+    }
+
+    /// Writes a small file of the folder durably: it is there whole, or as it was before.
+    pub(crate) fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let new = self.dir.join(format!("{name}.new"));
+        let mut file = File::create(&new)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(new, self.dir.join(name))?;
+        self.sync()
     }
 
     /// Makes names in the folder durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        sync_dir(&self.dir)
     }
 
-    /// Length of all files in the folder and one level below, in bytes.
+    /// Length of all files in the folder, in bytes.
     pub(crate) fn files_bytes(&self) -> io::Result<u64> {
-        let mut bytes = 0;
-        for entry in std::fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                for nested in std::fs::read_dir(entry.path())? {
-                    bytes += length_bytes(&nested?)?;
-                }
-            } else {
-                bytes += length_bytes(&entry)?;
-            }
-        }
-        Ok(bytes)
+        files_bytes(&self.dir, DEPTH_LIMIT)
     }
 
     /// Space on the folder's disk that this user may fill, in bytes.
@@ -155,11 +179,84 @@ impl Drop for Folder {
     }
 }
 
-/// A file that went away in between counts nothing.
-fn length_bytes(entry: &std::fs::DirEntry) -> io::Result<u64> {
-    match entry.metadata() {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+/// Makes the names in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// The error of a folder that cannot be written, with what its owner can do.
+pub(crate) fn unwritable(dir: &Path, source: io::Error) -> Error {
+    let hint = match source.kind() {
+        io::ErrorKind::PermissionDenied => owner_hint(dir).unwrap_or_default(),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it for writing, or set another data_dir".to_owned()
+        }
+        _ => String::new(),
+    };
+    Error::Unwritable {
+        dir: dir.to_owned(),
+        source: Arc::new(source),
+        hint,
+    }
+}
+
+/// Names what of the way to `dir`, or in it, belongs to somebody else.
+fn owner_hint(dir: &Path) -> Option<String> {
+    let me = rustix::process::geteuid().as_raw();
+    let there = dir.ancestors().find(|path| path.exists())?;
+    let inside = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let paths = std::iter::once(there.to_owned()).chain(inside.map(|entry| entry.path()));
+    for path in paths {
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
+        if metadata.uid() != me {
+            return Some(format!(
+                "; {} belongs to uid {} (mode {:o}), this process is uid {me}: run `chown -R {me} {}`, or set \
+                 another data_dir",
+                path.display(),
+                metadata.uid(),
+                metadata.mode() & 0o7777,
+                there.display(),
+            ));
+        }
+    }
+    let mode = std::fs::metadata(there).ok()?.mode() & 0o7777;
+    Some(format!(
+        "; {} has mode {mode:o}: run `chmod u+rwx {}`",
+        there.display(),
+        there.display()
+    ))
+}
+
+/// sled's file in format 1, our folders after it.
+fn is_database(name: &str) -> bool {
+    name == DATABASE_FILE || name.starts_with("rows-") || name == "current"
+}
+
+/// What goes away in between, as a compaction removes it, counts nothing.
+fn files_bytes(dir: &Path, depth: u32) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in or_gone(std::fs::read_dir(dir))?.into_iter().flatten() {
+        let Some(entry) = or_gone(entry)? else {
+            continue;
+        };
+        let Some(metadata) = or_gone(entry.metadata())? else {
+            continue;
+        };
+        bytes += if metadata.is_dir() && depth > 0 {
+            files_bytes(&entry.path(), depth - 1)?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
+}
+
+fn or_gone<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -198,11 +295,11 @@ mod tests {
     #[test]
     fn a_format_that_was_half_written_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(NEW_FORMAT_FILE), b"").unwrap();
+        std::fs::write(dir.path().join("format.new"), b"").unwrap();
         drop(Folder::open(dir.path()).unwrap());
         assert_eq!(
             std::fs::read_to_string(dir.path().join(FORMAT_FILE)).unwrap(),
-            "1\n"
+            "2\n"
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::rows::Rows;
+use crate::rows::{Failure, Rows};
 use crate::{Error, Row};
 
 /// Reads rows, inside the closure given to [`Store::read`](crate::Store::read).
@@ -16,7 +16,7 @@ pub struct Reader {
 impl Reader {
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.rows.get(key)?)
+        self.told(self.rows.get(key))
     }
 
     /// At most `limit` rows whose keys start with `prefix`, in key order, strictly after `after`
@@ -27,7 +27,7 @@ impl Reader {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, Error> {
-        Ok(self.rows.scan(prefix, after, limit)?)
+        self.told(self.rows.scan(prefix, after, limit))
     }
 
     /// At most `limit` rows whose keys start with `prefix`, in descending key order, strictly
@@ -38,6 +38,10 @@ impl Reader {
         before: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, Error> {
-        Ok(self.rows.scan_back(prefix, before, limit)?)
+        self.told(self.rows.scan_back(prefix, before, limit))
+    }
+
+    fn told<T>(&self, read: Result<T, Failure>) -> Result<T, Error> {
+        read.map_err(|failure| failure.told(self.rows.dir()))
     }
 }

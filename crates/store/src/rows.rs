@@ -5,9 +5,10 @@
 
 use std::io;
 use std::ops::Bound;
+use std::path::Path;
 
 use crate::batch::Operation;
-use crate::{Error, Row, Size};
+use crate::{Error, Row};
 
 /// One set of ordered rows.
 pub(crate) trait Rows: Send + Sync {
@@ -28,29 +29,91 @@ pub(crate) trait Rows: Send + Sync {
     /// error this value must be dropped: whether they are durable is not known.
     fn apply(&self, operations: &[Operation]) -> Result<(), Failure>;
 
-    fn size(&self) -> Result<Size, Failure>;
+    /// The rows after `after`, up to about `limit_bytes` of them, for a copy; at least one if there
+    /// is one.
+    fn slice(&self, after: Option<&[u8]>, limit_bytes: usize) -> Result<Vec<Row>, Failure>;
+
+    /// As `apply`, but durable only after `sync`: for a copy.
+    fn apply_unsynced(&self, operations: &[Operation]) -> Result<(), Failure>;
+
+    /// Makes all that was applied durable.
+    fn sync(&self) -> Result<(), Failure>;
+
+    fn size(&self) -> Result<RowsSize, Failure>;
+
+    /// The store's folder, for errors; empty for a store in memory.
+    fn dir(&self) -> &Path;
+}
+
+/// How large they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsSize {
+    /// All files in the store's folder.
+    pub(crate) files_bytes: u64,
+    /// Keys and values, as they are stored.
+    pub(crate) live_bytes: u64,
+    pub(crate) rows: u64,
 }
 
 /// Why a backend could not do it.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    /// The disk or the quota is full: it can work again when there is space.
-    pub(crate) full: bool,
+    pub(crate) kind: FailureKind,
     pub(crate) what: String,
+}
+
+/// What follows from a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The disk or the quota is full: it can work again when there is space.
+    Full,
+    /// What was read is not what was written.
+    Damaged,
+    /// Anything else: opening again may help.
+    Broken,
 }
 
 impl Failure {
     pub(crate) fn io(action: &str, source: &io::Error) -> Self {
+        let kind = if is_full(source) {
+            FailureKind::Full
+        } else {
+            FailureKind::Broken
+        };
         Self {
-            full: is_full(source),
+            kind,
             what: format!("{action}: {source}"),
         }
     }
-}
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        Self::Failed { what: failure.what }
+    pub(crate) fn broken(what: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Broken,
+            what: what.into(),
+        }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Damaged,
+            what: what.into(),
+        }
+    }
+
+    /// True when it can work again once there is space.
+    pub(crate) fn is_full(&self) -> bool {
+        self.kind == FailureKind::Full
+    }
+
+    /// What the caller of a store in `dir` is told.
+    pub(crate) fn told(self, dir: &Path) -> Error {
+        match self.kind {
+            FailureKind::Damaged => Error::Corrupt {
+                dir: dir.to_owned(),
+                what: self.what,
+            },
+            FailureKind::Full | FailureKind::Broken => Error::Failed { what: self.what },
+        }
     }
 }
 

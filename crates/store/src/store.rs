@@ -8,14 +8,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::disk::SledRows;
 use crate::folder::Folder;
 use crate::memory::MemoryRows;
-use crate::rows::Rows;
-use crate::writer::{Place, QUEUE_LIMIT, Reply, Request, SharedSlot, Slot, Writer};
-use crate::{Batch, Error, KEY_LIMIT_BYTES, Options, Reader, Row, Size, VALUE_LIMIT_BYTES};
+use crate::place::FolderPlace;
+use crate::rows::{Failure, Rows};
+use crate::writer::{Limits, Place, QUEUE_LIMIT, Reply, Request, SharedSlot, Slot, Writer};
+use crate::{
+    Batch, Error, KEY_LIMIT_BYTES, Options, Reader, Row, SetAside, Size, VALUE_LIMIT_BYTES,
+    set_aside,
+};
 
 /// A handle on one store; clones are cheap and share it.
 #[derive(Clone)]
@@ -36,25 +40,54 @@ struct Disk {
     requests: Option<mpsc::Sender<Request>>,
     slot: SharedSlot,
     thread: Mutex<Option<JoinHandle<()>>>,
+    set_aside: Mutex<Option<SetAside>>,
 }
 
 impl Store {
     /// Opens the store in the folder `dir`; creates both if they are not there. Blocks (it reads
     /// all rows once): call it on a blocking thread.
     pub fn open(dir: &Path, options: Options) -> Result<Store, Error> {
-        let folder = Arc::new(Folder::open(dir)?);
-        let Options {
-            cache_bytes,
-            min_free_bytes,
-        } = options;
-        let mut place = FolderPlace {
-            folder,
-            cache_bytes,
+        Self::open_in(&Arc::new(Folder::lock(dir)?), options)
+    }
+
+    /// As [`open`](Self::open), but where that says [`Error::Corrupt`] the damaged content is set aside
+    /// by name, beside the folder, and the store starts empty; the folder stays locked all the while.
+    /// Nothing is ever set aside for another error. Blocks.
+    ///
+    /// Gives what [`set_aside`](Self::set_aside) gives: also what was set aside by an earlier process
+    /// whose owner did not get as far as [`forget_set_aside`](Self::forget_set_aside).
+    pub fn open_or_start_over(
+        dir: &Path,
+        options: Options,
+    ) -> Result<(Store, Option<SetAside>), Error> {
+        let folder = Arc::new(Folder::lock(dir)?);
+        let store = match Self::open_in(&folder, options) {
+            Err(Error::Corrupt { what, .. }) => {
+                set_aside::set_aside(&folder, &what, Timestamp::now())?;
+                let store = Self::open_in(&folder, options)?;
+                if let Some(SetAside { dir: to, .. }) = store.set_aside() {
+                    let (dir, to) = (dir.display(), to.display());
+                    tracing::error!(store = %dir, set_aside = %to, what, "store is damaged: it starts empty");
+                }
+                store
+            }
+            opened => opened?,
         };
+        let set_aside = store.set_aside();
+        Ok((store, set_aside))
+    }
+
+    fn open_in(folder: &Arc<Folder>, options: Options) -> Result<Store, Error> {
+        let pending = set_aside::pending(folder)?;
+        let mut place = FolderPlace::prepare(folder, options.cache_bytes)?;
         let rows = place.open()?;
         let slot = Arc::new(RwLock::new(Slot::Open(rows)));
-        let writer = Writer::new(Box::new(place), Arc::clone(&slot), min_free_bytes);
-        Self::start(writer, slot)
+        let limits = Limits {
+            min_free_bytes: options.min_free_bytes,
+            compact_from_bytes: options.compact_from_bytes,
+        };
+        let writer = Writer::new(Box::new(place), Arc::clone(&slot), limits);
+        Self::start(writer, slot, pending)
     }
 
     /// A store in memory, with the same meaning; its rows end with its last handle.
@@ -65,7 +98,11 @@ impl Store {
         }
     }
 
-    pub(crate) fn start(writer: Writer, slot: SharedSlot) -> Result<Store, Error> {
+    pub(crate) fn start(
+        writer: Writer,
+        slot: SharedSlot,
+        set_aside: Option<SetAside>,
+    ) -> Result<Store, Error> {
         let (requests, receiver) = mpsc::channel(QUEUE_LIMIT);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -80,6 +117,7 @@ impl Store {
                 requests,
                 slot,
                 thread,
+                set_aside: Mutex::new(set_aside),
             })),
         })
     }
@@ -94,7 +132,7 @@ impl Store {
         match &self.backend {
             Backend::Disk(disk) => disk.ask(|reply| Request::Commit { batch, reply }).await,
             Backend::Memory(slot) => {
-                let committed = with_rows(slot, |rows| Ok(rows.apply(batch.operations())?));
+                let committed = with_rows(slot, |rows| told(rows.apply(batch.operations())));
                 // On the disk others run while one waits: here too.
                 tokio::task::yield_now().await;
                 committed
@@ -102,7 +140,8 @@ impl Store {
         }
     }
 
-    /// Runs `read` on the blocking pool. Keep it short: closing and recovering wait for it.
+    /// Runs `read` on the blocking pool, on the rows of one database: a compaction does not show in it.
+    /// Keep it short: closing and recovering wait for it.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader) -> Result<T, Error> + Send + 'static,
@@ -151,7 +190,7 @@ impl Store {
                 .await
             }
             Backend::Memory(slot) => with_rows(slot, |rows| {
-                Ok(rows.scan(&prefix, after.as_deref(), limit)?)
+                told(rows.scan(&prefix, after.as_deref(), limit))
             }),
         }
     }
@@ -160,8 +199,33 @@ impl Store {
     pub async fn size(&self) -> Result<Size, Error> {
         match &self.backend {
             Backend::Disk(disk) => disk.ask(|reply| Request::Size { reply }).await,
-            Backend::Memory(slot) => with_rows(slot, |rows| Ok(rows.size()?)),
+            Backend::Memory(slot) => with_rows(slot, |rows| told(memory_size(rows.as_ref()))),
         }
+    }
+
+    /// The damaged store that was set aside at this or an earlier start, until
+    /// [`forget_set_aside`](Self::forget_set_aside): its owner has to rebuild what was in it.
+    pub fn set_aside(&self) -> Option<SetAside> {
+        let Backend::Disk(disk) = &self.backend else {
+            return None;
+        };
+        let pending = disk.set_aside.lock();
+        pending.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The owner has rebuilt: from now on, also after a restart, nothing is set aside. The damaged
+    /// folder stays.
+    pub async fn forget_set_aside(&self) -> Result<(), Error> {
+        let Backend::Disk(disk) = &self.backend else {
+            return Ok(());
+        };
+        disk.ask(|reply| Request::ForgetSetAside { reply }).await?;
+        let mut pending = disk
+            .set_aside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *pending = None;
+        Ok(())
     }
 
     /// Serves what was asked before, then closes the store for all handles and releases its
@@ -223,22 +287,6 @@ impl Drop for Disk {
     }
 }
 
-/// A folder on the disk as the writer's place.
-struct FolderPlace {
-    folder: Arc<Folder>,
-    cache_bytes: u64,
-}
-
-impl Place for FolderPlace {
-    fn open(&mut self) -> Result<Arc<dyn Rows>, Error> {
-        Ok(Arc::new(SledRows::open(&self.folder, self.cache_bytes)?))
-    }
-
-    fn free_bytes(&self) -> std::io::Result<u64> {
-        self.folder.free_bytes()
-    }
-}
-
 fn check_limits(batch: &Batch) -> Result<(), Error> {
     for operation in batch.operations() {
         let value_bytes = operation.value.as_ref().map_or(0, Vec::len);
@@ -260,18 +308,20 @@ fn check_limits(batch: &Batch) -> Result<(), Error> {
     Ok(())
 }
 
+/// A failure of the rows in memory.
+fn told<T>(done: Result<T, Failure>) -> Result<T, Error> {
+    done.map_err(|failure| failure.told(Path::new("")))
+}
+
 fn with_rows<T>(
     slot: &RwLock<Slot>,
     work: impl FnOnce(&Arc<dyn Rows>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    match &*slot.read().unwrap_or_else(PoisonError::into_inner) {
-        Slot::Open(rows) => work(rows),
-        Slot::Down(error) => Err(error.clone()),
-        Slot::Closed => Err(Error::Closed),
-    }
+    let rows = slot.read().unwrap_or_else(PoisonError::into_inner).rows()?;
+    work(&rows)
 }
 
-/// Holds the slot until the reader is gone.
+/// The reader keeps the rows it began with.
 fn read_rows<T>(
     slot: &RwLock<Slot>,
     read: impl FnOnce(&Reader) -> Result<T, Error>,
@@ -280,5 +330,18 @@ fn read_rows<T>(
         read(&Reader {
             rows: Arc::clone(rows),
         })
+    })
+}
+
+/// The size of rows in memory.
+fn memory_size(rows: &dyn Rows) -> Result<Size, Failure> {
+    let size = rows.size()?;
+    Ok(Size {
+        files_bytes: size.files_bytes,
+        live_bytes: size.live_bytes,
+        rows: size.rows,
+        compactions: 0,
+        free_bytes: None,
+        takes_rows: true,
     })
 }

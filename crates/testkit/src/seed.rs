@@ -19,18 +19,23 @@ impl Seed {
 
     /// From `SYNCBELL_TEST_SEED` (a decimal number), else random. Printed to stderr either way, so that
     /// the output of a failed test says how to repeat it.
+    pub fn from_environment() -> Self {
+        Self::from_variable(VARIABLE)
+    }
+
+    /// The same from a variable of a suite's own.
     #[expect(
         clippy::print_stderr,
         reason = "a test's output is where the seed is looked for"
     )]
-    pub fn from_environment() -> Self {
-        let seed = match std::env::var(VARIABLE) {
+    pub fn from_variable(variable: &str) -> Self {
+        let seed = match std::env::var(variable) {
             Ok(text) => text.parse().unwrap_or_else(|error| {
-                panic!("{VARIABLE} must be a number from 0 to 2^64-1, is {text:?}: {error}")
+                panic!("{variable} must be a number from 0 to 2^64-1, is {text:?}: {error}")
             }),
             Err(_) => rand::random(),
         };
-        eprintln!("{VARIABLE}={seed}");
+        eprintln!("{variable}={seed}");
         Self(seed)
     }
 

@@ -15,6 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use syncbell_config::Retention;
 use syncbell_poller::measure::{Scale, parts, timed};
 use syncbell_poller::{CredentialsProvider, open_store};
 use tokio::time::Instant;
@@ -66,7 +67,7 @@ async fn open(url: &str, folder: &Path) -> Scale {
     let (data_dir, log) = (folder.to_owned(), folder.join("log"));
     let store = tokio::task::spawn_blocking(move || open_store(&data_dir));
     let store = store.await.expect("it does not panic").expect("it opens");
-    let bus = syncbell_notifier::open_bus(&log).expect("it opens");
+    let bus = syncbell_notifier::open_bus(&log, &Retention::default()).expect("it opens");
     Scale::open(&parts(registry::instance(url), credentials(), store, bus))
         .await
         .expect("it opens")
@@ -121,7 +122,8 @@ async fn changed_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let registry = Registry::start(100);
     let mut scale = open(&registry.url, folder.path()).await;
-    let bus = syncbell_notifier::open_bus(&folder.path().join("other")).expect("it opens");
+    let bus = syncbell_notifier::open_bus(&folder.path().join("other"), &Retention::default())
+        .expect("it opens");
     let pages = u32::try_from(CHANGED_AT_ONCE / 100).expect("few");
     for page_no in 1..=pages {
         scale

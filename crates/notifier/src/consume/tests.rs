@@ -1,5 +1,6 @@
 //! Turns of the ledger: what events and time make of it.
 
+mod begin;
 mod bench;
 mod sight;
 mod splits;

@@ -11,6 +11,7 @@ use syncbell_event::{Failing, Swept, TraceParent};
 use super::incident::{ClosedBy, Incident, Subject};
 use super::notice::{self, About, Told};
 use super::{Heartbeat, Rule, summary};
+use crate::begin::LedgerLost;
 
 /// An instance that was never heard of is waited for so long: a poller that starts reads all of it first.
 pub(crate) const FIRST_WORD: SignedDuration = SignedDuration::from_mins(10);
@@ -219,6 +220,21 @@ impl Watch {
         };
         let message = format!("the event log is not the one that was read ({why}): {what}");
         self.go_blind(lost.at, "log_lost", Some(&message), lost.at, incident, now)
+    }
+
+    /// What was known of it is gone, and is read again.
+    pub(crate) fn ledger_lost(
+        &mut self,
+        lost: &LedgerLost,
+        incident: Option<Incident>,
+        now: Timestamp,
+    ) -> Told {
+        let LedgerLost { why, kept_as } = lost;
+        let message = format!(
+            "the notifier's ledger could not be read ({why}) and is kept as {kept_as}: the event log is \
+             read from its start, and what was seen in the last 24 h is told, some of it again"
+        );
+        self.go_blind(now, "ledger_lost", Some(&message), now, incident, now)
     }
 
     /// When it is overdue, if nothing else is heard; none while it is blind already, or not watched.

@@ -25,7 +25,9 @@ fn task(id: &str, rule: &str, status: Status, second: i64, tag: &str) -> SyncTas
 }
 
 async fn load(store: &Store, alert: bool) -> Baseline {
-    Baseline::load(store, "cri-a", "f", alert).await.unwrap()
+    Baseline::load(store, &Sightings::memory(), "cri-a", "f", alert)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -36,7 +38,8 @@ async fn the_first_date_is_kept_by_a_baseline_that_is_begun_again() {
         baseline.stand(),
         Stand {
             since: None,
-            complete: false
+            complete: false,
+            recovery: false,
         }
     );
     baseline.begin(at(100));
@@ -54,7 +57,8 @@ async fn the_first_date_is_kept_by_a_baseline_that_is_begun_again() {
         baseline.stand(),
         Stand {
             since: Some(at(100)),
-            complete: false
+            complete: false,
+            recovery: false,
         }
     );
     let sight = baseline.sight(&task("1", "r", Status::Error, 50, "t"));
@@ -81,7 +85,9 @@ async fn a_complete_baseline_stays_complete_and_other_filters_have_their_own() {
         let sight = baseline.sight(&task("1", "r", Status::Error, 50, "t"));
         assert_eq!(sight, Sight::Watching);
     }
-    let other = Baseline::load(&store, "cri-a", "g", false).await.unwrap();
+    let other = Baseline::load(&store, &Sightings::memory(), "cri-a", "g", false)
+        .await
+        .unwrap();
     assert!(!other.is_complete());
 }
 
@@ -143,6 +149,32 @@ async fn alert_tells_failures_that_nothing_newer_has_mended() {
     assert!(alert(&open));
     assert!(alert(&worse));
     assert_eq!(baseline.set_complete().untold, 1);
+}
+
+#[tokio::test]
+async fn lost_rows_are_told_since_what_the_list_was_seen_until_and_what_has_no_time() {
+    let sightings = Sightings::memory();
+    sightings.note("cri-a", "f", at(100)).await;
+    let mut baseline = Baseline::load(&Store::memory(), &sightings, "cri-a", "f", false)
+        .await
+        .unwrap();
+    assert!(baseline.recovers());
+    baseline.begin(at(900));
+    assert_eq!(baseline.stand().since, Some(at(100)));
+    let alert = |task| match baseline.sight(task) {
+        Sight::Baseline { since, alert } => {
+            assert_eq!(since, at(100));
+            alert
+        }
+        Sight::Watching => panic!("it is not complete"),
+    };
+    let mut timeless = task("1", "r", Status::Error, 50, "t");
+    timeless.created_at = None;
+    timeless.modified_at = None;
+    assert!(alert(&timeless));
+    assert!(!alert(&task("2", "r", Status::Error, 50, "t")));
+    baseline.set_complete();
+    assert!(!baseline.recovers());
 }
 
 #[test]

@@ -139,6 +139,7 @@ pub fn parts(
         baseline: syncbell_config::Baseline { alert: false },
         blind_after: Duration::from_mins(2),
         store,
+        sightings: crate::Sightings::memory(),
         publisher: bus.publisher(),
         bus,
         credentials,

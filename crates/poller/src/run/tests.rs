@@ -11,6 +11,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use super::*;
 
+mod recovery;
 mod sight;
 
 /// The server's time, in seconds.
@@ -168,6 +169,7 @@ struct Bench {
     vendor: Arc<Vendor>,
     server: MockServer,
     store: Store,
+    sightings: Sightings,
     log: Arc<Log>,
     bus: Bus,
     _folder: tempfile::TempDir,
@@ -195,6 +197,7 @@ impl Bench {
             vendor,
             server,
             store: Store::memory(),
+            sightings: Sightings::memory(),
             bus: Bus::embedded(folder.path(), EmbeddedOptions::default()).unwrap(),
             _folder: folder,
             log: Arc::new(Log {
@@ -220,6 +223,7 @@ impl Bench {
             baseline: syncbell_config::Baseline { alert: false },
             blind_after: self.blind_after,
             store: self.store.clone(),
+            sightings: self.sightings.clone(),
             publisher: self.log.clone(),
             bus: self.bus.clone(),
             credentials: credentials_from(|name| match name {

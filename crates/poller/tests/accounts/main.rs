@@ -106,6 +106,7 @@ impl Bench {
             baseline: config.baseline,
             blind_after: Duration::from_secs(2),
             store: Store::memory(),
+            sightings: syncbell_poller::Sightings::memory(),
             publisher: log.clone(),
             bus: Bus::embedded(folder.path(), EmbeddedOptions::default()).unwrap(),
             // Nobody is read by the default by mistake.

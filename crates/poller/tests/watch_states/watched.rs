@@ -122,6 +122,7 @@ fn parts(watched: &Watched, instances: &[&str], url: &str, bus: &Bus) -> Parts {
         baseline: Baseline { alert: false },
         blind_after: Duration::from_mins(2),
         store: Store::memory(),
+        sightings: syncbell_poller::Sightings::memory(),
         publisher: bus.publisher(),
         bus: bus.clone(),
         credentials: credentials_from(move |name| lock(&variables).get(name).cloned()),

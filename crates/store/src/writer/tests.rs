@@ -5,6 +5,7 @@ use std::sync::{Mutex, mpsc as std_mpsc};
 
 use super::*;
 use crate::memory::MemoryRows;
+use crate::rows::RowsSize;
 use crate::{Retry, Store};
 
 const MIN_FREE_BYTES: u64 = 100;
@@ -29,6 +30,7 @@ struct Script {
 #[derive(Clone, Copy)]
 enum Fault {
     Broken,
+    Damaged,
     Full,
     Panic,
 }
@@ -49,6 +51,24 @@ impl Place for ScriptedPlace {
     fn free_bytes(&self) -> std::io::Result<u64> {
         Ok(self.0.free_bytes.load(Ordering::SeqCst))
     }
+
+    fn dir(&self) -> &Path {
+        Path::new("/data")
+    }
+
+    fn forget_set_aside(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn begin_copy(&mut self) -> Result<Arc<dyn Rows>, Error> {
+        Err(Error::Closed)
+    }
+
+    fn adopt_copy(&mut self) -> Adoption {
+        Adoption::Refused(std::io::Error::other("there is no copy"))
+    }
+
+    fn drop_copy(&mut self) {}
 }
 
 impl Rows for ScriptedRows {
@@ -86,20 +106,34 @@ impl Rows for ScriptedRows {
                 self.0.n_applied.fetch_add(1, Ordering::SeqCst);
                 self.0.rows.apply(operations)
             }
-            Some(Fault::Broken) => Err(Failure {
-                full: false,
-                what: "broken".to_owned(),
-            }),
+            Some(Fault::Broken) => Err(Failure::broken("broken")),
+            Some(Fault::Damaged) => Err(Failure::damaged("a bad page")),
             Some(Fault::Full) => Err(Failure {
-                full: true,
+                kind: FailureKind::Full,
                 what: "no space left".to_owned(),
             }),
             Some(Fault::Panic) => panic!("the backend panics"),
         }
     }
 
-    fn size(&self) -> Result<Size, Failure> {
+    fn slice(&self, after: Option<&[u8]>, limit_bytes: usize) -> Result<Vec<Row>, Failure> {
+        self.0.rows.slice(after, limit_bytes)
+    }
+
+    fn apply_unsynced(&self, operations: &[Operation]) -> Result<(), Failure> {
+        self.0.rows.apply(operations)
+    }
+
+    fn sync(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn size(&self) -> Result<RowsSize, Failure> {
         self.0.rows.size()
+    }
+
+    fn dir(&self) -> &Path {
+        Path::new("/data")
     }
 }
 
@@ -110,8 +144,12 @@ fn start(faults: &[Fault]) -> (Store, Arc<Script>) {
     let rows: Arc<dyn Rows> = Arc::new(ScriptedRows(Arc::clone(&script)));
     let slot = Arc::new(RwLock::new(Slot::Open(rows)));
     let place = Box::new(ScriptedPlace(Arc::clone(&script)));
-    let writer = Writer::new(place, Arc::clone(&slot), MIN_FREE_BYTES);
-    (Store::start(writer, slot).unwrap(), script)
+    let limits = Limits {
+        min_free_bytes: MIN_FREE_BYTES,
+        compact_from_bytes: u64::MAX,
+    };
+    let writer = Writer::new(place, Arc::clone(&slot), limits);
+    (Store::start(writer, slot, None).unwrap(), script)
 }
 
 fn row(key: &str) -> Batch {
@@ -173,9 +211,17 @@ async fn a_store_that_cannot_be_opened_again_says_why() {
     *script.open_error.lock().unwrap() = Some(damaged);
     let error = store.commit(row("a")).await.unwrap_err();
     assert!(
-        matches!(&error, Error::Failed { what } if what.contains("a bad page")),
+        matches!(&error, Error::Corrupt { what, .. } if what.contains("a bad page")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn damage_that_a_commit_meets_twice_is_told_as_damage() {
+    let (store, _script) = start(&[Fault::Damaged, Fault::Damaged]);
+    let error = store.commit(row("a")).await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert!(matches!(store.get("a").await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test]
@@ -202,6 +248,7 @@ async fn a_write_that_fills_the_disk_waits_for_space_and_goes_on_by_itself() {
     let unwritable = Error::Unwritable {
         dir: "/data".into(),
         source: Arc::new(full),
+        hint: String::new(),
     };
     *script.open_error.lock().unwrap() = Some(unwritable);
     assert!(matches!(

@@ -7,6 +7,7 @@ use syncbell_service::{Health, Metrics};
 use syncbell_store::Store;
 
 use super::super::*;
+use crate::begin::begun;
 use crate::delivery::Delivery;
 
 pub(super) const INSTANCE: &str = "cri-a";
@@ -175,6 +176,8 @@ async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>) -> (Consumer, Reader
     let consumer = Consumer {
         ledger: ledger.clone(),
         setup: setup.clone(),
+        begun: begun(&ledger, at(0)).await.unwrap(),
+        lost: None,
         kept: Kept::of(
             &syncbell_config::Retention::default(),
             Duration::from_hours(24 * 7),

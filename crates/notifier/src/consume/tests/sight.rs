@@ -238,7 +238,7 @@ async fn a_log_that_is_another_one_makes_every_known_instance_blind_until_it_is_
     );
     assert!(told[0].contains("(it ends before): the 2 events on it are read from its start"));
     assert!(told[1].starts_with("resolved blind log_lost: "), "{told:?}");
-    assert_eq!(bench.rows("b/").await, 0);
+    assert_eq!(bench.rows("b/log-lost").await, 0);
 }
 
 #[tokio::test]
