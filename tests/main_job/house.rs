@@ -251,6 +251,31 @@ impl House {
         *self.notifier.lock().await = Some(notifier);
     }
 
+    /// Where the notifier answers.
+    pub(crate) async fn notifier_admin(&self) -> String {
+        let place = match self.kafka {
+            None => &self.binary,
+            Some(_) => &self.notifier,
+        };
+        admin_of(place.lock().await.as_ref().expect("it runs")).await
+    }
+
+    /// The folder of the stores.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What the binary answers to these arguments: its exit code, stdout and stderr. It knows no secret.
+    pub(crate) async fn ask(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut asking = Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
+            .args(arguments)
+            .env_remove("HOOK_SECRET")
+            .start();
+        let status = asking.wait_for_exit(WAIT).await;
+        let text = |source| asking.text(source);
+        (status.code(), text(Source::Stdout), text(Source::Stderr))
+    }
+
     /// What `syncbell deliveries show` says about a delivery of the binary that runs.
     pub(crate) async fn delivery(&self, id: &str) -> serde_json::Value {
         let running = self.binary.lock().await;

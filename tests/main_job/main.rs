@@ -9,10 +9,12 @@ mod story;
 mod crash_points;
 mod groups;
 mod bad_input;
+mod dead_letters;
 mod events;
 mod tasks;
 mod services;
 mod outage;
+mod replay;
 mod over_kafka;
 mod three_brokers;
 

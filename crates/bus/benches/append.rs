@@ -11,11 +11,15 @@ use syncbell_bus::{Bus, EmbeddedOptions, Record, StartAt, Stream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-const VALUE_BYTES: usize = 600;
+const VALUE_BYTES: usize = 1000;
 const CALLERS: usize = 64;
 const APPENDS_PER_CALLER: usize = 1000;
 const SINGLE_APPENDS: usize = 3000;
 const WAKES: usize = 1000;
+/// Events an append in the rounds against the bare loop.
+const APPEND_EVENTS: usize = 16;
+const ROUND_APPENDS: usize = 30;
+const ROUNDS: usize = 7;
 
 fn record() -> Record {
     Record::new("cri-kmsiwlxxdcva0001", vec![b'x'; VALUE_BYTES])
@@ -36,9 +40,10 @@ fn main() {
         one_caller(&bus).await;
         woken(&bus).await;
         many_callers(&bus).await;
-        read(&bus).await;
+        read(&bus, CALLERS * APPENDS_PER_CALLER).await;
         bus.close().await;
     });
+    rounds(&runtime, dir.path());
 }
 
 /// The disk by itself: as many bytes as one frame, written and synced.
@@ -115,21 +120,90 @@ async fn many_callers(bus: &Bus) {
     );
 }
 
-async fn read(bus: &Bus) {
+/// Alternating rounds of the log and of a bare loop that writes and syncs as many bytes in groups of
+/// the size that the callers' appends make: others use this machine too.
+fn rounds(runtime: &tokio::runtime::Runtime, dir: &std::path::Path) {
+    let (mut bare, mut log, mut reader) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        bare.push(bare_groups(&dir.join(format!("bare-{round}"))));
+        let dir = dir.join(format!("log-{round}"));
+        let (appended, read) = runtime.block_on(async {
+            let bus = Bus::embedded(&dir, EmbeddedOptions::default()).expect("the log opens");
+            let appended = append_groups(&bus).await;
+            let read = read(&bus, CALLERS * ROUND_APPENDS * APPEND_EVENTS).await;
+            bus.close().await;
+            (appended, read)
+        });
+        log.push(appended);
+        reader.push(read);
+        std::fs::remove_dir_all(&dir).expect("the round's log is there");
+    }
+    println!(
+        "median of {ROUNDS} alternating rounds, {CALLERS} callers, {APPEND_EVENTS} events an append:"
+    );
+    let (bare, log) = (median(bare), median(log));
+    println!("  bare write + fdatasync {bare:>9.0} events/s");
+    println!(
+        "  append                 {log:>9.0} events/s, {:.2} of it",
+        log / bare
+    );
+    println!("  read                   {:>9.0} events/s", median(reader));
+}
+
+fn bare_groups(path: &std::path::Path) -> f64 {
+    let mut file = File::create(path).expect("a file can be made");
+    let group = vec![b'x'; CALLERS * APPEND_EVENTS * (record().size_bytes() + 8)];
+    let begun = Instant::now();
+    for _ in 0..ROUND_APPENDS {
+        file.write_all(&group).expect("the disk takes it");
+        file.sync_data().expect("the disk takes it");
+    }
+    let rate = per_second(CALLERS * ROUND_APPENDS * APPEND_EVENTS, begun.elapsed());
+    std::fs::remove_file(path).expect("the file is there");
+    rate
+}
+
+async fn append_groups(bus: &Bus) -> f64 {
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..CALLERS {
+        let publisher = bus.publisher();
+        tasks.spawn(async move {
+            for _ in 0..ROUND_APPENDS {
+                let records = vec![record(); APPEND_EVENTS];
+                let appended = publisher.append(Stream::Changes, records);
+                appended.await.expect("the append is taken");
+            }
+        });
+    }
+    tasks.join_all().await;
+    per_second(CALLERS * ROUND_APPENDS * APPEND_EVENTS, begun.elapsed())
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_unstable_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+async fn read(bus: &Bus, n_expected: usize) -> f64 {
     let begun = Instant::now();
     let mut reader = bus
         .subscribe(Stream::Changes, StartAt::Start)
         .await
         .expect("the stream can be read");
     let mut n = 0;
-    while n < CALLERS * APPENDS_PER_CALLER {
+    while n < n_expected {
         n += reader
             .next(1000)
             .await
             .expect("the stream can be read")
             .len();
     }
-    say_rate("read, one reader", n, begun.elapsed());
+    let elapsed = begun.elapsed();
+    if n == CALLERS * APPENDS_PER_CALLER {
+        say_rate("read, one reader", n, elapsed);
+    }
+    per_second(n, elapsed)
 }
 
 fn say(what: &str, mut times: Vec<Duration>) {
@@ -139,9 +213,12 @@ fn say(what: &str, mut times: Vec<Duration>) {
 }
 
 fn say_rate(what: &str, n: usize, elapsed: Duration) {
-    let events = u32::try_from(n).map_or(f64::MAX, f64::from);
     println!(
         "{what:<28} {:>9.0} events/s ({n} in {elapsed:.2?})",
-        events / elapsed.as_secs_f64()
+        per_second(n, elapsed)
     );
+}
+
+fn per_second(n: usize, elapsed: Duration) -> f64 {
+    u32::try_from(n).map_or(f64::MAX, f64::from) / elapsed.as_secs_f64()
 }

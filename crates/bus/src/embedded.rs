@@ -51,6 +51,8 @@ pub struct EmbeddedOptions {
     pub segment_bytes: u64,
     /// How long a record is kept at least while there is room. Default 7 days.
     pub retention_age: Duration,
+    /// The same of dead letters: nobody must have read them, and people come back to them. Default 7 days.
+    pub dead_letters_age: Duration,
     /// How much a stream keeps, in bytes; more only while it is unread. Default 256 MiB.
     pub retention_bytes: u64,
     /// How often the retention is looked at besides each new segment. Default 60 s.
@@ -67,6 +69,7 @@ impl Default for EmbeddedOptions {
         EmbeddedOptions {
             segment_bytes: 16 * 1024 * 1024,
             retention_age: Duration::from_hours(7 * 24),
+            dead_letters_age: Duration::from_hours(7 * 24),
             retention_bytes: 256 * 1024 * 1024,
             retention_every: Duration::from_mins(1),
             min_free_bytes: 256 * 1024 * 1024,

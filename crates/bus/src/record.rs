@@ -94,4 +94,6 @@ pub struct Read {
     pub position: Position,
     /// The record.
     pub record: Record,
+    /// When it was put there, in ms since 1970, by the clock of the log; none where the log does not say.
+    pub appended_at_ms: Option<i64>,
 }

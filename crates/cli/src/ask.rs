@@ -4,7 +4,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use syncbell_config::Config;
-use syncbell_notifier::{Handle, dead_letters_of};
+use syncbell_notifier::Handle;
 
 use crate::bus;
 use crate::exit::Failure;
@@ -28,13 +28,6 @@ pub(crate) enum Deliveries {
     Show(One),
     /// Try a dead, dropped or pending delivery again
     Retry(One),
-}
-
-/// What could not be read or delivered.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadLetters {
-    /// The newest first
-    List(Shape),
 }
 
 /// How a list is printed.
@@ -100,12 +93,6 @@ pub(crate) fn deliveries(asked: &Deliveries) -> anyhow::Result<()> {
     }
 }
 
-/// `syncbell dead-letters …`
-pub(crate) fn dead_letters(asked: &DeadLetters) -> anyhow::Result<()> {
-    let DeadLetters::List(shape) = asked;
-    list(shape, "dead-letters", &["at", "reason", "attempts", "key"])
-}
-
 fn list(shape: &Shape, what: &str, columns: &[&str]) -> anyhow::Result<()> {
     let rows = ask(&shape.file, "GET", &format!("{what}?limit={}", shape.limit))?;
     let rows = rows
@@ -139,14 +126,6 @@ async fn in_folders(
 ) -> anyhow::Result<Value> {
     let (what, query) = path.split_once("?limit=").unwrap_or((path, "100"));
     let limit: usize = query.parse().unwrap_or(100);
-    if what == "dead-letters" {
-        let bus = bus::open_kept(config.bus, config.data_dir, "syncbell-ask", missing).await?;
-        let letters = dead_letters_of(&bus, limit).await;
-        bus.close().await;
-        return Ok(serde_json::to_value(
-            letters.context(Failure::Unavailable)?,
-        )?);
-    }
     let handle = open(config, missing).await?;
     let mut parts = what.split('/');
     match (method, parts.next(), parts.next()) {
@@ -164,20 +143,18 @@ async fn in_folders(
 }
 
 /// The notifier's folder, if there is one and nobody has it open.
-async fn open(config: Config, missing: &str) -> anyhow::Result<Handle> {
+pub(crate) async fn open(config: Config, missing: &str) -> anyhow::Result<Handle> {
     let folder = config.data_dir.join("notifier");
     if !folder.is_dir() {
         let what = format!("{missing}, and there is no folder {}", folder.display());
         return Err(anyhow!(what)).context(Failure::Unavailable);
     }
     let data_dir = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        syncbell_notifier::open_store(&data_dir, bus::QUESTION)
-    });
+    let opened = tokio::task::spawn_blocking(move || syncbell_notifier::open_store(&data_dir));
     let store = opened.await.context("opening the store panicked")?;
     let store = store.with_context(|| bus::elsewhere(missing));
     let store = store.context(Failure::TryAgain)?;
-    let bus = bus::open(config.bus, config.data_dir, bus::QUESTION, "syncbell-ask").await?;
-    let handle = Handle::offline(store, bus).await;
+    let bus = bus::open(&config, "syncbell-ask").await?;
+    let handle = Handle::offline(store, bus, &config.retention).await;
     handle.context(Failure::TryAgain)
 }

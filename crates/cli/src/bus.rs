@@ -1,7 +1,5 @@
 //! The event log that the configuration names.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, anyhow};
 use syncbell_config as config;
 use syncbell_notifier::{
@@ -10,21 +8,17 @@ use syncbell_notifier::{
 
 use crate::exit::Failure;
 
-/// What a question keeps free of the disk: it is answered while nothing more is taken in.
-pub(crate) const QUESTION: config::Disk = config::Disk { min_free_bytes: 0 };
-
-/// Opens the log: the folder under `data_dir`, or Kafka's clients (no broker need be there). `client_id`
+/// Opens the log: its folder, or Kafka's clients (no broker need be there). `client_id`
 /// is how brokers name the process, unless the configuration does.
-pub(crate) async fn open(
-    bus: config::Bus,
-    data_dir: PathBuf,
-    disk: config::Disk,
-    client_id: &str,
-) -> anyhow::Result<Bus> {
-    match bus {
+pub(crate) async fn open(config: &config::Config, client_id: &str) -> anyhow::Result<Bus> {
+    match config.bus.clone() {
         config::Bus::Embedded => {
-            let opened = tokio::task::spawn_blocking(move || open_bus(&data_dir, disk)).await;
-            opened
+            let (data_dir, retention) = (config.data_dir.clone(), config.retention.clone());
+            let disk = config.disk;
+            let opening =
+                tokio::task::spawn_blocking(move || open_bus(&data_dir, &retention, disk));
+            opening
+                .await
                 .context("opening the event log panicked")?
                 .context(Failure::TryAgain)
         }
@@ -36,20 +30,19 @@ pub(crate) async fn open(
 
 /// Opens the log for a question, while no service runs (`missing` says so). A folder is not made for it.
 pub(crate) async fn open_kept(
-    bus: config::Bus,
-    data_dir: PathBuf,
+    config: &config::Config,
     client_id: &str,
     missing: &str,
 ) -> anyhow::Result<Bus> {
-    if bus != config::Bus::Embedded {
-        return open(bus, data_dir, QUESTION, client_id).await;
+    if config.bus != config::Bus::Embedded {
+        return open(config, client_id).await;
     }
-    let folder = data_dir.join("log");
+    let folder = config.data_dir.join("log");
     if !folder.is_dir() {
         let what = format!("{missing}, and there is no folder {}", folder.display());
         return Err(anyhow!(what)).context(Failure::Unavailable);
     }
-    let opened = open(bus, data_dir, QUESTION, client_id).await;
+    let opened = open(config, client_id).await;
     opened.with_context(|| elsewhere(missing))
 }
 

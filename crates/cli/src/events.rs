@@ -3,6 +3,7 @@
 mod row;
 
 use std::io::{ErrorKind, Write as _};
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -108,32 +109,61 @@ async fn of_service(
     ];
     query.extend(asked.instance.clone().map(|id| ("instance", id)));
     query.extend(asked.limit.map(|limit| ("limit", limit.to_string())));
-    let mut answer = service.stream("events", &query).await?;
-    let ended = || format!("the service at {} ended", service.address);
-    let mut rest = Vec::new();
-    loop {
-        let chunk = answer.chunk().await;
-        let chunk = chunk.with_context(ended).context(Failure::Unavailable)?;
-        let Some(chunk) = chunk else { break };
-        rest.extend_from_slice(&chunk);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line[..end]);
-            if let Some(error) = failure(&line) {
-                return Err(anyhow!(error)).context(Failure::Unavailable);
-            }
-            if !printer.print(&line)? {
-                return Ok(());
-            }
-        }
-        if rest.len() > LINE_LIMIT_BYTES {
-            bail!("the service sent a line without an end");
+    let mut lines = lines(service, &query).await?;
+    while let Some(line) = lines.next().await? {
+        if !printer.print(&line)? {
+            return Ok(());
         }
     }
     if asked.no_follow || asked.limit.is_some_and(|limit| printer.lines >= limit) {
         return Ok(());
     }
-    Err(anyhow!(ended())).context(Failure::Unavailable)
+    Err(anyhow!(lines.ended())).context(Failure::Unavailable)
+}
+
+/// The lines of a tail that a service gives.
+pub(crate) struct Lines {
+    answer: reqwest::Response,
+    address: SocketAddr,
+    rest: Vec<u8>,
+}
+
+/// Asks `service` for events.
+pub(crate) async fn lines(service: &Service, query: &[(&str, String)]) -> anyhow::Result<Lines> {
+    Ok(Lines {
+        answer: service.stream("events", query).await?,
+        address: service.address,
+        rest: Vec::new(),
+    })
+}
+
+impl Lines {
+    /// The next line; none at the end.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<String>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line[..end]).into_owned();
+                if let Some(error) = failure(&line) {
+                    return Err(anyhow!(error)).context(Failure::Unavailable);
+                }
+                return Ok(Some(line));
+            }
+            if self.rest.len() > LINE_LIMIT_BYTES {
+                bail!("the service sent a line without an end");
+            }
+            let chunk = self.answer.chunk().await;
+            let chunk = chunk.with_context(|| self.ended());
+            let Some(chunk) = chunk.context(Failure::Unavailable)? else {
+                return Ok(None);
+            };
+            self.rest.extend_from_slice(&chunk);
+        }
+    }
+
+    fn ended(&self) -> String {
+        format!("the service at {} ended", self.address)
+    }
 }
 
 /// The reason that a service gives in its last line.
@@ -160,7 +190,7 @@ async fn by_itself(
         limit: asked.limit,
         follow: !asked.no_follow && !is_complete,
     };
-    let bus = bus::open_kept(config.bus, config.data_dir, "syncbell-tail", missing).await?;
+    let bus = bus::open_kept(&config, "syncbell-tail", missing).await?;
     let tail = Tail::open(&bus, wanted).await;
     let mut tail = tail.context(Failure::Unavailable)?;
     'all: while let Some(lines) = tail.next().await.context(Failure::Unavailable)? {

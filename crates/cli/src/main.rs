@@ -3,14 +3,17 @@
 mod ask;
 mod bus;
 mod check;
+mod dead_letters;
 mod demo;
 mod events;
 mod exit;
 mod kafka_metrics;
+mod replay;
 mod run;
 mod service;
 mod simulate;
 mod start;
+mod status;
 mod story;
 mod table;
 mod tasks;
@@ -43,6 +46,8 @@ enum Command {
     Notifier(ConfigFile),
     /// Check a configuration and say every problem with its place
     Check(ConfigFile),
+    /// How the services stand: sizes, positions, what waits
+    Status(status::Arguments),
     /// Serve a simulated registry, to try Syncbell on without an account
     Simulate(simulate::Arguments),
     /// The sync tasks, as the poller knows them or as the cloud lists them now
@@ -55,10 +60,12 @@ enum Command {
     Deliveries(ask::Deliveries),
     /// What could not be read or delivered
     #[command(subcommand)]
-    DeadLetters(ask::DeadLetters),
+    DeadLetters(dead_letters::DeadLetters),
     /// What the poller told: the event log as it is
     #[command(subcommand)]
     Events(events::Events),
+    /// What the rules of now make of the events of before: show it, or send it again
+    Replay(replay::Arguments),
 }
 
 /// Which configuration.
@@ -77,12 +84,14 @@ fn main() -> ExitCode {
         Command::Poller(file) => run::run(&file.config, Services::Poller),
         Command::Notifier(file) => run::run(&file.config, Services::Notifier),
         Command::Check(file) => check::check(&file.config),
+        Command::Status(asked) => status::status(&asked),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Tasks(asked) => tasks::tasks(&asked),
         Command::Incidents(asked) => ask::incidents(&asked),
         Command::Deliveries(asked) => ask::deliveries(&asked),
-        Command::DeadLetters(asked) => ask::dead_letters(&asked),
+        Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),
         Command::Events(asked) => events::events(&asked),
+        Command::Replay(asked) => replay::replay(&asked),
     };
     exit::code(done)
 }

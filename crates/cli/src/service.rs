@@ -139,6 +139,24 @@ impl Service {
             .context("the service's answer is not JSON")
     }
 
+    /// The answer to `POST` of `body` on `path` below `/api/v1`.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        patience: Duration,
+    ) -> anyhow::Result<Value> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        let request = self.http.post(url).timeout(patience);
+        let json = (reqwest::header::CONTENT_TYPE, "application/json");
+        let request = request.header(json.0, json.1).body(body.to_string());
+        let answer = self.accepted(request).await?;
+        answer
+            .json()
+            .await
+            .context("the service's answer is not JSON")
+    }
+
     /// The answer to `GET` on `path` below `/api/v1`.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
         let request = self.request(path, query)?.timeout(ANSWER);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use syncbell_config::{Config, Part};
-use syncbell_notifier::{Bus, Notifier, Store};
+use syncbell_notifier::{Bus, LedgerLost, Notifier, Store};
 use syncbell_service::{Admin, Health, Metrics, Shutdown};
 use tokio::task::JoinHandle;
 
@@ -46,7 +46,7 @@ pub(crate) struct Started {
 /// What was opened, to be closed at the end.
 struct Opened {
     poller: Option<syncbell_poller::Opened>,
-    notifier: Option<Store>,
+    notifier: Option<(Store, Option<LedgerLost>)>,
     bus: Bus,
 }
 
@@ -141,8 +141,8 @@ pub(crate) async fn start(
     let tail = syncbell_notifier::tail::api(bus.clone(), shutdown.clone());
     let mut api = service::api(services).merge(tail);
     let mut notifier = None;
-    if let Some(store) = opened.notifier.clone() {
-        let opened = open_notifier(&config, store, &common).await?;
+    if let Some((store, lost)) = opened.notifier.clone() {
+        let opened = open_notifier(&config, store, lost, &common).await?;
         api = api.merge(syncbell_notifier::api(opened.handle()));
         notifier = Some(opened);
     }
@@ -173,14 +173,20 @@ pub(crate) async fn start(
     })
 }
 
-async fn open_notifier(config: &Config, store: Store, common: &Common) -> anyhow::Result<Notifier> {
+async fn open_notifier(
+    config: &Config,
+    store: Store,
+    lost: Option<LedgerLost>,
+    common: &Common,
+) -> anyhow::Result<Notifier> {
     let notifier = Notifier::open(syncbell_notifier::Parts {
         instances: config.instances.clone(),
         receivers: config.receivers.clone(),
         route: config.route.clone(),
         rules: config.rules.clone(),
+        retention: config.retention.clone(),
         store,
-        lost: None,
+        lost,
         bus: common.bus.clone(),
         metrics: common.metrics.clone(),
         health: common.health.clone(),
@@ -223,19 +229,14 @@ impl Opened {
                 poller = Some(opened.context(Failure::TryAgain)?);
             }
             if services.notify() {
-                let opened = syncbell_notifier::open_store(&data_dir, disk);
+                let opened = syncbell_notifier::open(&data_dir, disk);
                 notifier = Some(opened.context(Failure::TryAgain)?);
             }
             Ok((poller, notifier))
         };
         let opened = tokio::task::spawn_blocking(move || stores(data_dir)).await;
         let (poller, notifier) = opened.context("opening the stores panicked")??;
-        let bus = bus::open(
-            config.bus.clone(),
-            config.data_dir.clone(),
-            disk,
-            services.client_id(),
-        );
+        let bus = bus::open(config, services.client_id());
         Ok(Opened {
             poller,
             notifier,
@@ -246,7 +247,8 @@ impl Opened {
     async fn close(self) {
         self.bus.close().await;
         let poller = self.poller.map(|opened| opened.store);
-        for store in [poller, self.notifier].into_iter().flatten() {
+        let notifier = self.notifier.map(|(store, _)| store);
+        for store in [poller, notifier].into_iter().flatten() {
             if let Err(error) = store.close().await {
                 tracing::error!(%error, "a store did not close");
             }

@@ -152,9 +152,7 @@ async fn in_folder(config: &Config, asked: &TasksAsked, missing: &str) -> anyhow
         return Err(anyhow!(what)).context(Failure::Unavailable);
     }
     let data_dir = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        syncbell_poller::open_store(&data_dir, crate::bus::QUESTION)
-    });
+    let opened = tokio::task::spawn_blocking(move || syncbell_poller::open_store(&data_dir));
     let store = opened.await.context("opening the store panicked")?;
     let store = store.with_context(|| elsewhere(missing));
     let store = store.context(Failure::TryAgain)?;

@@ -6,6 +6,7 @@ mod files;
 mod instances;
 mod kafka;
 mod receiver;
+mod retention;
 mod route;
 mod rules;
 
@@ -61,11 +62,11 @@ pub(crate) fn check(
     }
     config.bus = checker.bus(raw.bus);
     let names = receiver::names(raw.receivers.as_ref());
-    checker.is_needed_here = part.needs_receivers();
+    checker.is_needed_here = part.tells();
     let receivers = checker.receivers(raw.receivers);
     checker.is_needed_here = true;
     let route = checker.route(raw.route, &names);
-    if part.needs_receivers() {
+    if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
     config.rules = checker.rules(raw.rules, &config.instances);
@@ -79,6 +80,7 @@ pub(crate) fn check(
     if let Some(min_free_bytes) = checker.size("min_free", min_free) {
         config.disk = Disk { min_free_bytes };
     }
+    config.retention = checker.retention(raw.retention);
     config.admin = checker.admin(raw.admin);
     if checker
         .problems

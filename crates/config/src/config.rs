@@ -2,6 +2,7 @@
 
 mod credentials;
 mod kafka;
+mod retention;
 mod rules;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
+pub use self::retention::Retention;
 pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
 use crate::{Matcher, Problem, Secret};
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub baseline: Baseline,
     /// The disk of `data_dir`.
     pub disk: Disk,
+    /// How long the notifier keeps what is over.
+    pub retention: Retention,
     /// The admin interface.
     pub admin: Admin,
     /// What is allowed and unwise; log it at start.
@@ -57,6 +61,7 @@ impl Config {
             rules: RuleSwitches::default(),
             baseline: Baseline::default(),
             disk: Disk::default(),
+            retention: Retention::default(),
             admin: Admin::default(),
             warnings: Vec::new(),
         }

@@ -21,8 +21,8 @@ pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
     AccessKey, Admin, AssumeRole, Authorities, Baseline, Bus, Config, Credentials, CredentialsFrom,
     Discovery, Disk, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Network,
-    Oidc, Receiver, ReceiverKind, Route, RuleSwitches, Silent, SilentSubject, SilentWatch, Smtp,
-    SmtpTls, WayOut, Webhook,
+    Oidc, Receiver, ReceiverKind, Retention, Route, RuleSwitches, Silent, SilentSubject,
+    SilentWatch, Smtp, SmtpTls, WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};
@@ -48,6 +48,9 @@ pub enum Part {
     /// `receivers`, `route` and the bus. The credentials of `instances` are checked and then left out,
     /// so is how their requests leave the machine.
     Notifier,
+    /// `receivers`, `route`, `rules` and the bus, without any secret: for questions about what would be told.
+    /// Of `instances` the credentials are left out.
+    Rules,
     /// The bus: for questions about what the services keep. `receivers` and `route` are left empty, and
     /// of `instances` the same is left out.
     Bus,
@@ -58,15 +61,20 @@ impl Part {
     fn asks(self) -> bool {
         match self {
             Self::All | Self::Poller => true,
-            Self::Notifier | Self::Bus => false,
+            Self::Notifier | Self::Rules | Self::Bus => false,
         }
     }
 
-    fn needs_receivers(self) -> bool {
+    /// Whether somebody is told.
+    fn tells(self) -> bool {
         match self {
             Self::All | Self::Notifier => true,
-            Self::Poller | Self::Bus => false,
+            Self::Poller | Self::Rules | Self::Bus => false,
         }
+    }
+
+    fn keeps_receivers(self) -> bool {
+        self.tells() || self == Self::Rules
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod kafka;
+mod retention;
 mod rules;
 
 use schemars::JsonSchema;
@@ -18,6 +19,7 @@ pub(crate) use self::credentials::{
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
 };
+pub(crate) use self::retention::Retention;
 pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
 use crate::secret::RawSecret;
 
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) baseline: Option<Baseline>,
     /// The disk that `data_dir` lies on.
     pub(crate) disk: Option<Disk>,
+    /// How long the notifier keeps what is over.
+    pub(crate) retention: Option<Retention>,
     /// Health, metrics, and the API that the command line asks.
     pub(crate) admin: Option<Admin>,
 }

@@ -103,6 +103,21 @@ pub struct AlertItem {
     pub detail: Option<Detail>,
 }
 
+/// That an alert tells again what was told before: somebody asked what the rules of now make of the events of
+/// before. Nothing happened anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replay {
+    /// The events since this time were replayed.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// When it would have been decided.
+    #[schemars(with = "String")]
+    pub of: Timestamp,
+    /// When the replay was asked for.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+}
+
 /// What an alert carries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertData {
@@ -114,6 +129,9 @@ pub struct AlertData {
     pub alerts: Vec<AlertItem>,
     /// How many were left out for size.
     pub more: u64,
+    /// It is a replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
 }
 
 /// A CloudEvent of type `dev.syncbell.alert.{firing,resolved}.v1`.

@@ -10,7 +10,7 @@ mod request;
 mod alert;
 pub mod schema;
 
-pub use alert::{Alert, AlertData, AlertItem, AlertStatus, Severity};
+pub use alert::{Alert, AlertData, AlertItem, AlertStatus, Replay, Severity};
 pub use change::{Change, Kind};
 pub use envelope::{
     BatchCounts, CONTENT_TYPE, DecodeError, Detail, Envelope, Event, Source, TaskData,

@@ -8,16 +8,16 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use syncbell_bus::{Bus, StartAt, Stream};
 use syncbell_event::Alert;
 
+use crate::dead_letters::{LetterRow, LettersReplayed, LettersWanted, ReplayWanted};
 use crate::decide::{ClosedBy, Incident};
 use crate::deliver::record;
 use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
-use crate::ledger::DeadLetter;
 use crate::render::Renderer;
+use crate::replay::EventsReplay;
 use crate::run::Handle;
-use crate::{Error, rows, tail};
+use crate::{Error, rows, status};
 
 /// Rows of one answer, unless asked otherwise.
 const LIMIT: usize = 100;
@@ -82,12 +82,16 @@ pub fn api(handle: Handle) -> Router {
         .route("/deliveries", get(deliveries))
         .route("/deliveries/{id}", get(delivery))
         .route("/deliveries/{id}/retry", post(retry))
+        .route("/replay", post(replay))
         .route("/dead-letters", get(dead_letters))
-        .with_state(handle)
+        .route("/dead-letters/replay", post(replay_letters))
+        .route("/dead-letters/{id}", get(dead_letter))
+        .with_state(handle.clone())
+        .merge(status::api(handle))
 }
 
 /// A failure of the ledger, as an answer.
-struct Failed(Error);
+pub(crate) struct Failed(Error);
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
@@ -130,16 +134,53 @@ async fn retry(State(handle): State<Handle>, Path(id): Path<String>) -> Result<R
 
 async fn dead_letters(
     State(handle): State<Handle>,
-    Query(asked): Query<Asked>,
-) -> Result<Json<Vec<DeadLetter>>, Failed> {
-    Ok(Json(handle.dead_letters(asked.limit()).await?))
+    Query(wanted): Query<LettersWanted>,
+) -> Result<Json<Vec<LetterRow>>, Failed> {
+    Ok(Json(handle.letter_box().list(&wanted).await?))
+}
+
+async fn dead_letter(
+    State(handle): State<Handle>,
+    Path(id): Path<String>,
+) -> Result<Response, Failed> {
+    Ok(found_or(
+        handle.letter_box().show(&id).await?,
+        "no such dead letter",
+    ))
+}
+
+async fn replay_letters(
+    State(handle): State<Handle>,
+    Json(wanted): Json<ReplayWanted>,
+) -> Result<Json<LettersReplayed>, Failed> {
+    Ok(Json(handle.replay_letters(&wanted).await?))
+}
+
+async fn replay(
+    State(handle): State<Handle>,
+    Json(wanted): Json<EventsReplay>,
+) -> Result<Response, Failed> {
+    let refusal = |status, error: &str| (status, Json(json!({"error": error}))).into_response();
+    match handle.replay_events(wanted).await {
+        Ok(Some(replayed)) => Ok(Json(replayed).into_response()),
+        Ok(None) => Ok(refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another replay is under way",
+        )),
+        Err(Error::Setup { what }) => Ok(refusal(StatusCode::BAD_REQUEST, &what)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn found(value: Option<Value>) -> Response {
+    found_or(value, "no such delivery, or it was delivered")
+}
+
+fn found_or(value: Option<Value>, missing: &str) -> Response {
     if let Some(value) = value {
         Json(value).into_response()
     } else {
-        let error = json!({"error": "no such delivery, or it was delivered"});
+        let error = json!({"error": missing});
         (StatusCode::NOT_FOUND, Json(error)).into_response()
     }
 }
@@ -237,45 +278,17 @@ impl Handle {
     /// Tries a dead, dropped or pending delivery again. False if there is none to try.
     pub async fn retry_by_id(&self, id: &str) -> Result<bool, Error> {
         let id = DeliveryId(id.to_owned());
+        let held = self.ledger.triggers.lock().await;
         let target = self
             .ledger
             .patiently(move |draft, now| record::retry(draft, &id, now))
             .await?;
+        drop(held);
         if let Some(signal) = target.as_ref().and_then(|target| self.signals.get(target)) {
             signal.reload();
         }
         Ok(target.is_some())
     }
-
-    /// [`dead_letters_of`] this notifier's log.
-    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        dead_letters_of(&self.bus, limit).await
-    }
-}
-
-/// The dead letters that the log holds, newest first, at most `limit`.
-pub async fn dead_letters_of(bus: &Bus, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-    let bounds = bus.bounds(Stream::DeadLetters).await?;
-    let mut letters: Vec<DeadLetter> = Vec::new();
-    let mut next = bounds.start;
-    if next.lag(&bounds.end) == 0 {
-        return Ok(letters);
-    }
-    let mut subscriber = bus.subscribe(Stream::DeadLetters, StartAt::Start).await?;
-    while next.lag(&bounds.end) > 0 {
-        for read in tail::soon(&mut *subscriber).await? {
-            next.advance(read.position);
-            letters.extend(serde_json::from_slice::<DeadLetter>(&read.record.value).ok());
-        }
-        // Only the newest are asked for: memory stays bounded however long the log is.
-        let over = letters.len().saturating_sub(LIMIT_MAX);
-        letters.drain(..over);
-    }
-    // Several partitions come one after the other.
-    letters.sort_by_key(|letter| letter.at);
-    letters.reverse();
-    letters.truncate(limit);
-    Ok(letters)
 }
 
 fn state(ending: &Ending) -> &'static str {

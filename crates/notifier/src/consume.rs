@@ -14,15 +14,17 @@ use syncbell_bus::{Read, Stream};
 use syncbell_event::{Envelope, Event, Kind};
 use syncbell_service::crash_point;
 use syncbell_service::shutdown::past;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::begin::{Begun, LedgerLost, begin};
+use crate::dead_letters::{DeadLetter, decided};
 use crate::decide::watch::Said;
 use crate::decide::{Incident, Observation, Subject, decide};
 use crate::delivery::{Entry, Target};
 use crate::judge::{self, judge};
-use crate::ledger::{DeadLetter, Draft, Ledger, Standing};
+use crate::ledger::{Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
@@ -32,6 +34,9 @@ use crate::watch::{self, Word};
 
 /// Records taken into one batch.
 const RECORDS_A_TURN: usize = 256;
+
+/// Rows of records to be decided again that are looked at in one batch.
+const REPLAYS_A_TURN: usize = 64;
 
 /// The loop looks at its timers at least this often: the wall clock may jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -57,6 +62,8 @@ pub(crate) struct Consumer {
     pub(crate) lost: Option<LedgerLost>,
     pub(crate) expire_after: SignedDuration,
     pub(crate) metrics: NotifierMetrics,
+    /// Woken when records of dead letters are to be decided again.
+    pub(crate) replays: Arc<Notify>,
     /// Told which lanes have new rows, and that there are dead letters to relay.
     pub(crate) wake: Arc<Wake>,
 }
@@ -70,9 +77,11 @@ pub(crate) struct Done {
     /// When instances are overdue.
     pub(crate) watches: BTreeMap<String, Option<Timestamp>>,
     /// An instance of which more is due than one batch takes.
-    judging: Option<String>,
+    pub(crate) judging: Option<String>,
     pub(crate) told: u64,
     pub(crate) dead: u64,
+    /// What was seen before is only to be known, see [`begin`](crate::begin).
+    tells_from: Timestamp,
 }
 
 /// Caches of rows: when what is to be looked at.
@@ -117,6 +126,13 @@ impl Consumer {
                     }
                     reader.acknowledge().await?;
                 }
+                () = self.replays.notified() => {
+                    tokio::select! {
+                        biased;
+                        done = self.replay(&mut clocks) => done?,
+                        () = past(&stop, LAST_TRY) => return Ok(()),
+                    }
+                }
                 () = tokio::time::sleep(sleep) => {}
             }
             let now = Timestamp::now();
@@ -148,7 +164,11 @@ impl Consumer {
         if self.begun.is_new {
             self.begin(&mut clocks).await?;
         }
+        if self.ledger.store.set_aside().is_some() {
+            self.ledger.store.forget_set_aside().await?;
+        }
         self.log_lost(&mut clocks).await?;
+        self.replay(&mut clocks).await?;
         Ok(clocks)
     }
 
@@ -168,6 +188,28 @@ impl Consumer {
         // The request waits to be relayed.
         (self.wake)(&BTreeSet::new(), true);
         Ok(())
+    }
+
+    /// Decides the records of dead letters that are to be decided again, in the order in which they were
+    /// asked for.
+    async fn replay(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        loop {
+            let setup = self.setup.clone();
+            let slice = self.ledger.patiently(move |draft, now| {
+                let mut done = Done::default();
+                let more = replay(draft, &setup, now, &mut done)?;
+                Ok((done, more))
+            });
+            let (mut done, more) = slice.await?;
+            let judging = done.judging.take();
+            self.finish(done, clocks);
+            if let Some(instance) = judging {
+                self.judge(instance, clocks).await?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
     }
 
     /// What the time brings: groups that are due, instances that are overdue.
@@ -230,10 +272,13 @@ impl Consumer {
     /// One turn: `records` from `from` on, one batch, position included. Gives how far it came. Waits while
     /// the disk is full.
     async fn turn(&self, records: Arc<Vec<Read>>, from: usize) -> Result<(Done, usize), Error> {
-        let setup = self.setup.clone();
+        let (setup, tells_from) = (self.setup.clone(), self.begun.tells_from);
         self.ledger
             .patiently(move |draft, now| {
-                let mut done = Done::default();
+                let mut done = Done {
+                    tells_from,
+                    ..Done::default()
+                };
                 let mut read_to: BTreeMap<u32, Standing> = BTreeMap::new();
                 watch::log_lost(draft, &setup, now, &mut done)?;
                 let mut to = from;
@@ -251,7 +296,7 @@ impl Consumer {
                             let (partition, offset) =
                                 (read.position.partition, read.position.offset);
                             tracing::error!(%error, partition, offset, "a record is no event");
-                            draft.bury(&DeadLetter::of_record(read, error.to_string(), now));
+                            draft.bury(&DeadLetter::of_record(read, &error.to_string(), now));
                             done.dead += 1;
                         }
                     }
@@ -268,8 +313,12 @@ impl Consumer {
     async fn judge(&self, instance: String, clocks: &mut Clocks) -> Result<(), Error> {
         loop {
             let (setup, instance) = (self.setup.clone(), instance.clone());
+            let tells_from = self.begun.tells_from;
             let slice = self.ledger.patiently(move |draft, now| {
-                let mut done = Done::default();
+                let mut done = Done {
+                    tells_from,
+                    ..Done::default()
+                };
                 let more = judge(draft, &setup, &instance, now, &mut done)?;
                 Ok((done, more))
             });
@@ -357,8 +406,40 @@ fn expire(
     Ok(())
 }
 
+/// Decides the first records that wait to be decided again. True if there may be more.
+fn replay(
+    draft: &mut Draft<'_>,
+    setup: &Setup,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<bool, syncbell_store::Error> {
+    let page = draft.reader.scan(rows::REPLAYS, None, REPLAYS_A_TURN)?;
+    for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
+        if done.judging.is_some() {
+            return Ok(true);
+        }
+        let letter = DeadLetter::of_row(&rows::bytes(draft.reader, key, row)?);
+        let what = "it is no dead letter of this version";
+        let letter = letter.ok_or_else(|| rows::unreadable(key, what))?;
+        draft.delete(key.clone());
+        // Whoever queued it had decoded it.
+        let Ok(envelope) = Envelope::decode(&letter.record.value) else {
+            continue;
+        };
+        let told = if draft.has(&rows::event(&envelope.id))? {
+            None
+        } else {
+            let before = done.told;
+            consume(draft, envelope, setup, now, done)?;
+            Some(done.told - before)
+        };
+        decided(draft, &letter.id, told)?;
+    }
+    Ok(!page.is_empty())
+}
+
 /// One event: what it means, and who is told.
-fn consume(
+pub(crate) fn consume(
     draft: &mut Draft<'_>,
     envelope: Envelope,
     setup: &Setup,
@@ -432,7 +513,7 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
     for entry in entries {
-        if entry.observed_at < setup.tells_from {
+        if entry.observed_at < done.tells_from {
             continue;
         }
         let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());

@@ -3,6 +3,13 @@
 //! In: that something was buried or asked. Out: records, then their rows deleted. Must never happen: a row
 //! deleted before its record is acknowledged.
 
+mod letter;
+mod letter_box;
+mod replay;
+mod replayed;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +24,16 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::deliver::LaneSignal;
 use crate::delivery::{Delivery, Target};
-use crate::ledger::{DeadLetter, Draft, Ledger};
+use crate::ledger::{Draft, Ledger};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::rows;
+
+pub use self::letter::{DeadLetter, DeathClass, LetterKind, Origin};
+pub(crate) use self::letter_box::kept;
+pub use self::letter_box::{LETTERS_LIMIT, LetterBox, LetterRow, LettersWanted};
+pub(crate) use self::replay::decided;
+pub use self::replay::{LetterReplay, LettersReplayed, ReplayWanted};
+pub use self::replayed::Replayed;
 
 /// The notifier's outbox: written first, deleted when taken.
 pub(crate) struct Relay {
@@ -94,16 +108,21 @@ impl Relay {
     async fn relay_letters(&self) -> Result<bool, Error> {
         let letters = self.ledger.store.read(|reader| {
             let mut letters: Vec<(Vec<u8>, DeadLetter)> = Vec::new();
+            // The pieces of large ones count too: a page is a few MiB at most.
             for (key, row) in reader.scan(rows::DEAD_LETTERS, None, BATCH_ROWS)? {
                 if !rows::is_piece(&key) {
-                    let letter = rows::read(reader, &key, &row)?;
+                    let bytes = rows::bytes(reader, &key, &row)?;
+                    let letter = DeadLetter::of_row(&bytes);
+                    let what = "it is no dead letter of this version";
+                    let letter = letter.ok_or_else(|| rows::unreadable(&key, what))?;
                     letters.push((key, letter));
                 }
             }
             Ok(letters)
         });
         let letters = letters.await?;
-        let records = letters.iter().map(|(_, letter)| letter.record()).collect();
+        let records = letters.iter().flat_map(|(_, letter)| letter.records());
+        let records = records.collect();
         let keys = letters.into_iter().map(|(key, _)| key).collect();
         self.put(Stream::DeadLetters, records, keys).await
     }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use syncbell_event::{AlertItem, AlertStatus, EventId, TraceParent, digest_id};
+use syncbell_event::{AlertItem, AlertStatus, EventId, Replay, TraceParent, digest_id};
 
 /// The stable id of a delivery: 32 hex; the `webhook-id`, the alert's `id`, the Message-ID's left side.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ impl fmt::Display for Target {
 
 /// One condition that a delivery tells, with what only the texts for people need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// As it stands on the wire.
     pub item: AlertItem,
     /// The event that caused it.
@@ -95,14 +95,14 @@ pub struct Entry {
 
 impl Entry {
     /// Whether it tells that a condition began.
-    pub fn fires(&self) -> bool {
+    pub(crate) fn fires(&self) -> bool {
         self.item.status == AlertStatus::Firing
     }
 }
 
 /// A delivery that is still to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// Stable id.
     pub id: DeliveryId,
     /// Order of its commit; only used to keep the order within a target.
@@ -125,11 +125,17 @@ pub struct Delivery {
     /// How the last attempt ended, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// When an attempt first failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failure_at: Option<Timestamp>,
+    /// It tells again what was told before, because somebody asked for a replay of the events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
 }
 
 impl Delivery {
     /// The delivery as a step of the trace of its first entry that has one: the same for each attempt.
-    pub fn traceparent(&self) -> Option<TraceParent> {
+    pub(crate) fn traceparent(&self) -> Option<TraceParent> {
         let poll = self.entries.iter().find_map(|entry| entry.traceparent)?;
         let span = self.id.0.get(..16).unwrap_or_default();
         Some(poll.child(u64::from_str_radix(span, 16).unwrap_or_default()))

@@ -12,10 +12,11 @@ use syncbell_bus::{Next, Stream};
 use syncbell_event::{SnapshotRequest, TaskId};
 use syncbell_store::{Batch, Error, Reader};
 
+use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
 use crate::decide::{Decision, Rule, Subject, View};
 use crate::delivery::Delivery;
-use crate::ledger::{self, DeadLetter, Standing};
+use crate::ledger::{self, Standing};
 use crate::rows::{self, Key};
 
 /// One turn's changes.
@@ -100,6 +101,11 @@ impl<'a> Draft<'a> {
         self.changed.insert(key, Some(rows::json(value)));
     }
 
+    /// As [`Draft::put`], of what is no JSON.
+    pub(crate) fn put_bytes(&mut self, key: Key, bytes: Vec<u8>) {
+        self.changed.insert(key, Some(bytes));
+    }
+
     pub(crate) fn delete(&mut self, key: Key) {
         self.changed.insert(key, None);
     }
@@ -176,7 +182,7 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn bury(&mut self, letter: &DeadLetter) {
         let key = rows::numbered(rows::DEAD_LETTERS.to_vec(), self.next_number());
-        self.put(key, letter);
+        self.put_bytes(key, letter.row());
     }
 
     /// Asks the poller how everything stands; relayed like a dead letter.

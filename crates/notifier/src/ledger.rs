@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use syncbell_bus::{Position, Read, Record, Stream};
-use syncbell_event::{CONTENT_TYPE, EventId};
+use syncbell_bus::{Position, Stream};
+use syncbell_event::EventId;
 use syncbell_store::{Error, Store};
 
 use crate::delivery::{Delivery, Target};
@@ -21,9 +21,6 @@ use crate::rows::{self, Key};
 /// Positions read at start; more partitions than any topic of ours has.
 pub(crate) const PARTITIONS_LIMIT: usize = 4_096;
 
-/// The bytes of a record that are kept with its dead letter: in base64 it must fit into a record again.
-const VALUE_LIMIT_BYTES: usize = 512 * 1024;
-
 /// Between looks at a full disk.
 const FULL_DISK_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -32,6 +29,9 @@ const FULL_DISK_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 pub(crate) struct Ledger {
     pub(crate) store: Store,
     sequence: Arc<AtomicU64>,
+    /// Held while a resolve is dropped because its trigger is dead, and while a dead trigger is brought
+    /// back: the one must see the other.
+    pub(crate) triggers: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Where the reader of one partition stands.
@@ -46,28 +46,6 @@ pub(crate) struct Standing {
     pub(crate) event_id: Option<EventId>,
 }
 
-/// What could not be read or delivered, with all that is needed to try again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// Why it is here.
-    pub reason: String,
-    /// When it was given up.
-    pub at: Timestamp,
-    /// Attempts that were made.
-    pub attempts: u32,
-    /// The event log's place of a record that could not be decoded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<Position>,
-    /// The delivery that was refused or expired.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<Delivery>,
-    /// The record's key; of a delivery, its id.
-    pub key: String,
-    /// The original bytes of a record, as base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value_base64: Option<String>,
-}
-
 impl Standing {
     /// Behind the record at `position`, whose event is not known.
     pub(crate) fn behind(position: Position) -> Self {
@@ -79,67 +57,19 @@ impl Standing {
     }
 }
 
-impl DeadLetter {
-    /// A record of the log that is not an event.
-    pub(crate) fn of_record(read: &Read, reason: String, now: Timestamp) -> Self {
-        use base64::Engine as _;
-        let value = &read.record.value;
-        let (reason, value) = if value.len() > VALUE_LIMIT_BYTES {
-            let n = value.len();
-            let reason = format!("{reason} (its {n} bytes are too many to keep: see the log)");
-            (reason, None)
-        } else {
-            let value = base64::engine::general_purpose::STANDARD.encode(value);
-            (reason, Some(value))
-        };
-        Self {
-            reason,
-            at: now,
-            attempts: 1,
-            position: Some(read.position),
-            delivery: None,
-            key: String::from_utf8_lossy(&read.record.key).into_owned(),
-            value_base64: value,
-        }
-    }
-
-    /// A delivery that was given up.
-    pub(crate) fn of_delivery(delivery: &Delivery, reason: &str, now: Timestamp) -> Self {
-        Self {
-            reason: reason.to_owned(),
-            at: now,
-            attempts: delivery.attempts,
-            position: None,
-            key: delivery.id.0.clone(),
-            delivery: Some(delivery.clone()),
-            value_base64: None,
-        }
-    }
-
-    /// As it stands on the bus.
-    pub(crate) fn record(&self) -> Record {
-        let mut record = Record::new(self.key.as_bytes(), rows::json(self));
-        record
-            .headers
-            .push(("content-type".to_owned(), CONTENT_TYPE.as_bytes().to_vec()));
-        record
-            .headers
-            .push(("x-error".to_owned(), self.reason.as_bytes().to_vec()));
-        record.headers.push((
-            "x-attempts".to_owned(),
-            self.attempts.to_string().into_bytes(),
-        ));
-        record
-    }
-}
-
 impl Ledger {
     /// Opens the ledger over `store`: looks where its numbering goes on.
     pub(crate) async fn open(store: Store) -> Result<Self, Error> {
         let highest = store
             .read(|reader| {
                 let mut highest = 0;
-                for prefix in [b"d/".as_slice(), b"q/", rows::DEAD_LETTERS, rows::REQUESTS] {
+                for prefix in [
+                    b"d/".as_slice(),
+                    b"q/",
+                    rows::DEAD_LETTERS,
+                    rows::REQUESTS,
+                    rows::REPLAYS,
+                ] {
                     let mut after: Option<Key> = None;
                     loop {
                         let page = reader.scan(prefix, after.as_deref(), 1_000)?;
@@ -158,6 +88,7 @@ impl Ledger {
         Ok(Self {
             store,
             sequence: Arc::new(AtomicU64::new(highest + 1)),
+            triggers: Arc::default(),
         })
     }
 

@@ -19,17 +19,27 @@ mod render;
 mod deliver;
 mod outcome;
 mod dead_letters;
+mod replay;
 mod lag;
 pub mod tail;
 mod api;
+mod status;
 mod metrics;
 mod error;
 
-pub use api::{DeliveryRow, IncidentRow, api, dead_letters_of};
+pub use api::{DeliveryRow, IncidentRow, api};
 pub use begin::LedgerLost;
+pub use dead_letters::{
+    DeadLetter, DeathClass, LETTERS_LIMIT, LetterBox, LetterKind, LetterReplay, LetterRow,
+    LettersReplayed, LettersWanted, Origin, ReplayWanted, Replayed,
+};
+pub use delivery::{DeliveryId, Target};
 pub use error::Error;
-pub use ledger::DeadLetter;
-pub use run::{Handle, Notifier, Parts, check, open_bus, open_store};
+pub use replay::{
+    BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
+};
+pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
+pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus, StoreSize};
 
 // The command line opens the log and passes stores on without naming their crates.
 

@@ -53,6 +53,18 @@ impl<K: Ord + Clone> Timers<K> {
         due.take(64).map(|(key, _)| key.clone()).collect()
     }
 
+    /// The first one whose time has come, and when that is.
+    pub(crate) fn first(&self, now: Timestamp) -> Option<(K, Timestamp)> {
+        let due = self.0.iter().filter(|(_, at)| **at <= now);
+        due.min_by_key(|(_, at)| **at)
+            .map(|(key, at)| (key.clone(), *at))
+    }
+
+    /// When the first one's time comes.
+    pub(crate) fn next_at(&self) -> Option<Timestamp> {
+        self.0.values().min().copied()
+    }
+
     /// How long until the next one is due.
     pub(crate) fn sleep(&self, now: Timestamp) -> Duration {
         let next = self.0.values().min();
@@ -238,6 +250,8 @@ fn enqueue(
             due_at: now,
             attempts: 0,
             last_error: None,
+            first_failure_at: None,
+            replay: None,
         });
         done.lanes.insert(target.clone());
     }

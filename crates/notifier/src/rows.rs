@@ -21,7 +21,10 @@
 //! | `c/{delivery id}` | a delivery that is over |
 //! | `a/{delivery id}/{attempt}` | an attempt |
 //! | `k/{target digest}/{incident}` | the incident's trigger to this target is dead |
+//! | `y/{target digest}/{incident}` | resolves that were dropped because of that |
 //! | `l/{seq}` | a dead letter still to be put on the bus |
+//! | `v/{dead letter's id}` | that it was replayed, and how that ended |
+//! | `u/{seq}` | a dead letter's record that is to be decided again |
 //! | `m/{seq}` | a request to the poller still to be put on the bus |
 //!
 //! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
@@ -143,6 +146,13 @@ pub(crate) fn dead_trigger(target: &Target, incident: &str) -> Key {
     format!("k/{digest}/{incident}").into_bytes()
 }
 
+/// The resolves that were dropped because of such a mark.
+pub(crate) fn dropped(target: &Target, incident: &str) -> Key {
+    let mut key = dead_trigger(target, incident);
+    key[0] = b'y';
+    key
+}
+
 pub(crate) fn pending(id: &DeliveryId) -> Key {
     format!("x/{id}").into_bytes()
 }
@@ -159,6 +169,13 @@ pub(crate) const REQUESTS: &[u8] = b"m/";
 
 pub(crate) const DEAD_LETTERS: &[u8] = b"l/";
 
+/// Records of dead letters that are to be decided again.
+pub(crate) const REPLAYS: &[u8] = b"u/";
+
+pub(crate) fn replayed(letter_id: &str) -> Key {
+    format!("v/{letter_id}").into_bytes()
+}
+
 /// `prefix` with a number behind it, in an order that is the number's.
 pub(crate) fn numbered(mut prefix: Key, number: u64) -> Key {
     prefix.extend(format!("{number:020}").into_bytes());
@@ -170,25 +187,25 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("ledger rows have string keys and plain fields")
 }
 
-/// Puts `json` under `key`, in pieces if it is large. `before` is what stood there, so that pieces of a
+/// Puts `bytes` under `key`, in pieces if they are large. `before` is what stood there, so that pieces of a
 /// longer value do not stay behind.
-pub(crate) fn put(batch: &mut Batch, key: &[u8], json: &[u8], before: Option<&[u8]>) {
+pub(crate) fn put(batch: &mut Batch, key: &[u8], bytes: &[u8], before: Option<&[u8]>) {
     let before = pieces(before);
-    let now = if json.len() <= PIECE_BYTES {
+    let now = if bytes.len() <= PIECE_BYTES {
         0
     } else {
-        json.len().div_ceil(PIECE_BYTES)
+        bytes.len().div_ceil(PIECE_BYTES)
     };
     if now == 0 {
-        let mut row = Vec::with_capacity(json.len() + 1);
+        let mut row = Vec::with_capacity(bytes.len() + 1);
         row.push(WHOLE);
-        row.extend(json);
+        row.extend(bytes);
         batch.put(key, row);
     } else {
         let mut row = vec![SPLIT];
         row.extend(u32::try_from(now).unwrap_or(u32::MAX).to_be_bytes());
         batch.put(key, row);
-        for (number, piece) in json.chunks(PIECE_BYTES).enumerate() {
+        for (number, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
             batch.put(piece_key(key, number), piece);
         }
     }
@@ -211,22 +228,32 @@ pub(crate) fn read<T: DeserializeOwned>(
     key: &[u8],
     row: &[u8],
 ) -> Result<T, Error> {
-    let unreadable = |what: String| Error::Failed {
-        what: format!("row {} cannot be read: {what}", key.escape_ascii()),
-    };
-    let json = match row.split_first() {
-        Some((&WHOLE, json)) => json.to_vec(),
+    let json = bytes(reader, key, row)?;
+    serde_json::from_slice(&json).map_err(|error| unreadable(key, &error.to_string()))
+}
+
+/// Reads the bytes under `key`, of which `row` is the first piece.
+pub(crate) fn bytes(reader: &Reader, key: &[u8], row: &[u8]) -> Result<Vec<u8>, Error> {
+    match row.split_first() {
+        Some((&WHOLE, bytes)) => Ok(bytes.to_vec()),
         Some((&SPLIT, _)) => {
-            let mut json = Vec::new();
+            let mut bytes = Vec::new();
             for number in 0..pieces(Some(row)) {
                 let piece = reader.get(&piece_key(key, number))?;
-                json.extend(piece.ok_or_else(|| unreadable(format!("piece {number} is missing")))?);
+                let missing = || unreadable(key, &format!("piece {number} is missing"));
+                bytes.extend(piece.ok_or_else(missing)?);
             }
-            json
+            Ok(bytes)
         }
-        _ => return Err(unreadable("it is empty or of a newer version".to_owned())),
-    };
-    serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))
+        _ => Err(unreadable(key, "it is empty or of a newer version")),
+    }
+}
+
+/// What stands under `key` is not what this program puts there.
+pub(crate) fn unreadable(key: &[u8], what: &str) -> Error {
+    Error::Failed {
+        what: format!("row {} cannot be read: {what}", key.escape_ascii()),
+    }
 }
 
 /// Whether `key` is a piece of a larger value, to be left out of scans.

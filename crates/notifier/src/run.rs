@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::Bus;
-use syncbell_config::{Disk, Instance, Receiver, Route, RuleSwitches};
+use syncbell_config::{Disk, Instance, Receiver, Retention, Route, RuleSwitches};
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::Error;
 use crate::begin::{self, LedgerLost};
 use crate::consume::Consumer;
-use crate::dead_letters::Relay;
+use crate::dead_letters::{self, LetterBox, Relay};
 use crate::deliver::{Channel, Lane, LaneSignal};
 use crate::delivery::Target;
 use crate::lag;
@@ -39,6 +39,8 @@ pub struct Parts {
     pub route: Route,
     /// What is told.
     pub rules: RuleSwitches,
+    /// How long is kept what is over.
+    pub retention: Retention,
     /// The notifier's own store.
     pub store: Store,
     /// The ledger that was there before and could not be read.
@@ -67,20 +69,56 @@ pub struct Handle {
     pub(crate) ledger: Ledger,
     pub(crate) bus: Bus,
     pub(crate) signals: Arc<BTreeMap<Target, Arc<LaneSignal>>>,
+    /// None where no notifier runs.
+    consuming: Option<Consuming>,
+    /// Held while events are replayed.
+    pub(crate) replaying: Arc<tokio::sync::Mutex<()>>,
+    /// How long dead letters are listed.
+    letters_kept: SignedDuration,
 }
 
-/// Opens the notifier's own store, `notifier/` under `data_dir`. Blocking: call it on a blocking thread.
-pub fn open_store(data_dir: &std::path::Path, disk: Disk) -> Result<Store, Error> {
+/// The consume loop of a notifier that runs.
+#[derive(Clone)]
+struct Consuming {
+    /// Woken when a dead letter's record is to be decided again.
+    replays: Arc<Notify>,
+    setup: Arc<Setup>,
+}
+
+/// Opens the notifier's own store, `notifier/` under `data_dir`, to run on it: one that is damaged is set
+/// aside by name, and what was in it is read again. Blocking: call it on a blocking thread.
+pub fn open(data_dir: &std::path::Path, disk: Disk) -> Result<(Store, Option<LedgerLost>), Error> {
     let options = syncbell_store::Options {
         min_free_bytes: disk.min_free_bytes,
+        ..syncbell_store::Options::default()
+    };
+    let (store, lost) = Store::open_or_start_over(&data_dir.join("notifier"), options)?;
+    let lost = lost.map(|lost| LedgerLost {
+        why: lost.why,
+        kept_as: lost.dir.display().to_string(),
+    });
+    Ok((store, lost))
+}
+
+/// Opens the notifier's own store, for a look at it. Blocking: call it on a blocking thread.
+pub fn open_store(data_dir: &std::path::Path) -> Result<Store, Error> {
+    let options = syncbell_store::Options {
+        // A look is answered while nothing more is taken in.
+        min_free_bytes: 0,
         ..syncbell_store::Options::default()
     };
     Ok(Store::open(&data_dir.join("notifier"), options)?)
 }
 
 /// Opens the embedded event log, `log/` under `data_dir`. Blocking: call it on a blocking thread.
-pub fn open_bus(data_dir: &std::path::Path, disk: Disk) -> Result<Bus, Error> {
+/// Dead letters are kept as long as `retention` says.
+pub fn open_bus(
+    data_dir: &std::path::Path,
+    retention: &Retention,
+    disk: Disk,
+) -> Result<Bus, Error> {
     let options = syncbell_bus::EmbeddedOptions {
+        dead_letters_age: retention.dead_letters,
         min_free_bytes: disk.min_free_bytes,
         ..syncbell_bus::EmbeddedOptions::default()
     };
@@ -101,13 +139,50 @@ pub fn check(receivers: &[Receiver]) -> Result<(), Error> {
 
 impl Handle {
     /// For the command line when no service runs: the same answers, from the folders themselves.
-    pub async fn offline(store: Store, bus: Bus) -> Result<Self, Error> {
+    pub async fn offline(store: Store, bus: Bus, retention: &Retention) -> Result<Self, Error> {
         let ledger = Ledger::open(store).await?;
         Ok(Self {
             ledger,
             bus,
             signals: Arc::default(),
+            consuming: None,
+            replaying: Arc::default(),
+            letters_kept: dead_letters::kept(retention),
         })
+    }
+
+    /// Closes the ledger and the log; for a handle that was opened by [`Handle::offline`].
+    pub async fn close(self) {
+        self.bus.close().await;
+        if let Err(error) = self.ledger.store.close().await {
+            tracing::error!(%error, "the ledger did not close");
+        }
+    }
+
+    /// Whether a notifier works on this ledger: what is put into it is seen at once.
+    pub(crate) fn is_running(&self) -> bool {
+        self.consuming.is_some()
+    }
+
+    /// How a notifier that runs decides.
+    pub(crate) fn setup(&self) -> Option<&Arc<Setup>> {
+        self.consuming.as_ref().map(|consuming| &consuming.setup)
+    }
+
+    /// A dead letter's record is to be decided again.
+    pub(crate) fn wake_consumer(&self) {
+        if let Some(consuming) = &self.consuming {
+            consuming.replays.notify_one();
+        }
+    }
+
+    /// The dead letters of this notifier.
+    pub fn letter_box(&self) -> LetterBox {
+        LetterBox {
+            bus: self.bus.clone(),
+            ledger: Some(self.ledger.clone()),
+            kept: self.letters_kept,
+        }
     }
 }
 
@@ -120,10 +195,22 @@ impl Notifier {
         let (renderer, buried) = (Arc::new(Renderer::new()), Arc::new(Notify::new()));
         let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderer, &metrics, &buried)?;
         let signals = Arc::new(signals);
+        let consuming = Consuming {
+            replays: Arc::default(),
+            setup: Arc::new(Setup::new(
+                &parts.route,
+                &parts.receivers,
+                &parts.rules,
+                &parts.instances,
+            )),
+        };
         let handle = Handle {
             ledger: ledger.clone(),
             bus: parts.bus.clone(),
             signals: signals.clone(),
+            consuming: Some(consuming.clone()),
+            replaying: Arc::default(),
+            letters_kept: dead_letters::kept(&parts.retention),
         };
         let woken = buried.clone();
         let condition = parts.health.condition("notifier");
@@ -136,18 +223,13 @@ impl Notifier {
         );
         let consumer = Consumer {
             ledger: ledger.clone(),
-            setup: Arc::new(Setup::new(
-                &parts.route,
-                &parts.receivers,
-                &parts.rules,
-                &parts.instances,
-                begun.tells_from,
-            )),
+            setup: consuming.setup,
             begun,
             lost: parts.lost,
-            expire_after: jiff::SignedDuration::try_from(parts.rules.expire_after)
-                .unwrap_or(jiff::SignedDuration::MAX),
+            expire_after: SignedDuration::try_from(parts.rules.expire_after)
+                .unwrap_or(SignedDuration::MAX),
             metrics: metrics.clone(),
+            replays: consuming.replays,
             wake: Arc::new(move |lanes: &BTreeSet<Target>, dead| {
                 for signal in lanes.iter().filter_map(|target| signals.get(target)) {
                     signal.wake();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
@@ -19,19 +19,15 @@ pub(crate) struct Setup {
     instances: BTreeMap<String, SignedDuration>,
     /// What is to run, by instance.
     quiet: BTreeMap<String, Vec<Quiet>>,
-    /// What was seen before this is only to be known: a ledger that begins anew reads the log from its
-    /// start, see [`begin`](crate::begin).
-    pub(crate) tells_from: Timestamp,
 }
 
 impl Setup {
-    /// From the checked configuration, and what the ledger says of its own begin.
+    /// From the checked configuration.
     pub(crate) fn new(
         route: &Route,
         receivers: &[Receiver],
         rules: &RuleSwitches,
         instances: &[Instance],
-        tells_from: Timestamp,
     ) -> Self {
         let mut quiet: BTreeMap<String, Vec<Quiet>> = BTreeMap::new();
         for watch in rules.silent.iter().flat_map(|silent| &silent.watched) {
@@ -47,7 +43,6 @@ impl Setup {
             rules: Rules::of(rules),
             instances: instances.collect(),
             quiet,
-            tells_from,
         }
     }
 

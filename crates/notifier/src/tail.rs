@@ -77,17 +77,22 @@ impl Default for StartFrom {
 )]
 pub struct NoStart;
 
+/// The time that `text` says: a time such as `2026-01-02T03:04:05Z`, or so long ago, such as `2h`.
+pub fn since(text: &str) -> Option<Timestamp> {
+    let ago = || {
+        let ago = SignedDuration::try_from(syncbell_config::parse_duration(text)?).ok()?;
+        Timestamp::now().checked_sub(ago).ok()
+    };
+    text.parse().ok().or_else(ago)
+}
+
 impl FromStr for StartFrom {
     type Err = NoStart;
 
     /// `start`, `end`, `10`, `2h`, `2026-01-02T03:04:05Z`.
     fn from_str(text: &str) -> Result<Self, NoStart> {
-        let ago = || {
-            let ago = SignedDuration::try_from(syncbell_config::parse_duration(text)?).ok()?;
-            Timestamp::now().checked_sub(ago).ok()
-        };
         let last = || text.parse().map(Self::Last).ok();
-        let since = || text.parse().ok().or_else(ago).map(Self::Since);
+        let since = || since(text).map(Self::Since);
         match text {
             "start" => Ok(Self::Start),
             "end" => Ok(Self::End),
@@ -374,7 +379,7 @@ fn back(bounds: &Bounds, step: u64) -> Next {
 }
 
 /// Before everything that was observed at `time` or later.
-async fn before(bus: &Bus, bounds: &Bounds, time: Timestamp) -> Result<Next, Error> {
+pub(crate) async fn before(bus: &Bus, bounds: &Bounds, time: Timestamp) -> Result<Next, Error> {
     let surely_before = time.checked_sub(DISORDER).unwrap_or(Timestamp::MIN);
     let mut next = bounds.start.clone();
     for (partition, end) in bounds.end.iter() {

@@ -73,10 +73,12 @@ impl Watcher {
         loop {
             self.show();
             let next = self.schedule.next(Instant::now(), self.sweeping.is_some());
-            let done = match next {
-                Next::Head => self.poll(&stop).await.map(Some),
-                Next::SweepPage { until } => self.sweep_on(until, &stop).await,
-                Next::Wait { until } => self.wait(until, &stop).await.map(|()| None),
+            // Before the sweep that recovers: a short list is read in one step.
+            let done = match (self.tell_lost().await, next) {
+                (Err(stopped), _) => Err(stopped),
+                (Ok(()), Next::Head) => self.poll(&stop).await.map(Some),
+                (Ok(()), Next::SweepPage { until }) => self.sweep_on(until, &stop).await,
+                (Ok(()), Next::Wait { until }) => self.wait(until, &stop).await.map(|()| None),
             };
             let of = match next {
                 Next::SweepPage { .. } => Lane::Sweep,
@@ -265,7 +267,6 @@ impl Watcher {
 
     /// Tells that the instance cannot be read, once that has lasted.
     async fn tell_blind(&mut self) -> Result<(), Stopped> {
-        self.tell_lost().await?;
         let now = Instant::now();
         let lasts = self.blind.due_at().is_some_and(|due_at| now >= due_at);
         let Some(failing) = self.failing.as_ref().filter(|_| lasts) else {

@@ -44,5 +44,5 @@ pub use known::{KnownTask, KnownTasks, TasksAsked, TasksError, known_tasks};
 pub use live::{LiveCause, LiveError, LivePage, live};
 pub use run::{Opened, Parts, check, credentials_from, default_credentials, open, open_store, run};
 pub use sightings::Sightings;
-pub use status::{Status, api};
+pub use status::{PollerStatus, Status, api, status_of};
 pub use syncbell_acr::{CredentialsProvider, Surroundings};

@@ -70,6 +70,10 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let metrics = PollerMetrics::new(&parts.metrics);
     let condition = parts.health.condition("poller");
     let outbox = Arc::new(Outbox::load(parts.store.clone()).await?);
+    if parts.store.set_aside().is_some() {
+        // That stands in the file beside it since it was opened.
+        parts.store.forget_set_aside().await?;
+    }
     parts.status.set_outbox(Arc::clone(&outbox));
     parts.status.set_store(parts.store.clone());
     metrics.set_outbox(outbox.depth());
@@ -131,9 +135,10 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
 }
 
 /// Opens the store alone, for a look at it. Blocking: call it on a blocking thread.
-pub fn open_store(data_dir: &Path, disk: Disk) -> Result<Store, Error> {
+pub fn open_store(data_dir: &Path) -> Result<Store, Error> {
     let options = syncbell_store::Options {
-        min_free_bytes: disk.min_free_bytes,
+        // A look is answered while nothing more is taken in.
+        min_free_bytes: 0,
         ..syncbell_store::Options::default()
     };
     Ok(Store::open(&data_dir.join("poller"), options)?)
@@ -148,15 +153,21 @@ pub struct Opened {
     pub sightings: Sightings,
 }
 
-/// Opens the poller's own store, `poller/` under `data_dir`, and the file `poller-seen.json` beside it.
-/// Blocking: call it on a blocking thread.
+/// Opens the poller's own store, `poller/` under `data_dir`, and the file `poller-seen.json` beside it. A
+/// store that is damaged is set aside by name, and what was in it is read again. Blocking: call it on a
+/// blocking thread.
 pub fn open(data_dir: &Path, disk: Disk) -> Result<Opened, Error> {
-    let store = open_store(data_dir, disk)?;
+    let options = syncbell_store::Options {
+        min_free_bytes: disk.min_free_bytes,
+        ..syncbell_store::Options::default()
+    };
+    let (store, lost) = Store::open_or_start_over(&data_dir.join("poller"), options)?;
     let path = data_dir.join("poller-seen.json");
-    let sightings = Sightings::open(&path, None).map_err(|error| Error::Sightings {
-        path,
-        source: Arc::new(error),
-    })?;
+    let sightings =
+        Sightings::open(&path, lost.map(|lost| lost.at)).map_err(|error| Error::Sightings {
+            path,
+            source: Arc::new(error),
+        })?;
     Ok(Opened { store, sightings })
 }
 

@@ -11,9 +11,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Serialize;
-use syncbell_store::Store;
+use syncbell_store::{Size, Store};
 use tokio::time::Instant;
 
+use crate::Error;
 use crate::baseline::Stand;
 use crate::known;
 use crate::outbox::{Depth, Outbox};
@@ -117,11 +118,21 @@ impl Status {
         self.lock().instances.remove(instance);
     }
 
-    pub(crate) fn shown(&self) -> impl Serialize + use<> {
-        let inner = self.lock();
-        Shown {
-            instances: inner.instances.clone(),
-            outbox: inner.outbox.as_ref().map(|outbox| outbox.depth()),
+    pub(crate) async fn shown(&self) -> PollerStatus {
+        let (instances, outbox, store) = {
+            let inner = self.lock();
+            let outbox = inner.outbox.as_ref().map(|outbox| outbox.depth());
+            (inner.instances.clone(), outbox, inner.store.clone())
+        };
+        let size = match store {
+            // While the disk is full nobody can say.
+            Some(store) => store.size().await.ok(),
+            None => None,
+        };
+        PollerStatus {
+            instances,
+            outbox,
+            store: size.map(StoreSize::from),
         }
     }
 
@@ -138,12 +149,41 @@ pub fn api(status: Status) -> Router {
         .with_state(status)
 }
 
+/// How a poller stands.
 #[derive(Serialize)]
-struct Shown {
+pub struct PollerStatus {
     instances: BTreeMap<String, InstanceStatus>,
     outbox: Option<Depth>,
+    store: Option<StoreSize>,
 }
 
-async fn show(State(status): State<Status>) -> Json<impl Serialize> {
-    Json(status.shown())
+/// How large the store is.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct StoreSize {
+    /// All its files, in bytes.
+    files_bytes: u64,
+    rows: u64,
+}
+
+impl From<Size> for StoreSize {
+    fn from(size: Size) -> Self {
+        Self {
+            files_bytes: size.files_bytes,
+            rows: size.rows,
+        }
+    }
+}
+
+async fn show(State(status): State<Status>) -> Json<PollerStatus> {
+    Json(status.shown().await)
+}
+
+/// For the command line when no poller runs: what its store alone says. `Err` is the store's.
+pub async fn status_of(store: &Store) -> Result<PollerStatus, Error> {
+    let outbox = Outbox::load(store.clone()).await?;
+    Ok(PollerStatus {
+        instances: BTreeMap::new(),
+        outbox: Some(outbox.depth()),
+        store: Some(store.size().await?.into()),
+    })
 }

@@ -66,7 +66,7 @@ impl Batch {
 }
 
 impl Operation {
-    fn size_bytes(&self) -> usize {
+    pub(crate) fn size_bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Vec::len)
     }
 }

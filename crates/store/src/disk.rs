@@ -8,14 +8,15 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::batch::Operation;
 use crate::folder::Folder;
 use crate::layout::{self, Stored};
-use crate::rows::{Failure, Rows, range};
-use crate::{Error, Row, Size, opening};
+use crate::rows::{Failure, Rows, RowsSize, range};
+use crate::tally::Tally;
+use crate::witness::Witness;
+use crate::{Error, Row, opening};
 
 pub(crate) struct SledRows {
     tree: sled::Db,
@@ -23,25 +24,46 @@ pub(crate) struct SledRows {
     /// drive's cache: this second handle does.
     file: File,
     folder: Arc<Folder>,
-    n_rows: AtomicU64,
+    witness: Witness,
+    /// Changed by the writer's thread alone.
+    written: Mutex<Written>,
     /// Held for writing while a batch is applied: one `get` or `scan` sees all of it or nothing.
     applying: RwLock<()>,
 }
 
+/// What is known of what is in the tree.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) tally: Tally,
+    /// The number of the last batch.
+    pub(crate) number: u64,
+}
+
+/// What a batch changes in the tally: a row's key, and its size or that it is gone.
+type Changes<'a> = Vec<(&'a [u8], Option<(usize, bool)>)>;
+
 impl SledRows {
-    /// Opens the database in `folder`, creates it if it is not there, and reads all of it once
-    /// (to count it, and to find damage now rather than later).
-    pub(crate) fn open(folder: &Arc<Folder>, cache_bytes: u64) -> Result<Self, Error> {
-        let (tree, n_rows) = opening::open_and_read(folder, cache_bytes)?;
-        let file = opening::sync_names(folder)?;
-        let n_rows = AtomicU64::new(n_rows);
+    /// Opens the database in `dir`, which is the store's `folder` or in it, creates it if it is not
+    /// there, and reads all of it once (to count it, and to find damage now rather than later).
+    pub(crate) fn open(folder: &Arc<Folder>, dir: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir).map_err(|source| folder.unwritable(source))?;
+        let (witness, seen) = Witness::open(dir).map_err(|source| folder.unwritable(source))?;
+        let opened = opening::open_and_read(folder, dir, cache_bytes, seen)?;
+        // Also what a killed process had written and not told its witness.
+        witness.saw(opened.written.number);
+        witness.sync().map_err(|source| folder.unwritable(source))?;
         Ok(Self {
-            tree,
-            file,
+            tree: opened.tree,
+            file: opening::sync_names(folder, dir)?,
             folder: Arc::clone(folder),
-            n_rows,
+            witness,
+            written: Mutex::new(opened.written),
             applying: RwLock::new(()),
         })
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reading(&self) -> RwLockReadGuard<'_, ()> {
@@ -84,39 +106,85 @@ impl SledRows {
             .collect()
     }
 
-    /// The tree's operations, and the change in the number of rows.
-    fn batch(&self, operations: &[Operation]) -> Result<(sled::Batch, u64, u64), Failure> {
+    /// The tree's operations, and what they change in the tally.
+    fn batch<'a>(
+        &self,
+        operations: &'a [Operation],
+        tally: &Tally,
+    ) -> Result<(sled::Batch, Changes<'a>), Failure> {
         let last: BTreeMap<&[u8], Option<&[u8]>> = operations
             .iter()
             .map(|operation| (operation.key.as_slice(), operation.value.as_deref()))
             .collect();
         let mut batch = sled::Batch::default();
-        let (mut n_added, mut n_removed) = (0, 0);
+        let mut changes = Vec::with_capacity(last.len());
         for (key, value) in last {
             let row_key = layout::row_key(key);
-            let old = self.tree.get(&row_key).map_err(failure)?;
-            let n_old_chunks = match &old {
-                Some(stored) => layout::decode(stored)?.n_chunks(),
-                None => 0,
-            };
+            let n_old_chunks = self.n_chunks(tally, key, &row_key)?;
             let mut n_chunks = 0;
             if let Some(value) = value {
                 let (stored, chunks) = layout::encode(value);
-                n_added += u64::from(old.is_none());
+                let mut size_bytes = row_key.len() + stored.len();
                 batch.insert(row_key, stored);
                 for chunk in chunks {
-                    batch.insert(layout::chunk_key(key, n_chunks), chunk);
+                    let chunk_key = layout::chunk_key(key, n_chunks);
+                    size_bytes += chunk_key.len() + chunk.len();
+                    batch.insert(chunk_key, chunk);
                     n_chunks += 1;
                 }
-            } else if old.is_some() {
-                n_removed += 1;
+                changes.push((key, Some((size_bytes, n_chunks > 0))));
+            } else {
                 batch.remove(row_key);
+                changes.push((key, None));
             }
             for number in n_chunks..n_old_chunks {
                 batch.remove(layout::chunk_key(key, number));
             }
         }
-        Ok((batch, n_added, n_removed))
+        Ok((batch, changes))
+    }
+
+    /// How many chunks the row has now. Asking the tree costs as much as writing the row, so that only
+    /// rows with chunks are asked for.
+    fn n_chunks(&self, tally: &Tally, key: &[u8], row_key: &[u8]) -> Result<u16, Failure> {
+        if !tally.is_chunked(key) {
+            return Ok(0);
+        }
+        match self.tree.get(row_key).map_err(failure)? {
+            Some(stored) => Ok(layout::decode(&stored)?.n_chunks()),
+            None => Ok(0),
+        }
+    }
+
+    /// Writes and shows the operations; gives the number of the batch.
+    fn write(&self, written: &mut Written, operations: &[Operation]) -> Result<(), Failure> {
+        let (mut batch, changes) = self.batch(operations, &written.tally)?;
+        let number = written.number + 1;
+        batch.insert(layout::NUMBER, &number.to_be_bytes());
+        {
+            let _applying = self
+                .applying
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.tree.apply_batch(batch).map_err(failure)?;
+        }
+        written.number = number;
+        for (key, row) in changes {
+            match row {
+                Some((size_bytes, chunked)) => written.tally.put(key, size_bytes, chunked),
+                None => written.tally.remove(key),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_written(&self, written: &Written) -> Result<(), Failure> {
+        self.tree.flush().map_err(failure)?;
+        self.file
+            .sync_data()
+            .map_err(|error| Failure::io("cannot sync the database", &error))?;
+        self.witness.saw(written.number);
+        Ok(())
     }
 }
 
@@ -152,33 +220,51 @@ impl Rows for SledRows {
         self.rows(self.tree.range(range).rev().take(limit))
     }
 
-    fn apply(&self, operations: &[Operation]) -> Result<(), Failure> {
-        let (batch, n_added, n_removed) = self.batch(operations)?;
-        {
-            let _applying = self
-                .applying
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.tree.apply_batch(batch).map_err(failure)?;
+    fn slice(&self, after: Option<&[u8]>, limit_bytes: usize) -> Result<Vec<Row>, Failure> {
+        let after = after.map(layout::row_key);
+        let Some(range) = range(layout::ROWS, after.as_deref(), None) else {
+            return Ok(Vec::new());
+        };
+        let _reading = self.reading();
+        let mut size_bytes = 0;
+        let mut slice = Vec::new();
+        for pair in self.tree.range(range) {
+            let (key, stored) = pair.map_err(failure)?;
+            let key = layout::caller_key(&key);
+            let value = self.value(&key, &stored)?;
+            size_bytes += key.len() + value.len();
+            slice.push((key, value));
+            if size_bytes >= limit_bytes {
+                break;
+            }
         }
-        self.tree.flush().map_err(failure)?;
-        self.file
-            .sync_data()
-            .map_err(|error| Failure::io("cannot sync the database", &error))?;
-        // Only the writer's thread changes it.
-        self.n_rows.fetch_add(n_added, Ordering::Relaxed);
-        self.n_rows.fetch_sub(n_removed, Ordering::Relaxed);
-        Ok(())
+        Ok(slice)
     }
 
-    fn size(&self) -> Result<Size, Failure> {
+    fn apply(&self, operations: &[Operation]) -> Result<(), Failure> {
+        let mut written = self.written();
+        self.write(&mut written, operations)?;
+        self.sync_written(&written)
+    }
+
+    fn apply_unsynced(&self, operations: &[Operation]) -> Result<(), Failure> {
+        self.write(&mut self.written(), operations)
+    }
+
+    fn sync(&self) -> Result<(), Failure> {
+        self.sync_written(&self.written())
+    }
+
+    fn size(&self) -> Result<RowsSize, Failure> {
         let files_bytes = self
             .folder
             .files_bytes()
             .map_err(|error| Failure::io("cannot measure the store's folder", &error))?;
-        Ok(Size {
+        let written = self.written();
+        Ok(RowsSize {
             files_bytes,
-            rows: self.n_rows.load(Ordering::Relaxed),
+            live_bytes: written.tally.live_bytes(),
+            rows: written.tally.n_rows(),
         })
     }
 
@@ -214,7 +300,8 @@ mod tests {
     #[test]
     fn a_smaller_value_or_a_delete_leaves_no_chunk_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let rows = SledRows::open(&Arc::new(Folder::open(dir.path()).unwrap()), 1 << 20).unwrap();
+        let folder = Arc::new(Folder::open(dir.path()).unwrap());
+        let rows = SledRows::open(&folder, &dir.path().join("rows-1"), 1 << 20).unwrap();
         let apply = |value: Option<usize>| {
             let value = value.map(|size_bytes| vec![7; size_bytes]);
             rows.apply(&[Operation {
@@ -222,7 +309,8 @@ mod tests {
                 value,
             }])
             .unwrap();
-            rows.tree.len()
+            // Without the row that numbers the batches.
+            rows.tree.len() - 1
         };
         assert_eq!(apply(Some(5 * layout::CHUNK_BYTES)), 1 + 5);
         assert_eq!(apply(Some(2 * layout::CHUNK_BYTES)), 1 + 2);

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use crate::{Error, set_aside};
 
 /// The format this version writes, and the newest it reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 pub(crate) const LOCK_FILE: &str = "lock";
 const FORMAT_FILE: &str = "format";
 const DATABASE_FILE: &str = "db";
+/// Folders below ours: a database's, and sled's in it.
+const DEPTH_LIMIT: u32 = 2;
 
 /// A locked folder; dropping it unlocks it.
 #[derive(Debug)]
@@ -62,21 +64,24 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Refuses a newer format, and gives an empty folder ours.
-    pub(crate) fn check_format(&self) -> Result<(), Error> {
+    /// The format of what is in the folder. Refuses a newer one, and gives an empty folder ours.
+    pub(crate) fn check_format(&self) -> Result<u32, Error> {
         match self.format()? {
             Some(found) if found > FORMAT => Err(Error::NewerFormat {
                 dir: self.dir.clone(),
                 found,
                 known: FORMAT,
             }),
-            Some(_) => Ok(()),
-            None if self.dir.join(DATABASE_FILE).exists() => {
-                Err(self.corrupt("there is a database but no format file"))
+            Some(found) => Ok(found),
+            None => {
+                let denied = |source| self.unwritable(source);
+                let names = self.names().map_err(denied)?;
+                if names.iter().any(|name| is_database(name)) {
+                    return Err(self.corrupt("there is a database but no format file"));
+                }
+                self.write_format().map_err(denied)?;
+                Ok(FORMAT)
             }
-            None => self
-                .write_format()
-                .map_err(|source| self.unwritable(source)),
         }
     }
 
@@ -84,8 +89,12 @@ impl Folder {
         &self.dir
     }
 
-    pub(crate) fn database_file(&self) -> PathBuf {
-        self.dir.join(DATABASE_FILE)
+    /// What is in the folder.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.dir)?;
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     pub(crate) fn corrupt(&self, what: impl Into<String>) -> Error {
@@ -116,7 +125,7 @@ impl Folder {
     }
 
     /// The format file appears whole or not at all, and before the database does.
-    fn write_format(&self) -> io::Result<()> {
+    pub(crate) fn write_format(&self) -> io::Result<()> {
         self.write_file(FORMAT_FILE, format!("{FORMAT}\n").as_bytes())?;
         self.sync_ancestors()
     }
@@ -150,20 +159,9 @@ impl Folder {
         sync_dir(&self.dir)
     }
 
-    /// Length of all files in the folder and one level below, in bytes.
+    /// Length of all files in the folder, in bytes.
     pub(crate) fn files_bytes(&self) -> io::Result<u64> {
-        let mut bytes = 0;
-        for entry in std::fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                for nested in std::fs::read_dir(entry.path())? {
-                    bytes += length_bytes(&nested?)?;
-                }
-            } else {
-                bytes += length_bytes(&entry)?;
-            }
-        }
-        Ok(bytes)
+        files_bytes(&self.dir, DEPTH_LIMIT)
     }
 
     /// Space on the folder's disk that this user may fill, in bytes.
@@ -231,11 +229,34 @@ fn owner_hint(dir: &Path) -> Option<String> {
     ))
 }
 
-/// A file that went away in between counts nothing.
-fn length_bytes(entry: &std::fs::DirEntry) -> io::Result<u64> {
-    match entry.metadata() {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+/// sled's file in format 1, our folders after it.
+fn is_database(name: &str) -> bool {
+    name == DATABASE_FILE || name.starts_with("rows-") || name == "current"
+}
+
+/// What goes away in between, as a compaction removes it, counts nothing.
+fn files_bytes(dir: &Path, depth: u32) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in or_gone(std::fs::read_dir(dir))?.into_iter().flatten() {
+        let Some(entry) = or_gone(entry)? else {
+            continue;
+        };
+        let Some(metadata) = or_gone(entry.metadata())? else {
+            continue;
+        };
+        bytes += if metadata.is_dir() && depth > 0 {
+            files_bytes(&entry.path(), depth - 1)?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
+}
+
+fn or_gone<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -278,7 +299,7 @@ mod tests {
         drop(Folder::open(dir.path()).unwrap());
         assert_eq!(
             std::fs::read_to_string(dir.path().join(FORMAT_FILE)).unwrap(),
-            "1\n"
+            "2\n"
         );
     }
 

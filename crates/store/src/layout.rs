@@ -1,4 +1,4 @@
-//! How a row lies in sled's tree (format 1), so that sled never writes a blob file.
+//! How a row lies in sled's tree (formats 1 and 2), so that sled never writes a blob file.
 //!
 //! sled 0.34 writes whole pages (up to 17 rows, 19 after a merge of neighbours) and moves one that
 //! is larger than a quarter of a segment into a file of its own, which nobody ever syncs. Measured:
@@ -8,6 +8,7 @@
 //!
 //! - `r` key → `0` value, or `1` and the value's length (`u32`, big-endian)
 //! - `c` key number (`u16`, big-endian) → a chunk of it
+//! - `s` → the number of the last batch (`u64`, big-endian; from format 2 on)
 //!
 //! Largest page: 19 rows × (4 KiB + 896 B) = 93 KiB of leaf, 258 × 910 B = 229 KiB of index; a
 //! quarter of a segment of 1 MiB is 256 KiB.
@@ -35,6 +36,9 @@ const _: () = assert!(VALUE_LIMIT_BYTES / CHUNK_BYTES < u16::MAX as usize);
 
 /// The tree's prefix of all rows.
 pub(crate) const ROWS: &[u8] = &[ROW];
+
+/// The tree's key of the last batch's number.
+pub(crate) const NUMBER: &[u8] = b"s";
 
 /// What the tree holds for a row.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,11 @@ mod store;
 mod writer;
 mod reader;
 mod rows;
+mod copying;
+mod place;
 mod disk;
+mod tally;
+mod witness;
 mod opening;
 mod layout;
 mod folder;
@@ -35,23 +39,35 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Below this much free space on the disk, in bytes, commits are refused; 0 never refuses.
     pub min_free_bytes: u64,
+    /// Files of less than this, in bytes, are never compacted.
+    pub compact_from_bytes: u64,
 }
 
 impl Default for Options {
-    /// A cache of 8 MiB; 256 MiB of the disk are kept free.
+    /// A cache of 8 MiB; 256 MiB of the disk are kept free; from 16 MiB on files
+    /// are compacted that have more than four times what lives in them.
     fn default() -> Self {
         Self {
             cache_bytes: 8 * 1024 * 1024,
             min_free_bytes: 256 * 1024 * 1024,
+            compact_from_bytes: 16 * 1024 * 1024,
         }
     }
 }
 
-/// How large a store is.
+/// How large a store is, and how it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Length of all files in the folder, in bytes (of keys and values, in memory).
     pub files_bytes: u64,
+    /// Keys and values as they are stored, in bytes.
+    pub live_bytes: u64,
     /// Number of rows.
     pub rows: u64,
+    /// How often the files were compacted since the store was opened.
+    pub compactions: u64,
+    /// Free space on its disk, in bytes; `None` where that is not known.
+    pub free_bytes: Option<u64>,
+    /// False while commits are refused, since too little of the disk is free.
+    pub takes_rows: bool,
 }

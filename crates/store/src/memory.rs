@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use crate::Row;
 use crate::batch::Operation;
-use crate::rows::{Failure, Rows, range};
-use crate::{Row, Size};
+use crate::rows::{Failure, Rows, RowsSize, range};
 
 #[derive(Default)]
 pub(crate) struct MemoryRows {
@@ -65,14 +65,34 @@ impl Rows for MemoryRows {
         Ok(())
     }
 
-    fn size(&self) -> Result<Size, Failure> {
+    fn slice(&self, after: Option<&[u8]>, limit_bytes: usize) -> Result<Vec<Row>, Failure> {
+        let mut size_bytes = 0;
+        let mut slice = self.scan(b"", after, usize::MAX)?;
+        slice.retain(|(key, value)| {
+            let fits = size_bytes < limit_bytes;
+            size_bytes += key.len() + value.len();
+            fits
+        });
+        Ok(slice)
+    }
+
+    fn apply_unsynced(&self, operations: &[Operation]) -> Result<(), Failure> {
+        self.apply(operations)
+    }
+
+    fn sync(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn size(&self) -> Result<RowsSize, Failure> {
         let rows = self.read();
         let bytes: usize = rows
             .iter()
             .map(|(key, value)| key.len() + value.len())
             .sum();
-        Ok(Size {
+        Ok(RowsSize {
             files_bytes: bytes as u64,
+            live_bytes: bytes as u64,
             rows: rows.len() as u64,
         })
     }

@@ -1,8 +1,8 @@
 //! Opening sled's database, as far as it can be opened.
 //!
-//! In: a locked folder. Out: a tree that was read to its end, or an error that says whether the files
-//! are damaged. sled keeps a snapshot of where its pages are beside its log; one that a killed process
-//! had not finished is no reason to give the rows up.
+//! In: a folder that this store alone has. Out: a tree that was read to its end, or an error that says whether the files
+//! are damaged. sled keeps a snapshot of where its pages are beside its log, and everything in it can
+//! be read from the log again: a snapshot that cannot be read is no reason to give the rows up.
 //! Must never happen: a panic of sled that reaches the caller; a file of the database deleted that the
 //! rows need.
 
@@ -12,9 +12,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::disk::panic_text;
-use crate::folder::Folder;
-use crate::rows::is_full;
+use crate::disk::{Written, panic_text};
+use crate::folder::{Folder, sync_dir};
+use crate::layout::Stored;
+use crate::rows::{Failure, is_full};
 use crate::{Error, layout};
 
 /// How often and how long to wait for the last of sled's own threads to let go of a database that
@@ -22,36 +23,128 @@ use crate::{Error, layout};
 const REOPEN_TRIES: u32 = 100;
 const REOPEN_PAUSE: Duration = Duration::from_millis(20);
 
+/// How sled says that its threads ended; it has no error kind for that.
+const BROKEN_THREADS: &str = "IO thread unexpectedly panicked";
+
 /// What sled's snapshots are called, and one that a killed process had not finished.
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";
-/// Opens the tree and counts its rows, reading all of it.
-pub(crate) fn open_and_read(folder: &Folder, cache_bytes: u64) -> Result<(sled::Db, u64), Error> {
+/// What they are called while the database is opened without them.
+const KEPT_PREFIX: &str = "kept.";
+
+/// A tree, and what was found in it.
+pub(crate) struct Opened {
+    pub(crate) tree: sled::Db,
+    pub(crate) written: Written,
+}
+
+/// Why a tree could not be read to its end.
+enum Unread {
+    Sled(sled::Error),
+    Row(Failure),
+}
+
+impl From<sled::Error> for Unread {
+    fn from(error: sled::Error) -> Self {
+        Self::Sled(error)
+    }
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self::Row(failure)
+    }
+}
+
+/// Opens the tree in `dir` and reads all of it. Its last batch must be at least the one that was
+/// `seen`. Where the files look damaged it is tried once more without sled's snapshots.
+pub(crate) fn open_and_read(
+    folder: &Folder,
+    dir: &Path,
+    cache_bytes: u64,
+    seen: u64,
+) -> Result<Opened, Error> {
     let io_error = |error: io::Error| open_error(folder, error.into());
     // sled would take an unfinished snapshot for the newest one.
-    for path in snapshots(folder.dir()).map_err(io_error)? {
+    for path in snapshots(dir).map_err(io_error)? {
         if path.to_string_lossy().ends_with(UNFINISHED_SUFFIX) {
             std::fs::remove_file(path).map_err(io_error)?;
         }
     }
-    open_once(folder, cache_bytes)
+    let first = open_once(folder, dir, cache_bytes, seen);
+    let Err(Error::Corrupt { what, .. }) = &first else {
+        return first;
+    };
+    let snapshots = snapshots(dir).map_err(io_error)?;
+    if snapshots.is_empty() {
+        return first;
+    }
+    tracing::warn!(store = %dir.display(), what, "opening the store without its snapshot");
+    for path in &snapshots {
+        std::fs::rename(path, kept(path)).map_err(io_error)?;
+    }
+    let second = open_once(folder, dir, cache_bytes, seen);
+    for path in &snapshots {
+        if second.is_ok() {
+            std::fs::remove_file(kept(path)).map_err(io_error)?;
+        } else {
+            std::fs::rename(kept(path), path).map_err(io_error)?;
+        }
+    }
+    // What was found first is the damage; a second look may only have met what the first left behind.
+    second.or(first)
 }
 
-fn open_once(folder: &Folder, cache_bytes: u64) -> Result<(sled::Db, u64), Error> {
+fn open_once(folder: &Folder, dir: &Path, cache_bytes: u64, seen: u64) -> Result<Opened, Error> {
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let tree = open_tree(folder, cache_bytes)?;
-        let mut n_rows = 0;
-        for key in tree.scan_prefix(layout::ROWS).keys() {
-            key?;
-            n_rows += 1;
-        }
-        Ok((tree, n_rows))
+        let tree = open_tree(dir, cache_bytes)?;
+        let written = read(&tree)?;
+        Ok((tree, written))
     }));
-    match opened {
-        Ok(Ok(opened)) => Ok(opened),
-        Ok(Err(error)) => Err(open_error(folder, error)),
-        Err(panic) => Err(folder.corrupt(panic_text(panic.as_ref()))),
+    let (tree, written) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(Unread::Sled(error))) => return Err(open_error(folder, error)),
+        Ok(Err(Unread::Row(failure))) => return Err(folder.corrupt(failure.what)),
+        Err(panic) => return Err(folder.corrupt(panic_text(panic.as_ref()))),
+    };
+    if written.number < seen {
+        let lost = seen - written.number;
+        return Err(folder.corrupt(format!(
+            "{lost} of {seen} acknowledged batches are missing at its end"
+        )));
     }
+    Ok(Opened { tree, written })
+}
+
+/// Counts the rows, and checks that each can be read: that its chunks are all there, too.
+fn read(tree: &sled::Db) -> Result<Written, Unread> {
+    let mut written = Written::default();
+    for pair in tree.scan_prefix(layout::ROWS) {
+        let (row_key, stored) = pair?;
+        let key = &row_key[layout::ROWS.len()..];
+        let mut size_bytes = row_key.len() + stored.len();
+        let row = layout::decode(&stored)?;
+        let mut chunks_bytes = 0;
+        for number in 0..row.n_chunks() {
+            let chunk_key = layout::chunk_key(key, number);
+            let chunk = tree.get(&chunk_key)?;
+            let chunk = chunk.ok_or_else(|| layout::damaged("a chunk is missing"))?;
+            chunks_bytes += chunk.len();
+            size_bytes += chunk_key.len() + chunk.len();
+        }
+        match row {
+            Stored::Chunked(length_bytes) if length_bytes != chunks_bytes => {
+                return Err(layout::damaged("a chunk is cut").into());
+            }
+            _ => written.tally.put(key, size_bytes, row.n_chunks() > 0),
+        }
+    }
+    if let Some(number) = tree.get(layout::NUMBER)? {
+        let number = number.as_ref().try_into();
+        let number = number.map_err(|_| layout::damaged("the number of the last batch is cut"))?;
+        written.number = u64::from_be_bytes(number);
+    }
+    Ok(written)
 }
 
 fn snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -69,9 +162,14 @@ fn snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn open_tree(folder: &Folder, cache_bytes: u64) -> sled::Result<sled::Db> {
+fn kept(snapshot: &Path) -> PathBuf {
+    let name = snapshot.file_name().unwrap_or_default().to_string_lossy();
+    snapshot.with_file_name(format!("{KEPT_PREFIX}{name}"))
+}
+
+fn open_tree(dir: &Path, cache_bytes: u64) -> sled::Result<sled::Db> {
     let config = sled::Config::new()
-        .path(folder.dir())
+        .path(dir)
         .mode(sled::Mode::LowSpace)
         .cache_capacity(cache_bytes)
         .segment_size(layout::SEGMENT_BYTES)
@@ -95,17 +193,18 @@ fn open_tree(folder: &Folder, cache_bytes: u64) -> sled::Result<sled::Db> {
 }
 
 /// Makes the database's own files and their names durable, and gives a handle to sync it by.
-pub(crate) fn sync_names(folder: &Folder) -> Result<File, Error> {
-    try_sync_names(folder).map_err(|error| open_error(folder, error.into()))
+pub(crate) fn sync_names(folder: &Folder, dir: &Path) -> Result<File, Error> {
+    try_sync_names(dir).map_err(|error| open_error(folder, error.into()))
 }
 
-fn try_sync_names(folder: &Folder) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .open(folder.database_file())?;
+fn try_sync_names(dir: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).open(dir.join("db"))?;
     file.sync_all()?;
-    File::open(folder.dir().join("conf"))?.sync_all()?;
-    folder.sync()?;
+    File::open(dir.join("conf"))?.sync_all()?;
+    sync_dir(dir)?;
+    if let Some(parent) = dir.parent() {
+        sync_dir(parent)?;
+    }
     Ok(file)
 }
 
@@ -138,6 +237,10 @@ fn open_error(folder: &Folder, error: sled::Error) -> Error {
                 what: format!("cannot open {}: {source}", dir.display()),
             }
         }
+        // After one of its threads panicked over another database, sled opens none in this process.
+        sled::Error::ReportableBug(what) if what.contains(BROKEN_THREADS) => Error::Failed {
+            what: format!("cannot open {} in this process: {what}", dir.display()),
+        },
         error => Error::Corrupt {
             dir,
             what: error.to_string(),

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::path::Path;
 
 use crate::batch::Operation;
-use crate::{Error, Row, Size};
+use crate::{Error, Row};
 
 /// One set of ordered rows.
 pub(crate) trait Rows: Send + Sync {
@@ -29,10 +29,30 @@ pub(crate) trait Rows: Send + Sync {
     /// error this value must be dropped: whether they are durable is not known.
     fn apply(&self, operations: &[Operation]) -> Result<(), Failure>;
 
-    fn size(&self) -> Result<Size, Failure>;
+    /// The rows after `after`, up to about `limit_bytes` of them, for a copy; at least one if there
+    /// is one.
+    fn slice(&self, after: Option<&[u8]>, limit_bytes: usize) -> Result<Vec<Row>, Failure>;
+
+    /// As `apply`, but durable only after `sync`: for a copy.
+    fn apply_unsynced(&self, operations: &[Operation]) -> Result<(), Failure>;
+
+    /// Makes all that was applied durable.
+    fn sync(&self) -> Result<(), Failure>;
+
+    fn size(&self) -> Result<RowsSize, Failure>;
 
     /// The store's folder, for errors; empty for a store in memory.
     fn dir(&self) -> &Path;
+}
+
+/// How large they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsSize {
+    /// All files in the store's folder.
+    pub(crate) files_bytes: u64,
+    /// Keys and values, as they are stored.
+    pub(crate) live_bytes: u64,
+    pub(crate) rows: u64,
 }
 
 /// Why a backend could not do it.

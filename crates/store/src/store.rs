@@ -11,11 +11,11 @@ use std::thread::JoinHandle;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::disk::SledRows;
 use crate::folder::Folder;
 use crate::memory::MemoryRows;
+use crate::place::FolderPlace;
 use crate::rows::{Failure, Rows};
-use crate::writer::{Place, QUEUE_LIMIT, Reply, Request, SharedSlot, Slot, Writer};
+use crate::writer::{Limits, Place, QUEUE_LIMIT, Reply, Request, SharedSlot, Slot, Writer};
 use crate::{
     Batch, Error, KEY_LIMIT_BYTES, Options, Reader, Row, SetAside, Size, VALUE_LIMIT_BYTES,
     set_aside,
@@ -78,20 +78,15 @@ impl Store {
     }
 
     fn open_in(folder: &Arc<Folder>, options: Options) -> Result<Store, Error> {
-        folder.check_format()?;
         let pending = set_aside::pending(folder)?;
-        let folder = Arc::clone(folder);
-        let Options {
-            cache_bytes,
-            min_free_bytes,
-        } = options;
-        let mut place = FolderPlace {
-            folder,
-            cache_bytes,
-        };
+        let mut place = FolderPlace::prepare(folder, options.cache_bytes)?;
         let rows = place.open()?;
         let slot = Arc::new(RwLock::new(Slot::Open(rows)));
-        let writer = Writer::new(Box::new(place), Arc::clone(&slot), min_free_bytes);
+        let limits = Limits {
+            min_free_bytes: options.min_free_bytes,
+            compact_from_bytes: options.compact_from_bytes,
+        };
+        let writer = Writer::new(Box::new(place), Arc::clone(&slot), limits);
         Self::start(writer, slot, pending)
     }
 
@@ -145,7 +140,8 @@ impl Store {
         }
     }
 
-    /// Runs `read` on the blocking pool. Keep it short: closing and recovering wait for it.
+    /// Runs `read` on the blocking pool, on the rows of one database: a compaction does not show in it.
+    /// Keep it short: closing and recovering wait for it.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader) -> Result<T, Error> + Send + 'static,
@@ -204,7 +200,7 @@ impl Store {
     pub async fn size(&self) -> Result<Size, Error> {
         match &self.backend {
             Backend::Disk(disk) => disk.ask(|reply| Request::Size { reply }).await,
-            Backend::Memory(slot) => with_rows(slot, |rows| told(rows.size())),
+            Backend::Memory(slot) => with_rows(slot, |rows| told(memory_size(rows.as_ref()))),
         }
     }
 
@@ -306,30 +302,6 @@ impl Drop for Disk {
     }
 }
 
-/// A folder on the disk as the writer's place.
-struct FolderPlace {
-    folder: Arc<Folder>,
-    cache_bytes: u64,
-}
-
-impl Place for FolderPlace {
-    fn open(&mut self) -> Result<Arc<dyn Rows>, Error> {
-        Ok(Arc::new(SledRows::open(&self.folder, self.cache_bytes)?))
-    }
-
-    fn free_bytes(&self) -> std::io::Result<u64> {
-        self.folder.free_bytes()
-    }
-
-    fn dir(&self) -> &Path {
-        self.folder.dir()
-    }
-
-    fn forget_set_aside(&mut self) -> Result<(), Error> {
-        set_aside::forget(&self.folder)
-    }
-}
-
 fn check_limits(batch: &Batch) -> Result<(), Error> {
     for operation in batch.operations() {
         let value_bytes = operation.value.as_ref().map_or(0, Vec::len);
@@ -360,14 +332,11 @@ fn with_rows<T>(
     slot: &RwLock<Slot>,
     work: impl FnOnce(&Arc<dyn Rows>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    match &*slot.read().unwrap_or_else(PoisonError::into_inner) {
-        Slot::Open(rows) => work(rows),
-        Slot::Down(error) => Err(error.clone()),
-        Slot::Closed => Err(Error::Closed),
-    }
+    let rows = slot.read().unwrap_or_else(PoisonError::into_inner).rows()?;
+    work(&rows)
 }
 
-/// Holds the slot until the reader is gone.
+/// The reader keeps the rows it began with.
 fn read_rows<T>(
     slot: &RwLock<Slot>,
     read: impl FnOnce(&Reader) -> Result<T, Error>,
@@ -376,5 +345,18 @@ fn read_rows<T>(
         read(&Reader {
             rows: Arc::clone(rows),
         })
+    })
+}
+
+/// The size of rows in memory.
+fn memory_size(rows: &dyn Rows) -> Result<Size, Failure> {
+    let size = rows.size()?;
+    Ok(Size {
+        files_bytes: size.files_bytes,
+        live_bytes: size.live_bytes,
+        rows: size.rows,
+        compactions: 0,
+        free_bytes: None,
+        takes_rows: true,
     })
 }

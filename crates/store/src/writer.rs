@@ -6,12 +6,15 @@
 //! that write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+
+use self::compaction::Compactor;
 
 use crate::batch::Operation;
 use crate::disk::panic_text;
@@ -23,8 +26,13 @@ pub(crate) const QUEUE_LIMIT: usize = 1024;
 /// A group ends with the request that reaches one of these.
 const GROUP_LIMIT_ROWS: usize = 4096;
 const GROUP_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// What part of a group's time the next one may wait for as many callers, and how long at most.
+const LINGER_PART: u32 = 4;
+const LINGER_LIMIT: Duration = Duration::from_micros(300);
 /// How long what is known of the disk's free space is good for.
 const DISK_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How soon it is noticed that the last reader is done.
+const READERS_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
@@ -62,8 +70,7 @@ pub(crate) enum Slot {
     Closed,
 }
 
-/// Readers hold it for reading while they read, so that writing it waits for them: sled can only
-/// be opened again when nobody holds the old handle.
+/// Readers take the rows out of it and keep them while they read.
 pub(crate) type SharedSlot = Arc<RwLock<Slot>>;
 
 /// What the writer needs of the world; the tests put another one there.
@@ -72,6 +79,49 @@ pub(crate) trait Place: Send {
     fn free_bytes(&self) -> std::io::Result<u64>;
     fn dir(&self) -> &Path;
     fn forget_set_aside(&mut self) -> Result<(), Error>;
+
+    /// An empty database beside the one that counts.
+    fn begin_copy(&mut self) -> Result<Arc<dyn Rows>, Error>;
+    /// From now on the copy counts, also after a kill.
+    fn adopt_copy(&mut self) -> Adoption;
+    /// Removes the copy, if there is one; it must be closed.
+    fn drop_copy(&mut self);
+}
+
+/// Which database counts after a swap.
+pub(crate) enum Adoption {
+    /// The copy.
+    Done {
+        /// Where what it replaces lies.
+        old: PathBuf,
+    },
+    /// The old one; the copy is removed.
+    Refused(std::io::Error),
+    /// Either: nothing may be written until the folder is opened again.
+    Unknown(std::io::Error),
+}
+
+/// How a writer behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Below this much free space commits are refused.
+    pub(crate) min_free_bytes: u64,
+    /// Smaller files are never compacted.
+    pub(crate) compact_from_bytes: u64,
+}
+
+/// What the next group may expect.
+#[derive(Default)]
+struct LastGroup {
+    n_callers: usize,
+    took: Duration,
+}
+
+impl LastGroup {
+    /// How long to wait for as many callers.
+    fn linger(&self) -> Duration {
+        (self.took / LINGER_PART).min(LINGER_LIMIT)
+    }
 }
 
 pub(crate) struct Writer {
@@ -80,22 +130,26 @@ pub(crate) struct Writer {
     min_free_bytes: u64,
     /// When the disk was last looked at (or the store tried to open again), and what that said.
     looked: Option<(Instant, Result<(), Error>)>,
+    compactor: Compactor,
+    last_group: LastGroup,
 }
 
 impl Writer {
-    pub(crate) fn new(place: Box<dyn Place>, slot: SharedSlot, min_free_bytes: u64) -> Self {
+    pub(crate) fn new(place: Box<dyn Place>, slot: SharedSlot, limits: Limits) -> Self {
         Self {
             place,
             slot,
-            min_free_bytes,
+            min_free_bytes: limits.min_free_bytes,
             looked: None,
+            compactor: Compactor::new(limits.compact_from_bytes),
+            last_group: LastGroup::default(),
         }
     }
 
     /// Serves until it is told to close or until all handles are gone.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut closing = None;
-        while let Some(first) = requests.blocking_recv() {
+        while let Some(first) = self.wait(&mut requests) {
             let mut next = Some(first);
             while let Some(request) = next.take() {
                 match request {
@@ -111,7 +165,7 @@ impl Writer {
                         let scan = |rows: &dyn Rows| rows.scan(&prefix, after.as_deref(), limit);
                         answer(reply, self.ask(scan));
                     }
-                    Request::Size { reply } => answer(reply, self.ask(|rows| rows.size())),
+                    Request::Size { reply } => answer(reply, self.size()),
                     Request::Open { reply } => answer(reply, self.rows().map(drop)),
                     Request::ForgetSetAside { reply } => {
                         answer(reply, self.place.forget_set_aside());
@@ -123,12 +177,26 @@ impl Writer {
                 break;
             }
         }
+        self.stop_compaction();
         self.replace(Slot::Closed);
+        self.compactor.join();
         // Unlocks the folder, so that whoever is told "closed" can open it.
         drop(self.place);
         if let Some(reply) = closing {
             answer(reply, Ok(()));
         }
+    }
+
+    /// The next request; while there is none a copy goes on.
+    fn wait(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
+        while self.compactor.is_running() {
+            match requests.try_recv() {
+                Ok(request) => return Some(request),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => self.compact_step(),
+            }
+        }
+        requests.blocking_recv()
     }
 
     /// Commits `first` and all that waits behind it. Gives back the first request that is not a
@@ -143,6 +211,7 @@ impl Writer {
         let mut group_bytes = group.size_bytes();
         let mut replies = vec![reply];
         let mut next = None;
+        let began = Instant::now();
         while group.len() < GROUP_LIMIT_ROWS
             && group_bytes < GROUP_LIMIT_BYTES
             && replies.len() < QUEUE_LIMIT
@@ -157,14 +226,43 @@ impl Writer {
                     next = Some(other);
                     break;
                 }
+                // Who was answered last may be about to ask again: a group of one costs as much.
+                Err(TryRecvError::Empty)
+                    if replies.len() < self.last_group.n_callers
+                        && began.elapsed() < self.last_group.linger() =>
+                {
+                    std::thread::yield_now();
+                }
                 Err(_) => break,
             }
         }
+        let began = Instant::now();
         let committed = self.commit(group.operations());
+        self.last_group = LastGroup {
+            n_callers: replies.len(),
+            took: began.elapsed(),
+        };
+        let done = committed.is_ok();
         for reply in replies {
             answer(reply, committed.clone());
         }
+        if done {
+            self.compact_after(group.operations());
+        }
         next
+    }
+
+    fn size(&mut self) -> Result<Size, Error> {
+        let rows = self.ask(|rows| rows.size())?;
+        let takes_rows = self.check_disk().is_ok();
+        Ok(Size {
+            files_bytes: rows.files_bytes,
+            live_bytes: rows.live_bytes,
+            rows: rows.rows,
+            compactions: self.compactor.n_done(),
+            free_bytes: self.place.free_bytes().ok(),
+            takes_rows,
+        })
     }
 
     fn ask<T>(&mut self, work: impl FnOnce(&dyn Rows) -> Result<T, Failure>) -> Result<T, Error> {
@@ -181,6 +279,7 @@ impl Writer {
         let Err(failure) = caught(|| rows.apply(operations)) else {
             return Ok(());
         };
+        self.stop_compaction();
         // sled's handle is dead after an error, even when its cause is gone. What the group left
         // behind does not matter: it is written again whole, and nothing came after it.
         drop(rows);
@@ -194,16 +293,22 @@ impl Writer {
 
     /// The rows, opened again if the disk was full and a second has passed.
     fn rows(&mut self) -> Result<Arc<dyn Rows>, Error> {
-        let error = match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
-            Slot::Open(rows) => return Ok(Arc::clone(rows)),
-            Slot::Down(error) => error.clone(),
-            Slot::Closed => return Err(Error::Closed),
+        let error = match self.open_rows() {
+            Ok(rows) => return Ok(rows),
+            Err(error) => error,
         };
         if !matches!(error, Error::DiskFull { .. }) || self.looked_lately().is_some() {
             return Err(error);
         }
         self.check_disk()?;
         self.open_again()
+    }
+
+    fn open_rows(&self) -> Result<Arc<dyn Rows>, Error> {
+        self.slot
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rows()
     }
 
     /// Refuses while the disk has less free space than the store keeps free.
@@ -293,17 +398,54 @@ impl Writer {
         error
     }
 
-    /// Waits for the readers, then drops what was there; sled may panic in its drop when the disk
-    /// failed.
+    /// Puts `slot` there, then waits for who reads what was there and drops it.
     fn replace(&mut self, slot: Slot) {
-        let mut shared = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *shared, slot);
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(old))) {
-            tracing::warn!(
-                error = panic_text(panic.as_ref()),
-                "store did not close cleanly"
-            );
+        if let Some(old) = self.take_rows(slot) {
+            wait_for_readers(&old);
+            drop_rows(old);
         }
+    }
+
+    /// Puts `slot` there, and gives the rows that were there.
+    fn take_rows(&mut self, slot: Slot) -> Option<Arc<dyn Rows>> {
+        let mut shared = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *shared, slot) {
+            Slot::Open(rows) => Some(rows),
+            Slot::Down(_) | Slot::Closed => None,
+        }
+    }
+}
+
+impl Slot {
+    /// The rows, for as long as the caller keeps them; it must drop them soon.
+    pub(crate) fn rows(&self) -> Result<Arc<dyn Rows>, Error> {
+        match self {
+            Self::Open(rows) => Ok(Arc::clone(rows)),
+            Self::Down(error) => Err(error.clone()),
+            Self::Closed => Err(Error::Closed),
+        }
+    }
+}
+
+/// Waits until nobody else holds `rows`, which must be out of the slot: sled can only be opened again,
+/// or removed, when its last handle is gone.
+fn wait_for_readers(rows: &Arc<dyn Rows>) {
+    while Arc::strong_count(rows) > 1 {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the store's own threads, never one of the runtime"
+        )]
+        std::thread::sleep(READERS_LOOK_EVERY);
+    }
+}
+
+/// sled may panic in its drop when the disk failed.
+fn drop_rows(rows: Arc<dyn Rows>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(rows))) {
+        tracing::warn!(
+            error = panic_text(panic.as_ref()),
+            "store did not close cleanly"
+        );
     }
 }
 
@@ -318,5 +460,6 @@ fn answer<T>(reply: Reply<T>, result: Result<T, Error>) {
     drop(reply.send(result));
 }
 
+mod compaction;
 #[cfg(test)]
 mod tests;

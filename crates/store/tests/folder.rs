@@ -162,14 +162,14 @@ async fn a_newer_format_is_refused_by_its_numbers_and_left_alone() {
     let store = open(dir.path()).unwrap();
     store.commit(row("a", "1")).await.unwrap();
     store.close().await.unwrap();
-    std::fs::write(dir.path().join("format"), "2\n").unwrap();
+    std::fs::write(dir.path().join("format"), "3\n").unwrap();
     let error = open(dir.path()).unwrap_err();
     assert!(
         matches!(
             error,
             Error::NewerFormat {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ),
@@ -178,14 +178,14 @@ async fn a_newer_format_is_refused_by_its_numbers_and_left_alone() {
     assert!(
         error
             .to_string()
-            .contains("has format 2, this version knows up to 1"),
+            .contains("has format 3, this version knows up to 2"),
         "{error}"
     );
     assert_eq!(
         std::fs::read_to_string(dir.path().join("format")).unwrap(),
-        "2\n"
+        "3\n"
     );
-    std::fs::write(dir.path().join("format"), "1\n").unwrap();
+    std::fs::write(dir.path().join("format"), "2\n").unwrap();
     assert_eq!(
         open(dir.path()).unwrap().get("a").await.unwrap(),
         Some(b"1".to_vec())
@@ -220,7 +220,7 @@ async fn a_damaged_database_is_told_and_does_not_panic() {
     store.close().await.unwrap();
     // A reopening writes sled's snapshot of where its pages are; then they are not there.
     open(dir.path()).unwrap().close().await.unwrap();
-    let database = dir.path().join("db");
+    let database = dir.path().join("rows-1/db");
     let length = std::fs::metadata(&database).unwrap().len();
     std::fs::write(&database, vec![0xa5; usize::try_from(length).unwrap()]).unwrap();
     let error = open(dir.path()).unwrap_err();
@@ -232,7 +232,7 @@ async fn a_damaged_database_is_told_and_does_not_panic() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_is_unfinished_costs_no_row() {
+async fn a_snapshot_that_is_unfinished_or_damaged_costs_no_row() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     for number in 0..200u8 {
@@ -249,6 +249,7 @@ async fn a_snapshot_that_is_unfinished_costs_no_row() {
     let content = std::fs::read(&snapshot).unwrap();
     let unfinished = snapshot.with_file_name("snap.FFFFFFFFFFFFFFFF.generating");
     std::fs::write(&unfinished, &content[..content.len() / 2]).unwrap();
+    std::fs::write(&snapshot, &content[..content.len() / 2]).unwrap();
     let store = open(dir.path()).unwrap();
     let rows = store.scan("", None, usize::MAX).await.unwrap();
     let expected: Vec<_> = (0..200u8).map(|n| (vec![n], vec![n; 500])).collect();
@@ -296,7 +297,7 @@ async fn a_copy_made_after_a_commit_holds_all_that_was_acknowledged() {
 async fn the_largest_rows_never_become_blob_files() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
-    let blobs = dir.path().join("blobs");
+    let blobs = dir.path().join("rows-1/blobs");
     for turn in 0..30u64 {
         let mut batch = Batch::new();
         for number in 0..40u64 {

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncbell_config::Disk;
+use syncbell_config::{Disk, Retention};
 use syncbell_poller::measure::{Scale, parts, timed};
 use syncbell_poller::{CredentialsProvider, open_store};
 use tokio::time::Instant;
@@ -65,9 +65,10 @@ fn credentials() -> Arc<dyn CredentialsProvider> {
 
 async fn open(url: &str, folder: &Path) -> Scale {
     let (data_dir, log) = (folder.to_owned(), folder.join("log"));
-    let store = tokio::task::spawn_blocking(move || open_store(&data_dir, Disk::default()));
+    let store = tokio::task::spawn_blocking(move || open_store(&data_dir));
     let store = store.await.expect("it does not panic").expect("it opens");
-    let bus = syncbell_notifier::open_bus(&log, Disk::default()).expect("it opens");
+    let bus = syncbell_notifier::open_bus(&log, &Retention::default(), Disk::default())
+        .expect("it opens");
     Scale::open(&parts(registry::instance(url), credentials(), store, bus))
         .await
         .expect("it opens")
@@ -122,8 +123,12 @@ async fn changed_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let registry = Registry::start(100);
     let mut scale = open(&registry.url, folder.path()).await;
-    let bus = syncbell_notifier::open_bus(&folder.path().join("other"), Disk::default())
-        .expect("it opens");
+    let bus = syncbell_notifier::open_bus(
+        &folder.path().join("other"),
+        &Retention::default(),
+        Disk::default(),
+    )
+    .expect("it opens");
     let pages = u32::try_from(CHANGED_AT_ONCE / 100).expect("few");
     for page_no in 1..=pages {
         scale

@@ -266,7 +266,9 @@ impl Model {
                 offset,
             };
             let read = self.log().0.read_at(STREAM, position).await.unwrap();
-            assert_eq!(read, Some(Read { position, record }));
+            let read = read.expect("it is held");
+            assert_eq!((read.position, read.record), (position, record));
+            assert!(read.appended_at_ms.is_some_and(|at| at > 0));
         }
     }
 }

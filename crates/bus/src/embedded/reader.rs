@@ -230,6 +230,7 @@ fn read_segment(
                     batch.reads.push(Read {
                         position,
                         record: decoded.record,
+                        appended_at_ms: Some(decoded.appended_at_ms),
                     });
                 }
                 cursor.offset += 1;

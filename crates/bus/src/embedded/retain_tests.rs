@@ -121,7 +121,7 @@ async fn the_age_of_a_segment_is_known_after_a_reopen() {
     let bus = fixture.open().await;
     append(&bus, Stream::DeadLetters, 0..5).await;
     bus.close().await;
-    fixture.options.retention_age = Duration::from_millis(1);
+    fixture.options.dead_letters_age = Duration::from_millis(1);
     fixture.options.retention_every = Duration::from_millis(10);
     let bus = fixture.open().await;
     starts_at(&bus, Stream::DeadLetters, 4).await;

@@ -171,12 +171,13 @@ impl Writer {
     }
 
     fn retain(&mut self) {
-        let limits = Limits {
-            age: self.options.retention_age,
-            bytes: self.options.retention_bytes,
-        };
         for lane in &self.lanes {
-            lane.retain(limits);
+            let age = match lane.log.stream {
+                Stream::DeadLetters => self.options.dead_letters_age,
+                Stream::Changes | Stream::Requests => self.options.retention_age,
+            };
+            let bytes = self.options.retention_bytes;
+            lane.retain(Limits { age, bytes });
         }
     }
 }

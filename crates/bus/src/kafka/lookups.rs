@@ -301,5 +301,6 @@ pub(super) fn read_of(message: &BorrowedMessage<'_>) -> Option<Read> {
             value: message.payload().unwrap_or_default().to_vec(),
             headers: headers.unwrap_or_default(),
         },
+        appended_at_ms: message.timestamp().to_millis(),
     })
 }

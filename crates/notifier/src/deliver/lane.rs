@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::dead_letters::DeathClass;
 use crate::deliver::Channel;
-use crate::deliver::record::{finish, is_expired, record};
-use crate::delivery::{Attempt, Delivery, Ending, Entry, Target};
+use crate::deliver::record::{bury, drop_resolve, is_expired, record};
+use crate::delivery::{Attempt, Delivery, Entry, Target};
 use crate::ledger::{Draft, Ledger, pending_after};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::outcome::Outcome;
@@ -292,9 +293,11 @@ async fn attempt(
 ) -> Result<Recorded, Error> {
     let seq = delivery.seq;
     let fires = delivery.entries.iter().any(Entry::fires);
-    if !fires && trigger_is_dead(&ledger, &delivery).await? {
-        let reason = "its trigger is in the dead letters".to_owned();
-        close(&ledger, delivery, Ending::Dropped, reason).await?;
+    let needs_trigger = !fires && delivery.replay.is_none();
+    if needs_trigger
+        && trigger_is_dead(&ledger, &delivery).await?
+        && drop_it(&ledger, &delivery).await?
+    {
         return Ok(Recorded {
             seq,
             left: None,
@@ -303,7 +306,11 @@ async fn attempt(
     }
     if stopped {
         let reason = format!("expired: {}", delivery.last_error.as_deref().unwrap_or("-"));
-        close(&ledger, delivery, Ending::Dead, reason).await?;
+        let closing = move |draft: &mut Draft<'_>, now| {
+            bury(draft, &delivery, DeathClass::Expired, &reason, now);
+            Ok(())
+        };
+        ledger.patiently(closing).await?;
         metrics.dead(DeadKind::Delivery, 1);
         buried.notify_one();
         return Ok(Recorded {
@@ -320,6 +327,7 @@ async fn attempt(
     if let Outcome::Delivered { .. } = outcome
         && let Some(seen_at) = delivery.entries.iter().map(|entry| entry.observed_at).max()
         && !delivery.repeat
+        && delivery.replay.is_none()
     {
         metrics.latency.observe(
             Timestamp::now()
@@ -391,17 +399,12 @@ async fn trigger_is_dead(ledger: &Ledger, delivery: &Delivery) -> Result<bool, E
     Ok(dead.await?)
 }
 
-async fn close(
-    ledger: &Ledger,
-    delivery: Delivery,
-    ending: Ending,
-    reason: String,
-) -> Result<(), Error> {
-    let closing = move |draft: &mut Draft<'_>, now| {
-        finish(draft, &delivery, ending.clone(), &reason, now);
-        Ok(())
-    };
-    ledger.patiently(closing).await
+/// False if a trigger was brought back meanwhile.
+async fn drop_it(ledger: &Ledger, delivery: &Delivery) -> Result<bool, Error> {
+    let _held = ledger.triggers.lock().await;
+    let delivery = delivery.clone();
+    let dropping = move |draft: &mut Draft<'_>, now| drop_resolve(draft, &delivery, now);
+    ledger.patiently(dropping).await
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_service::Backoff;
 
-use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending, Target};
-use crate::ledger::{DeadLetter, Draft};
+use crate::dead_letters::{DeadLetter, DeathClass, Replayed};
+use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending, Entry, Target};
+use crate::ledger::Draft;
 use crate::outcome::Outcome;
 use crate::rows;
 
 /// After this a delivery goes to the dead letters.
-pub(super) const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
+pub(crate) const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_mins(5);
@@ -46,7 +47,8 @@ pub(super) fn record(
             return None;
         }
         Outcome::PermanentMessage { note } => {
-            finish(draft, &delivery, Ending::Dead, note, now);
+            delivery.first_failure_at.get_or_insert(attempt.at);
+            bury(draft, &delivery, DeathClass::Refused, note, now);
             return None;
         }
         Outcome::RetryAfter { after, .. } => *after,
@@ -54,14 +56,10 @@ pub(super) fn record(
         Outcome::PermanentTarget { .. } => Duration::ZERO,
     };
     delivery.last_error = Some(outcome.note().to_owned());
+    delivery.first_failure_at.get_or_insert(attempt.at);
     if is_expired(&delivery, now) {
-        finish(
-            draft,
-            &delivery,
-            Ending::Dead,
-            &format!("expired: {}", outcome.note()),
-            now,
-        );
+        let why = format!("expired: {}", outcome.note());
+        bury(draft, &delivery, DeathClass::Expired, &why, now);
         return None;
     }
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
@@ -77,7 +75,19 @@ fn backoff() -> Backoff {
     Backoff::try_new(BACKOFF_BASE, BACKOFF_MAX).expect("one second is less than five minutes")
 }
 
-/// Closes the row; a dead one goes to the dead letters, and its triggers are marked.
+/// Gives the delivery up: its row is closed, its triggers are marked, and it is a dead letter.
+pub(crate) fn bury(
+    draft: &mut Draft<'_>,
+    delivery: &Delivery,
+    class: DeathClass,
+    why: &str,
+    now: Timestamp,
+) {
+    finish(draft, delivery, Ending::Dead, why, now);
+    draft.bury(&DeadLetter::of_delivery(delivery, class, why, now));
+}
+
+/// Closes the row; of a dead one the triggers are marked.
 pub(super) fn finish(
     draft: &mut Draft<'_>,
     delivery: &Delivery,
@@ -87,16 +97,15 @@ pub(super) fn finish(
 ) {
     draft.delete(rows::numbered(rows::lane(&delivery.target), delivery.seq));
     draft.delete(rows::pending(&delivery.id));
-    for entry in delivery.entries.iter().filter(|entry| entry.fires()) {
+    // A replay is no trigger of anything.
+    let is_trigger = |entry: &&Entry| delivery.replay.is_none() && entry.fires();
+    for entry in delivery.entries.iter().filter(is_trigger) {
         let mark = rows::dead_trigger(&delivery.target, &entry.item.incident);
         if ending == Ending::Dead {
             draft.put(mark, &now);
         } else {
             draft.delete(mark);
         }
-    }
-    if ending == Ending::Dead {
-        draft.bury(&DeadLetter::of_delivery(delivery, why, now));
     }
     let closed = Closed {
         delivery: delivery.clone(),
@@ -109,17 +118,43 @@ pub(super) fn finish(
 
 /// Closes a delivery whose target is not in the configuration any more.
 pub(crate) fn give_up(draft: &mut Draft<'_>, delivery: &Delivery, now: Timestamp) {
-    finish(
-        draft,
-        delivery,
-        Ending::Dead,
-        "its receiver left the configuration",
-        now,
-    );
+    let why = "its receiver left the configuration";
+    bury(draft, delivery, DeathClass::ReceiverGone, why, now);
+}
+
+/// Resolves of one incident that were dropped are remembered up to this many.
+const DROPPED_LIMIT: usize = 16;
+
+/// Closes a resolve of which every trigger is dead, and remembers that with the triggers. False if one of
+/// them was brought back meanwhile: then it is to be sent.
+pub(crate) fn drop_resolve(
+    draft: &mut Draft<'_>,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> Result<bool, syncbell_store::Error> {
+    for entry in &delivery.entries {
+        let mark = rows::dead_trigger(&delivery.target, &entry.item.incident);
+        if !draft.has(&mark)? {
+            return Ok(false);
+        }
+    }
+    for entry in &delivery.entries {
+        let key = rows::dropped(&delivery.target, &entry.item.incident);
+        let mut dropped: Vec<DeliveryId> = draft.get(&key)?.unwrap_or_default();
+        dropped.push(delivery.id.clone());
+        let over = dropped.len().saturating_sub(DROPPED_LIMIT);
+        dropped.drain(..over);
+        draft.put(key, &dropped);
+    }
+    let why = "its trigger is in the dead letters";
+    finish(draft, delivery, Ending::Dropped, why, now);
+    Ok(true)
 }
 
 /// Puts a dead or dropped delivery back into its lane, or makes a pending one due now. Gives its target;
-/// none if there is no such delivery, or it was delivered.
+/// none if there is no such delivery, or it was delivered. Call it with [`Ledger::triggers`] held.
+///
+/// [`Ledger::triggers`]: crate::ledger::Ledger
 pub(crate) fn retry(
     draft: &mut Draft<'_>,
     id: &DeliveryId,
@@ -135,16 +170,70 @@ pub(crate) fn retry(
             delivery
         }
         None => match draft.get::<Closed>(&rows::closed(id))? {
-            Some(closed) if closed.ending != Ending::Delivered => {
-                draft.delete(rows::closed(id));
-                closed.delivery
+            Some(closed) if closed.ending == Ending::Dead => {
+                // Its dead letter is replayed thereby.
+                let letter = DeadLetter::id_of_delivery(&closed.delivery, closed.at);
+                Replayed::of_delivery(id, closed.at, now).note(draft, &letter)?;
+                return revive(draft, closed.delivery, now).map(Some);
+            }
+            Some(closed) if closed.ending == Ending::Dropped => {
+                return revive(draft, closed.delivery, now).map(Some);
             }
             _ => return Ok(None),
         },
     };
-    // Its age starts anew: whoever retries by hand wants it tried.
     delivery.created_at = now;
     delivery.due_at = now;
     draft.enqueue(&delivery);
     Ok(Some(delivery.target))
+}
+
+/// Brings back a delivery that is over: pending, under the same id, and its triggers dead no more. What was
+/// dropped because of them is to be told again too, behind it: else a receiver hears that something began
+/// and never that it ended.
+pub(crate) fn revive(
+    draft: &mut Draft<'_>,
+    delivery: Delivery,
+    now: Timestamp,
+) -> Result<Target, syncbell_store::Error> {
+    let target = delivery.target.clone();
+    let mut dropped: Vec<DeliveryId> = Vec::new();
+    let is_trigger = |entry: &&Entry| delivery.replay.is_none() && entry.fires();
+    for entry in delivery.entries.iter().filter(is_trigger) {
+        draft.delete(rows::dead_trigger(&target, &entry.item.incident));
+        let key = rows::dropped(&target, &entry.item.incident);
+        dropped.extend(
+            draft
+                .get::<Vec<DeliveryId>>(&key)?
+                .into_iter()
+                .flatten()
+                .filter(|id| *id != delivery.id),
+        );
+        draft.delete(key);
+    }
+    put_back(draft, delivery, now)?;
+    for id in dropped {
+        let closed = draft.get::<Closed>(&rows::closed(&id))?;
+        if let Some(closed) = closed.filter(|closed| closed.ending == Ending::Dropped) {
+            put_back(draft, closed.delivery, now)?;
+        }
+    }
+    Ok(target)
+}
+
+fn put_back(
+    draft: &mut Draft<'_>,
+    mut delivery: Delivery,
+    now: Timestamp,
+) -> Result<(), syncbell_store::Error> {
+    draft.delete(rows::closed(&delivery.id));
+    // Its age starts anew: whoever retries by hand wants it tried.
+    delivery.created_at = now;
+    delivery.due_at = now;
+    // Numbers begin again once nothing stands: its own may be another's by now.
+    if draft.has(&rows::numbered(rows::lane(&delivery.target), delivery.seq))? {
+        delivery.seq = draft.next_number();
+    }
+    draft.enqueue(&delivery);
+    Ok(())
 }

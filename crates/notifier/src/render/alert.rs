@@ -51,6 +51,7 @@ fn whole(delivery: &Delivery) -> Alert {
             .map(|entry| entry.item.clone())
             .collect(),
         more: 0,
+        replay: delivery.replay.clone(),
     };
     Alert::new(delivery.id.0.clone(), delivery.created_at, data)
 }

@@ -94,6 +94,8 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
         due_at: at("2026-01-02T03:16:10Z"),
         attempts: 0,
         last_error: None,
+        first_failure_at: None,
+        replay: None,
     }
 }
 
@@ -314,6 +316,26 @@ fn a_broken_template_gives_the_plain_text_and_says_so() {
         let digest = renderer.mail(&delivery_of(many(11)), at("2026-01-02T03:16:20Z"));
         assert!(digest.plain_fallback && digest.text.contains("rst-10"));
     }
+}
+
+#[test]
+fn a_replay_says_that_nothing_happened_anew() {
+    let mut delivery = delivery(vec![firing(task("rst-1", Status::Error, None))]);
+    delivery.replay = Some(syncbell_event::Replay {
+        since: at("2026-01-02T01:00:00Z"),
+        of: at("2026-01-02T03:04:06Z"),
+        at: at("2026-01-02T09:00:00Z"),
+    });
+    let mail = mail(&delivery);
+    assert!(
+        mail.subject
+            .starts_with("[REPLAY] failed: team-a/shop:v1.4")
+    );
+    let said =
+        "This is a replay: nothing happened anew. The events since 2026-01-02 01:00:00 UTC were";
+    assert!(mail.text.starts_with(said) && mail.html.contains(said));
+    let alert: Alert = serde_json::from_slice(&Renderer::new().webhook(&delivery)).unwrap();
+    assert_eq!(alert.data.replay, delivery.replay);
 }
 
 #[test]

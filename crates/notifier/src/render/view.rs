@@ -32,7 +32,7 @@ const SUBJECT_BASE_LIMIT_CHARS: usize = 139;
 /// What the templates see.
 #[derive(Debug, Serialize)]
 pub(super) struct View {
-    /// `[FIRING]` or `[RESOLVED]`
+    /// `[FIRING]`, `[RESOLVED]` or `[REPLAY]`
     pub(super) prefix: &'static str,
     /// The rest of the subject.
     pub(super) subject: String,
@@ -81,7 +81,11 @@ impl View {
         let is_digest = entries.len() > FULL_LIMIT;
         let full = if is_digest { &[][..] } else { entries };
         Self {
-            prefix: if fires { "[FIRING]" } else { "[RESOLVED]" },
+            prefix: match (&delivery.replay, fires) {
+                (Some(_), _) => "[REPLAY]",
+                (None, true) => "[FIRING]",
+                (None, false) => "[RESOLVED]",
+            },
             subject: subject(entries),
             fires,
             severity: severity(entries).as_str(),
@@ -148,6 +152,15 @@ fn names<'a>(entries: &'a [Entry], value: impl Fn(&'a Entry) -> &'a String) -> S
 
 fn intro(delivery: &Delivery) -> Option<String> {
     let several = delivery.entries.len() > 1;
+    if let Some(replay) = &delivery.replay {
+        return Some(format!(
+            "This is a replay: nothing happened anew. The events since {} were decided again at {}; with the rules \
+             of now this is told at {}.",
+            second(replay.since),
+            second(replay.at),
+            second(replay.of),
+        ));
+    }
     match (delivery.repeat, several) {
         (true, true) => Some(format!(
             "Reminder: {} still open.",
@@ -222,10 +235,9 @@ fn rows(entry: &Entry, delivery: &Delivery, now: Timestamp) -> Vec<Row> {
     );
     if !entry.fires() {
         // When it was decided is when the end was seen; the attempt may come much later.
-        rows.add(
-            "Lasted",
-            spoken(delivery.created_at.duration_since(item.since)),
-        );
+        let replay = delivery.replay.as_ref();
+        let decided_at = replay.map_or(delivery.created_at, |replay| replay.of);
+        rows.add("Lasted", spoken(decided_at.duration_since(item.since)));
     }
     if entry.occurrence > 1 {
         rows.add(

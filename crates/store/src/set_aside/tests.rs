@@ -4,6 +4,7 @@ use crate::{Batch, Options, Store};
 const OPTIONS: Options = Options {
     cache_bytes: 1 << 20,
     min_free_bytes: 0,
+    compact_from_bytes: 1 << 30,
 };
 
 /// A store with a row in it, closed, in a folder of its own; and a database that holds no rows.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, mpsc as std_mpsc};
 
 use super::*;
 use crate::memory::MemoryRows;
+use crate::rows::RowsSize;
 use crate::{Retry, Store};
 
 const MIN_FREE_BYTES: u64 = 100;
@@ -58,6 +59,16 @@ impl Place for ScriptedPlace {
     fn forget_set_aside(&mut self) -> Result<(), Error> {
         Ok(())
     }
+
+    fn begin_copy(&mut self) -> Result<Arc<dyn Rows>, Error> {
+        Err(Error::Closed)
+    }
+
+    fn adopt_copy(&mut self) -> Adoption {
+        Adoption::Refused(std::io::Error::other("there is no copy"))
+    }
+
+    fn drop_copy(&mut self) {}
 }
 
 impl Rows for ScriptedRows {
@@ -105,7 +116,19 @@ impl Rows for ScriptedRows {
         }
     }
 
-    fn size(&self) -> Result<Size, Failure> {
+    fn slice(&self, after: Option<&[u8]>, limit_bytes: usize) -> Result<Vec<Row>, Failure> {
+        self.0.rows.slice(after, limit_bytes)
+    }
+
+    fn apply_unsynced(&self, operations: &[Operation]) -> Result<(), Failure> {
+        self.0.rows.apply(operations)
+    }
+
+    fn sync(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn size(&self) -> Result<RowsSize, Failure> {
         self.0.rows.size()
     }
 
@@ -121,7 +144,11 @@ fn start(faults: &[Fault]) -> (Store, Arc<Script>) {
     let rows: Arc<dyn Rows> = Arc::new(ScriptedRows(Arc::clone(&script)));
     let slot = Arc::new(RwLock::new(Slot::Open(rows)));
     let place = Box::new(ScriptedPlace(Arc::clone(&script)));
-    let writer = Writer::new(place, Arc::clone(&slot), MIN_FREE_BYTES);
+    let limits = Limits {
+        min_free_bytes: MIN_FREE_BYTES,
+        compact_from_bytes: u64::MAX,
+    };
+    let writer = Writer::new(place, Arc::clone(&slot), limits);
     (Store::start(writer, slot, None).unwrap(), script)
 }
 

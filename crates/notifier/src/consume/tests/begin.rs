@@ -5,7 +5,7 @@ use syncbell_event::{Kind, SnapshotRequest, Status};
 use syncbell_store::Store;
 
 use super::super::*;
-use super::bench::{Bench, INSTANCE, at, setup, setup_from, swept, task};
+use super::bench::{Bench, INSTANCE, at, setup, swept, task};
 use crate::begin::begun;
 
 async fn requests(store: &Store) -> Vec<SnapshotRequest> {
@@ -23,8 +23,8 @@ async fn requests(store: &Store) -> Vec<SnapshotRequest> {
 #[tokio::test]
 async fn what_the_ledger_before_told_is_known_and_its_end_is_told() {
     let rules = RuleSwitches::default();
-    let setup = setup_from(&rules, &[INSTANCE], at(100));
-    let mut bench = Bench::over(Store::memory(), setup).await;
+    let mut bench = Bench::new(&rules).await;
+    bench.consumer.begun.tells_from = at(100);
     let story = vec![
         task(Kind::Created, INSTANCE, "old", Status::Error, 5, 10, 0),
         task(Kind::Created, INSTANCE, "older", Status::Error, 5, 11, 0),

@@ -18,14 +18,6 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
-    setup_from(rules, instances, Timestamp::MIN)
-}
-
-pub(super) fn setup_from(
-    rules: &RuleSwitches,
-    instances: &[&str],
-    tells_from: Timestamp,
-) -> Arc<Setup> {
     let webhook = Webhook {
         url: "http://127.0.0.1:1/".parse().unwrap(),
         key: None,
@@ -44,13 +36,7 @@ pub(super) fn setup_from(
         .iter()
         .map(|id| Instance::try_new(*id, "cn-shanghai").unwrap())
         .collect();
-    Arc::new(Setup::new(
-        &route,
-        &[receiver],
-        rules,
-        &instances,
-        tells_from,
-    ))
+    Arc::new(Setup::new(&route, &[receiver], rules, &instances))
 }
 
 pub(super) struct Bench {
@@ -194,6 +180,7 @@ async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>) -> (Consumer, Reader
         lost: None,
         expire_after: SignedDuration::from_hours(24 * 7),
         metrics: metrics.clone(),
+        replays: Arc::default(),
         wake: Arc::new(|_, _| {}),
     };
     let condition = Health::new().condition("notifier");

@@ -81,6 +81,7 @@ fn reads(script: &[(u8, u8, u8)]) -> Vec<Read> {
                 offset: u64::try_from(step).unwrap(),
             },
             record: Record::new(event.source.instance.clone(), event.encode()),
+            appended_at_ms: None,
         }
     });
     reads.collect()

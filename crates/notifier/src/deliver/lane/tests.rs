@@ -50,6 +50,8 @@ fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
         due_at: now(),
         attempts: 0,
         last_error: None,
+        first_failure_at: None,
+        replay: None,
     }
 }
 

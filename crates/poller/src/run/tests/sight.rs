@@ -37,7 +37,7 @@ async fn head_polls_read_one_page_and_an_open_task_far_down_by_its_id() {
     bench.run_while(story).await.unwrap();
     let (told, _) = bench.told();
     assert!(told.contains(&"Updated rst-1000".to_owned()), "{told:?}");
-    let status = serde_json::to_value(bench.status.shown()).unwrap();
+    let status = serde_json::to_value(bench.status.shown().await).unwrap();
     assert_eq!(
         status["instances"]["cri-a"]["last_sweep"]["pages"], 12,
         "one sweep only"

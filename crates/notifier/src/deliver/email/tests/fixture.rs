@@ -78,6 +78,8 @@ pub(super) fn delivery(incidents: &[&str]) -> Delivery {
         due_at: now,
         attempts: 0,
         last_error: None,
+        first_failure_at: None,
+        replay: None,
     }
 }
 

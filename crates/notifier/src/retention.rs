@@ -1,0 +1,290 @@
+//! What is over is forgotten, a slice at a time: the ledger stays as large as what goes on, and what happened
+//! within the times of `retention`.
+//!
+//! In: a slice of rows, what may still be read again, now. Out: a draft in which what is over is deleted.
+//! A pass goes over every kind of row once, where the slice before ended, and begins anew some time after.
+//!
+//! What may be forgotten, and why nothing is told wrongly without it:
+//! - ids of events, 24 h after they were read: what comes later is known by the task's own row;
+//! - closed incidents: deciding looks at open ones only. A closed one that opens again is a new one;
+//! - deliveries that are over, with their attempts: their ids keep one from being made twice, which matters
+//!   while an event of theirs can be read again, and there the task's row says that it was told;
+//! - marks of dead triggers, once their incident is over: then no resolve comes any more;
+//! - groups in which nothing waits and nothing is open;
+//! - tasks that ended well, after a long time, and only if the log holds nothing that was read of them. Such
+//!   a row keeps an *older* event of its task from being told: one that is read again from the log (it is not
+//!   there any more), or that another instance, or a poller that lost its store, finds late (within `tasks`). A
+//!   *newer* event of the task is decided alike with the row and without: a bad state is told, and that the task
+//!   was final before stands in the event itself. Short as they are, they may stay long;
+//! - what is remembered of a route, with its tasks: a failure of before its newest well task that is found
+//!   after all that time stays open until `expire_after`, instead of being told as over at once.
+//!
+//! Never forgotten are tasks that ended badly (their next event would be told again, and so would a snapshot
+//! that was asked for), open ones, and what waits to be delivered.
+//!
+//! Must never happen: a pass that reads the whole ledger at once; a task forgotten of which the log still
+//! holds an event.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use syncbell_config::Retention;
+use syncbell_store::Error;
+use tokio::time::Instant;
+
+use crate::compact;
+use crate::dead_letters::Replayed;
+use crate::decide::watch::Watch;
+use crate::decide::Incident;
+use crate::delivery::Closed;
+use crate::draft::Draft;
+use crate::group::Group;
+use crate::metrics::{NotifierMetrics, RowKind};
+use crate::rows::{self, Key};
+
+/// Rows looked at in one batch.
+const ROWS_A_SLICE: usize = if cfg!(test) { 8 } else { 2_000 };
+
+/// Attempts of one delivery that are deleted with it.
+const ATTEMPTS_LIMIT: usize = 1_000;
+
+/// Between slices, and between the beginnings of passes.
+const SLICE_EVERY: Duration = Duration::from_secs(1);
+const PASS_EVERY: Duration = Duration::from_mins(10);
+
+/// How long event ids are remembered.
+const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);
+
+/// A group in which nothing happens is kept for so long, for its interval's sake.
+const IDLE_GROUPS: SignedDuration = SignedDuration::from_hours(48);
+
+/// What stands on the log may have waited so long before it came there.
+const LATE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How long what is over is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    incidents: SignedDuration,
+    deliveries: SignedDuration,
+    dead_letters: SignedDuration,
+    tasks: SignedDuration,
+    /// When an incident in which nothing happens ends.
+    expire_after: SignedDuration,
+}
+
+impl Kept {
+    pub(crate) fn of(retention: &Retention, expire_after: Duration) -> Self {
+        let time = |time| SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+        Self {
+            incidents: time(retention.incidents),
+            deliveries: time(retention.deliveries),
+            dead_letters: time(retention.dead_letters),
+            tasks: time(retention.tasks),
+            expire_after: time(expire_after),
+        }
+    }
+}
+
+/// A pass under way, and when to go on with it. Memory alone: a restart begins a pass anew.
+pub(crate) struct Pass {
+    kind: usize,
+    after: Option<Key>,
+    rows: u64,
+    /// Everything that was put on the log before this is not there any more; none: nobody knows.
+    pub(crate) log_begins_at: Option<Timestamp>,
+    began: Instant,
+    due_at: Instant,
+}
+
+/// What a slice did.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    kind: usize,
+    /// The last row that was looked at; none: there are no more of this kind.
+    last: Option<Key>,
+    looked_at: u64,
+    forgotten: u64,
+}
+
+impl Pass {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            kind: 0,
+            after: None,
+            rows: 0,
+            log_begins_at: None,
+            began: now,
+            due_at: now + SLICE_EVERY,
+        }
+    }
+
+    /// When the next slice is due.
+    pub(crate) fn due_at(&self) -> Instant {
+        self.due_at
+    }
+
+    /// Whether the next slice needs to know where the log begins.
+    pub(crate) fn asks_for_log(&self) -> bool {
+        self.after.is_none() && RowKind::ALL[self.kind] == RowKind::Task
+    }
+
+    /// Where the next slice begins: the kind of its rows, behind which key.
+    pub(crate) fn place(&self) -> (usize, Option<Key>) {
+        (self.kind, self.after.clone())
+    }
+
+    /// A slice is done: counts it, and goes on behind it.
+    pub(crate) fn went_on(&mut self, slice: Slice, metrics: &NotifierMetrics, now: Instant) {
+        let kind = RowKind::ALL[slice.kind];
+        metrics.forgotten(kind, slice.forgotten);
+        self.rows += slice.looked_at - slice.forgotten;
+        self.due_at = now + SLICE_EVERY;
+        self.after = slice.last;
+        if self.after.is_some() {
+            return;
+        }
+        metrics.rows(kind, std::mem::take(&mut self.rows));
+        self.kind += 1;
+        if self.kind == RowKind::ALL.len() {
+            self.kind = 0;
+            self.due_at = (self.began + PASS_EVERY).max(self.due_at);
+            self.began = self.due_at;
+        }
+    }
+}
+
+/// One slice: forgets what is over among the next rows of a kind.
+pub(crate) fn forget(
+    draft: &mut Draft<'_>,
+    (kind, after): (usize, Option<Key>),
+    kept: Kept,
+    log_begins_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Slice, Error> {
+    let mut slice = Slice {
+        kind,
+        ..Slice::default()
+    };
+    let row_kind = RowKind::ALL[kind];
+    let (prefix, is_binary) = prefix(row_kind);
+    let page = draft.reader.scan(prefix, after.as_deref(), ROWS_A_SLICE)?;
+    if page.len() == ROWS_A_SLICE {
+        slice.last = page.last().map(|(key, _)| key.clone());
+    }
+    for (key, row) in page {
+        let is_piece = if is_binary {
+            key.len() != rows::BINARY_KEY_BYTES
+        } else {
+            rows::is_piece(&key)
+        };
+        if is_piece {
+            continue;
+        }
+        slice.looked_at += 1;
+        if is_over(draft, row_kind, &key, &row, kept, log_begins_at, now)? {
+            slice.forgotten += 1;
+            draft.delete(key);
+        }
+    }
+    Ok(slice)
+}
+
+/// What the keys of a kind begin with, and whether a digest in bytes follows.
+fn prefix(kind: RowKind) -> (&'static [u8], bool) {
+    match kind {
+        RowKind::Event => (b"e/", true),
+        RowKind::Incident => (b"i/", false),
+        RowKind::Delivery => (b"c/", false),
+        RowKind::DeadTrigger => (b"k/", false),
+        RowKind::DroppedResolve => (b"y/", false),
+        RowKind::Replay => (b"v/", false),
+        RowKind::Group => (b"g/", false),
+        RowKind::Watch => (rows::WATCHES, false),
+        RowKind::Task => (b"t/", true),
+        RowKind::Route => (b"s/", true),
+    }
+}
+
+fn is_over(
+    draft: &mut Draft<'_>,
+    kind: RowKind,
+    key: &[u8],
+    row: &[u8],
+    kept: Kept,
+    log_begins_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let older = |at: Timestamp, kept: SignedDuration| now.duration_since(at) >= kept;
+    let gone_from_log = |at: Timestamp| {
+        let begins_at = log_begins_at.and_then(|at| at.checked_sub(LATE).ok());
+        older(at, kept.tasks) && begins_at.is_some_and(|begins_at| at < begins_at)
+    };
+    Ok(match kind {
+        RowKind::Event => {
+            let bytes = rows::bytes(draft.reader, key, row)?;
+            rows::second(&bytes).is_none_or(|at| older(at, EVENT_IDS))
+        }
+        RowKind::Incident => {
+            let mut incident: Incident = rows::read(draft.reader, key, row)?;
+            if incident.expire(kept.expire_after, now) {
+                tracing::info!(
+                    incident = incident.id,
+                    "an incident expired: nothing happened in it"
+                );
+                draft.put(key.to_vec(), &incident);
+            }
+            let closed = incident.closed.as_ref();
+            closed.is_some_and(|closed| older(closed.at, kept.incidents))
+        }
+        RowKind::Delivery => {
+            let closed: Closed = rows::read(draft.reader, key, row)?;
+            let is_over = older(closed.at, kept.deliveries);
+            if is_over {
+                let attempts = rows::attempts(&closed.delivery.id);
+                for (key, _) in draft.reader.scan(&attempts, None, ATTEMPTS_LIMIT)? {
+                    draft.delete(key);
+                }
+            }
+            is_over
+        }
+        RowKind::DeadTrigger => {
+            let at: Timestamp = rows::read(draft.reader, key, row)?;
+            older(at, kept.deliveries) && !is_open(draft, key)?
+        }
+        RowKind::DroppedResolve => !draft.has(&rows::trigger_of_dropped(key))?,
+        RowKind::Replay => {
+            let replayed: Replayed = rows::read(draft.reader, key, row)?;
+            older(replayed.letter_at, kept.dead_letters)
+        }
+        RowKind::Group => {
+            let group: Group = rows::read(draft.reader, key, row)?;
+            let told_at = group.notified_at.filter(|_| group.is_idle());
+            told_at.is_some_and(|at| older(at, IDLE_GROUPS))
+        }
+        RowKind::Watch => {
+            let watch: Watch = rows::read(draft.reader, key, row)?;
+            let dropped_at = watch.dropped_at;
+            dropped_at.is_some_and(|at| older(at, kept.incidents))
+        }
+        RowKind::Task => {
+            let bytes = rows::bytes(draft.reader, key, row)?;
+            let state = compact::read_task(&bytes).filter(|_| compact::is_short(&bytes));
+            state.is_some_and(|state| gone_from_log(state.observed_at))
+        }
+        RowKind::Route => {
+            let bytes = rows::bytes(draft.reader, key, row)?;
+            compact::subject_seen_at(&bytes).is_some_and(gone_from_log)
+        }
+    })
+}
+
+/// Whether the incident that a mark's key ends with is open.
+fn is_open(draft: &Draft<'_>, key: &[u8]) -> Result<bool, Error> {
+    let id = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let id = String::from_utf8_lossy(id);
+    let incident: Option<Incident> = draft.get(&rows::incident(&id))?;
+    Ok(incident.is_some_and(|incident| incident.is_open()))
+}

@@ -1,0 +1,340 @@
+//! What a pass forgets and what it keeps; what a million events leave behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use syncbell_config::{Route, RuleSwitches};
+use syncbell_event::{Change, Envelope, EventId, Image, Kind, Source, Status, SyncTask};
+use syncbell_service::Metrics;
+use syncbell_store::{Options, Store};
+
+use super::*;
+use crate::consume::{Done, consume};
+use crate::decide::{ClosedBy, Rule, Subject};
+use crate::delivery::{Delivery, DeliveryId, Ending, Target};
+use crate::ledger::Ledger;
+use crate::setup::Setup;
+
+fn now() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+fn ago(days: i64) -> Timestamp {
+    now() - SignedDuration::from_hours(24 * days)
+}
+
+fn kept() -> Kept {
+    Kept::of(&Retention::default(), Duration::from_hours(24 * 7))
+}
+
+async fn ledger() -> Ledger {
+    Ledger::open(Store::memory()).await.unwrap()
+}
+
+/// A whole pass, in slices. Gives how many it took.
+async fn pass(ledger: &Ledger, log_begins_at: Option<Timestamp>) -> usize {
+    let metrics = NotifierMetrics::new(&Metrics::new());
+    let mut pass = Pass::new(Instant::now());
+    let mut slices = 0;
+    loop {
+        let place = pass.place();
+        let slice = ledger
+            .turn(move |draft| forget(draft, place, kept(), log_begins_at, now()))
+            .await
+            .unwrap();
+        let is_last = slice.last.is_none() && slice.kind == RowKind::ALL.len() - 1;
+        pass.went_on(slice, &metrics, Instant::now());
+        slices += 1;
+        if is_last {
+            return slices;
+        }
+    }
+}
+
+async fn keys(ledger: &Ledger, prefix: &str) -> Vec<String> {
+    let rows = ledger.store.scan(prefix.as_bytes(), None, 100_000);
+    let rows = rows.await.unwrap().into_iter();
+    rows.map(|(key, _)| key.escape_ascii().to_string()).collect()
+}
+
+fn incident(task: &str, changed_at: Timestamp) -> Incident {
+    let subject = Subject::of("cri-1", &SyncTask::new(task, Status::Error));
+    Incident::open(Rule::Failed, subject, "cri-1", changed_at)
+}
+
+fn target() -> Target {
+    Target {
+        receiver: "ops".into(),
+        address: None,
+    }
+}
+
+fn closed(id: &str, at: Timestamp) -> Closed {
+    let delivery = Delivery {
+        id: DeliveryId(id.into()),
+        seq: 1,
+        target: target(),
+        group: BTreeMap::new(),
+        entries: Vec::new(),
+        repeat: false,
+        created_at: at,
+        due_at: at,
+        attempts: 1,
+        last_error: None,
+        first_failure_at: None,
+        replay: None,
+    };
+    Closed {
+        delivery,
+        ending: Ending::Delivered,
+        reason: None,
+        at,
+    }
+}
+
+#[tokio::test]
+async fn an_incident_in_which_nothing_happens_expires_and_a_closed_one_is_forgotten_later() {
+    let ledger = ledger().await;
+    let (old, young) = (incident("old", ago(8)), incident("young", ago(6)));
+    let (mut over, mut just_over) = (incident("over", ago(40)), incident("just", ago(40)));
+    over.close(ClosedBy::Final, ago(31));
+    just_over.close(ClosedBy::Final, ago(29));
+    let all = [old.clone(), young.clone(), over, just_over.clone()];
+    let put = ledger.turn(move |draft| {
+        for incident in &all {
+            draft.put(rows::incident(&incident.id), incident);
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    pass(&ledger, None).await;
+    let mut left = BTreeMap::new();
+    for one in [old.id.clone(), young.id.clone(), just_over.id.clone()] {
+        let key = rows::incident(&one);
+        let read = ledger.turn(move |draft| draft.get::<Incident>(&key));
+        left.insert(one, read.await.unwrap().expect("it is kept").is_open());
+    }
+    assert_eq!(keys(&ledger, "i/").await.len(), 3);
+    assert!(left[&young.id] && !left[&old.id] && !left[&just_over.id]);
+}
+
+#[tokio::test]
+async fn deliveries_go_with_their_attempts_and_marks_with_their_incident() {
+    let ledger = ledger().await;
+    let open = incident("open", ago(1));
+    let id = open.id.clone();
+    let put = ledger.turn(move |draft| {
+        for (id, at) in [("old", ago(31)), ("young", ago(29))] {
+            let closed = closed(id, at);
+            for number in 1..4 {
+                let key = rows::numbered(rows::attempts(&closed.delivery.id), number);
+                draft.put(key, &number);
+            }
+            draft.put(rows::closed(&closed.delivery.id), &closed);
+        }
+        draft.put(rows::incident(&open.id), &open);
+        for (incident, at) in [(&*open.id, ago(40)), ("over", ago(40)), ("new", ago(2))] {
+            draft.put(rows::dead_trigger(&target(), incident), &at);
+            draft.put(rows::dropped(&target(), incident), &vec!["x"]);
+        }
+        for (letter, at) in [("old", ago(8)), ("young", ago(6))] {
+            let replayed = Replayed::of_delivery(&DeliveryId("x".into()), at, at);
+            draft.put(rows::replayed(letter), &replayed);
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    pass(&ledger, None).await;
+    assert_eq!(keys(&ledger, "c/").await, ["c/young"]);
+    assert_eq!(keys(&ledger, "a/").await.len(), 3);
+    for prefix in ["k/", "y/"] {
+        let left = keys(&ledger, prefix).await;
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left.iter().any(|key| key.ends_with(&id)), "{left:?}");
+        assert!(left.iter().any(|key| key.ends_with("new")), "{left:?}");
+    }
+    assert_eq!(keys(&ledger, "v/").await, ["v/young"]);
+}
+
+#[tokio::test]
+async fn a_pass_comes_to_the_end_of_any_number_of_rows_in_slices() {
+    let ledger = ledger().await;
+    let put = ledger.turn(|draft| {
+        for n in 0..100_u32 {
+            let id = EventId(format!("{n:032x}"));
+            let at = if n % 2 == 0 { ago(2) } else { ago(0) };
+            draft.put_bytes(rows::event(&id), rows::second_bytes(at));
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    let slices = pass(&ledger, None).await;
+    assert!(slices > 100 / ROWS_A_SLICE, "{slices} slices");
+    assert_eq!(keys(&ledger, "e/").await.len(), 50);
+}
+
+#[tokio::test]
+async fn an_idle_group_is_forgotten_and_one_with_something_open_is_not() {
+    let ledger = ledger().await;
+    let put = ledger.turn(|draft| {
+        for (name, open, at) in [("idle", false, ago(3)), ("open", true, ago(3)), ("new", false, ago(1))] {
+            let mut group = Group::new(name, BTreeMap::new());
+            group.notified_at = Some(at);
+            if open {
+                group.open.insert("i".into());
+            }
+            draft.put(format!("g/{name}").into_bytes(), &group);
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    pass(&ledger, None).await;
+    assert_eq!(keys(&ledger, "g/").await, ["g/new", "g/open"]);
+}
+
+fn setup(rules: &RuleSwitches) -> Arc<Setup> {
+    Arc::new(Setup::new(&Route::default(), &[], rules, &[]))
+}
+
+/// A task on a route of its own, observed at `at`, before in the state `before`.
+fn task(id: &str, before: Option<Status>, status: Status, created_at: Timestamp, at: Timestamp) -> Envelope {
+    let part = |text: &str| Some(text.to_owned());
+    let image = Some(Image {
+        region_id: part("cn-shanghai"),
+        instance_id: part("cri-kmsiwlxxdcva0001"),
+        namespace: part("team-a"),
+        repo: part("shop"),
+        tag: part(id),
+    });
+    let state = |status: Status, at: Timestamp| {
+        let mut task = SyncTask::new(id, status);
+        (task.from, task.to) = (image.clone(), image.clone());
+        (task.created_at, task.modified_at) = (Some(created_at), Some(at));
+        task
+    };
+    let change = Change {
+        kind: if before.is_some() { Kind::Updated } else { Kind::Created },
+        task_id: id.into(),
+        before: before.map(|status| state(status, created_at)),
+        after: Some(state(status, at)),
+        changed: vec![],
+        n: 0,
+    };
+    let source = Source {
+        region: "cn-shanghai".into(),
+        instance: "cri-kmsiwlxxdcva0001".into(),
+    };
+    change.into_envelope(&source, at, None)
+}
+
+async fn take(ledger: &Ledger, setup: &Arc<Setup>, events: Vec<Envelope>) -> u64 {
+    let setup = setup.clone();
+    let turn = ledger.turn(move |draft| {
+        let mut done = Done::default();
+        for event in events {
+            let at = event.time;
+            consume(draft, event, &setup, at, &mut done)?;
+        }
+        Ok(done.told)
+    });
+    turn.await.unwrap()
+}
+
+#[tokio::test]
+async fn only_tasks_that_ended_well_long_ago_and_off_the_log_are_forgotten() {
+    let (ledger, rules) = (ledger().await, setup(&RuleSwitches::default()));
+    let events = vec![
+        task("well", None, Status::Success, ago(101), ago(100)),
+        task("failed", None, Status::Error, ago(101), ago(100)),
+        task("open", None, Status::Synchronizing, ago(101), ago(100)),
+        task("young", None, Status::Success, ago(81), ago(80)),
+    ];
+    take(&ledger, &rules, events).await;
+    let left = async || (keys(&ledger, "t/").await.len(), keys(&ledger, "s/").await.len());
+    assert_eq!(left().await, (4, 4));
+    // The log does not say, or still holds what was read of it.
+    for begins_at in [None, Some(ago(101)), Some(ago(95))] {
+        pass(&ledger, begins_at).await;
+        assert_eq!(left().await, (4, 4), "{begins_at:?}");
+    }
+    pass(&ledger, Some(ago(30))).await;
+    assert_eq!(left().await, (3, 1));
+}
+
+/// The same events, with the task's row and without it.
+#[tokio::test]
+async fn what_comes_of_a_forgotten_task_is_decided_as_if_it_were_known() {
+    let mut switches = RuleSwitches::default();
+    switches.slow = true;
+    let rules = setup(&switches);
+    for next in [Status::Success, Status::Error, Status::Synchronizing, Status::Canceled] {
+        let mut outcomes = Vec::new();
+        for begins_at in [None, Some(ago(30))] {
+            let ledger = ledger().await;
+            let first = task("rst-1", None, Status::Success, ago(101), ago(100));
+            take(&ledger, &rules, vec![first]).await;
+            // What was armed for the first heartbeat is not what is compared.
+            let clear = ledger.turn(|draft| {
+                for (key, _) in draft.reader.scan(b"f/", None, 10)? {
+                    draft.delete(key);
+                }
+                Ok(())
+            });
+            clear.await.unwrap();
+            pass(&ledger, begins_at).await;
+            assert_eq!(keys(&ledger, "t/").await.len(), usize::from(begins_at.is_none()));
+            let event = task("rst-1", Some(Status::Success), next.clone(), ago(101), ago(0));
+            let told = take(&ledger, &rules, vec![event]).await;
+            let waiting = (keys(&ledger, "o/").await, keys(&ledger, "f/").await);
+            outcomes.push((told, waiting));
+        }
+        assert_eq!(outcomes[0], outcomes[1], "{next}");
+        assert_eq!(outcomes[0].0, u64::from(next == Status::Error), "{next}");
+    }
+}
+
+/// `cargo test -p syncbell-notifier --lib -- --ignored --nocapture a_million_events`; fewer or more by
+/// `SYNCBELL_EVENTS`.
+#[tokio::test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+async fn a_million_events_leave_so_many_rows_and_bytes() {
+    let n_events: u64 = std::env::var("SYNCBELL_EVENTS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1_000_000);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    let ledger = Ledger::open(store.clone()).await.unwrap();
+    let rules = setup(&RuleSwitches::default());
+    // Each task is begun and ends; one of a hundred fails.
+    let mut events = Vec::new();
+    for n in 0..n_events / 2 {
+        let id = format!("rst-4kfd7fk6{n:08}");
+        let at = ago(1) + SignedDuration::from_millis(i64::try_from(n).unwrap());
+        let end = if n % 100 == 0 { Status::Error } else { Status::Success };
+        events.push(task(&id, None, Status::Pending, at, at));
+        events.push(task(&id, Some(Status::Pending), end, at, at + SignedDuration::from_secs(9)));
+        if events.len() >= 512 {
+            take(&ledger, &rules, std::mem::take(&mut events)).await;
+        }
+    }
+    take(&ledger, &rules, events).await;
+    for when in ["after reading", "after a pass a day later"] {
+        println!("{n_events} events, {when}:");
+        for prefix in ["e/", "t/", "s/", "i/", "o/", "f/", ""] {
+            let (mut n, mut bytes, mut after) = (0_u64, 0, None);
+            loop {
+                let page = store.scan(prefix.as_bytes(), after, 10_000).await.unwrap();
+                let Some((last, _)) = page.last() else { break };
+                n += page.len() as u64;
+                bytes += page.iter().map(|(key, row)| key.len() + row.len()).sum::<usize>();
+                after = Some(last.clone());
+            }
+            let a_row = bytes as u64 / n.max(1);
+            println!("  {prefix:<3} {n:>9} rows {bytes:>12} bytes, {a_row} a row");
+        }
+        println!("  on the disk: {:?}", store.size().await.unwrap());
+        pass(&ledger, None).await;
+    }
+}
