@@ -66,7 +66,7 @@ async fn notifier_store_that_is_deleted() {
 async fn stores_that_are_cut() {
     damaged("stores-cut", ALL, |house, rng| {
         for service in ["poller", "notifier"] {
-            let path = house.data_dir.join(service).join("db");
+            let path = database(&house.data_dir.join(service));
             let mut bytes = fs::read(&path).expect("a database");
             let kept = rng.between(bytes.len() as u64 / 8..bytes.len() as u64);
             bytes.truncate(usize::try_from(kept).expect("it is small"));
@@ -114,6 +114,12 @@ async fn strike(mut house: House, fault: &str, bound: usize, damage: impl Fn(&Ho
     let under_way = crate::account::UNDER_WAY;
     Account::settle(&house, &traffic, fault, seed, 2, bound.max(under_way)).await;
     house.stop().await;
+}
+
+/// The file of rows in a store's folder: `current` names the folder that it lies in.
+fn database(store: &Path) -> PathBuf {
+    let current = fs::read_to_string(store.join("current")).expect("a name");
+    store.join(current.trim()).join("db")
 }
 
 fn newest_segment(house: &House) -> (PathBuf, Vec<u8>) {

@@ -22,4 +22,5 @@ mod network;
 mod disk;
 mod files;
 mod clock;
+mod brokers;
 mod power;

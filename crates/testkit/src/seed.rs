@@ -23,7 +23,7 @@ impl Seed {
         Self::from_variable(VARIABLE)
     }
 
-    /// The same from a variable of a suite's own.
+    /// The same from a variable of a suite's own, such as `SYNCBELL_FAULTS_SEED`.
     #[expect(
         clippy::print_stderr,
         reason = "a test's output is where the seed is looked for"
