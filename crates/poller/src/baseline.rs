@@ -22,6 +22,9 @@ use crate::snapshot::{Newest, snapshot_of};
 
 const VERSION: u8 = 1;
 
+/// More filters than one instance ever had.
+const FILTERS_LIMIT: usize = 1_000;
+
 /// What is kept of a baseline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct BaselineRow {
@@ -116,6 +119,22 @@ impl Baseline {
             before,
             tally: Tally::default(),
         })
+    }
+
+    /// Whether `instance` was looked at before `at`, under whatever filters.
+    pub(crate) async fn began_before(
+        store: &Store,
+        instance: &str,
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        let prefix = format!("baseline/{}/", key_part(instance)).into_bytes();
+        for (key, bytes) in store.scan(prefix, None, FILTERS_LIMIT).await? {
+            let row = decode_row(&key, &bytes, |row: &BaselineRow| row.v, VERSION)?;
+            if row.date < at {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) fn stand(&self) -> Stand {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use syncbell_bus::{Bus, Next, Position, Retry, StartAt, Stream, Subscriber};
 use syncbell_event::{EventId, SnapshotRequest};
@@ -15,6 +15,7 @@ use syncbell_store::{Batch, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::baseline::Baseline;
 use crate::fleet::Watched;
 use crate::row::{decode_row, key_part};
 
@@ -26,6 +27,9 @@ const LIMIT: usize = 256;
 
 /// The first and the longest pause while the log does not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// A server's clock and ours, and two services that are started together, may lie so far apart.
+const AS_NEW: SignedDuration = SignedDuration::from_mins(1);
 
 const POSITION_KEY: &[u8] = b"position/requests";
 
@@ -134,7 +138,7 @@ impl Requests {
                 at.next.advance(read.position);
                 match SnapshotRequest::decode(&read.record.value) {
                     Ok(request) => {
-                        self.want(&request, &mut batch);
+                        self.want(&request, &mut batch).await?;
                         at.last = Some((read.position, request.id));
                     }
                     Err(error) => {
@@ -149,7 +153,9 @@ impl Requests {
         }
     }
 
-    fn want(&self, request: &SnapshotRequest, batch: &mut Batch) {
+    /// One who knows nothing has nothing to ask about an instance whose baseline is as new: what that found
+    /// is on the log.
+    async fn want(&self, request: &SnapshotRequest, batch: &mut Batch) -> Result<(), Error> {
         tracing::info!(
             reason = request.reason, since = %request.since,
             "the notifier asks how everything stands: the next complete sweep answers"
@@ -160,10 +166,15 @@ impl Requests {
             since: request.since,
             fresh: request.fresh,
         };
+        let about_then = request.at.saturating_sub(AS_NEW).unwrap_or(Timestamp::MIN);
         for instance in &self.watched.ids() {
+            if request.fresh && !Baseline::began_before(&self.store, instance, about_then).await? {
+                continue;
+            }
             let key = [prefix(instance), request.id.as_str().as_bytes().to_vec()].concat();
             batch.put(key, json(&row));
         }
+        Ok(())
     }
 
     /// From the kept position; where the log does not hold it any more, or another request there, from

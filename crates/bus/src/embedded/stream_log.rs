@@ -56,8 +56,9 @@ pub(super) struct Opened {
 }
 
 impl StreamLog {
-    /// Opens or makes the stream's folder in `dir`. Only the newest segment can have been cut off by
-    /// a crash, so only that one is read through here; an older one is checked as it is read.
+    /// Opens or makes the stream's folder in `dir`, and reads all of it through: damage is found now, where a
+    /// new log can begin, and not by a reader, who could only stop each time. Only the newest segment can
+    /// have been cut off by a crash.
     pub(super) fn open(dir: &Path, stream: Stream, now: Timestamp) -> Result<Opened, Error> {
         let dir = dir.join(stream.as_str());
         let failed = |source: std::io::Error| {
@@ -248,19 +249,27 @@ impl State {
     }
 }
 
-/// Finds out what the segments of a folder hold, and cuts the newest to its whole records.
+/// Finds out what the segments of a folder hold, and cuts the newest to its whole records. Where one of
+/// them is damaged, all are set aside.
 fn recover(
     dir: &Path,
     firsts: &[u64],
     now: Timestamp,
 ) -> Result<(VecDeque<Segment>, ActiveSegment), Error> {
+    let newest_first = firsts.last().copied().unwrap_or(0);
+    let newest_path = segment::path_of(dir, newest_first);
+    let newest = newest(&newest_path)?;
+    let end_of_all = newest_first + newest.n();
     let mut segments = VecDeque::with_capacity(firsts.len());
     for pair in firsts.windows(2) {
         let [first, end] = *pair else { continue };
         let path = segment::path_of(dir, first);
-        let bytes = std::fs::metadata(&path)
-            .map_err(|source| cannot_read(&path, &source))?
-            .len();
+        let bytes = match sealed(&path, end - first)? {
+            Ok(bytes) => bytes,
+            Err(Damage { byte, what }) => {
+                return start_over(dir, &path, end_of_all, byte, what, now);
+            }
+        };
         // It was sealed when the next one got its first record, about.
         let sealed_at = first_appended_at(&segment::path_of(dir, end)).unwrap_or(now);
         segments.push_back(Segment {
@@ -270,19 +279,17 @@ fn recover(
             sealed_at: Some(sealed_at),
         });
     }
-    let first = firsts.last().copied().unwrap_or(0);
-    let path = segment::path_of(dir, first);
-    let (n, bytes) = match newest(&path)? {
-        Newest::Whole { n, bytes } => (n, bytes),
-        Newest::Rotten { n, byte, what } => {
-            return start_over(dir, &path, first + n, byte, what, now);
+    let bytes = match newest {
+        Newest::Whole { bytes, .. } => bytes,
+        Newest::Rotten { byte, what, .. } => {
+            return start_over(dir, &newest_path, end_of_all, byte, what, now);
         }
     };
-    let active =
-        ActiveSegment::reopen(&path, bytes).map_err(|source| cannot_read(&path, &source))?;
+    let active = ActiveSegment::reopen(&newest_path, bytes)
+        .map_err(|source| cannot_read(&newest_path, &source))?;
     segments.push_back(Segment {
-        first,
-        end: first + n,
+        first: newest_first,
+        end: end_of_all,
         bytes,
         sealed_at: None,
     });
@@ -299,6 +306,43 @@ enum Newest {
         byte: u64,
         what: &'static str,
     },
+}
+
+impl Newest {
+    /// Its records.
+    fn n(&self) -> u64 {
+        match self {
+            Self::Whole { n, .. } | Self::Rotten { n, .. } => *n,
+        }
+    }
+}
+
+/// Where and how a segment is damaged.
+struct Damage {
+    byte: u64,
+    what: &'static str,
+}
+
+/// Reads an older segment through, which has `n` records: gives its length in bytes. A record of a newer
+/// program is no damage, but an error.
+fn sealed(path: &Path, n: u64) -> Result<Result<u64, Damage>, Error> {
+    let failed = |source: std::io::Error| cannot_read(path, &source);
+    let file_bytes = std::fs::metadata(path).map_err(failed)?.len();
+    let mut frames = Frames::open(path).map_err(failed)?;
+    let mut n_found = 0;
+    let what = loop {
+        match frames.step(file_bytes).map_err(failed)? {
+            Step::Frame { byte, body } => {
+                frame::decode(body).map_err(|what| corrupt(path, byte, what))?;
+                n_found += 1;
+            }
+            Step::End if n_found == n => return Ok(Ok(file_bytes)),
+            Step::End => break "it has not as many records as its name and the next one's say",
+            Step::Broken { what } => break what,
+        }
+    };
+    let byte = frames.byte();
+    Ok(Err(Damage { byte, what }))
 }
 
 /// Begins a new log behind the damaged one, which is set aside with its older segments: who has not read it

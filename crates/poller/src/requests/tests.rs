@@ -78,3 +78,22 @@ async fn a_log_that_was_made_anew_is_read_from_its_start() {
         bus.close().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_knows_nothing_is_answered_only_about_what_was_looked_at_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = Bus::embedded(folder.path(), EmbeddedOptions::default()).unwrap();
+    let store = Store::memory();
+    for (instance, second) in [("cri-a", 100), ("cri-b", 990)] {
+        let sightings = crate::Sightings::memory();
+        let baseline = Baseline::load(&store, &sightings, instance, "f", false);
+        let mut baseline = baseline.await.unwrap();
+        baseline.begin(at(second));
+        store.commit(baseline.unsaved()).await.unwrap();
+    }
+    let request = SnapshotRequest::new("the ledger is new", at(500), at(1_000)).fresh();
+    put(&bus, Record::new("notifier", request.encode())).await;
+    take(&bus, &store, "cri-a", |wanted| wanted.fresh).await;
+    assert_eq!(Wanted::load(&store, "cri-b").await.unwrap(), None);
+    bus.close().await;
+}
