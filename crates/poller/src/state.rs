@@ -15,7 +15,7 @@ use crate::diff::{Missed, Sight, diff, missed};
 use crate::index::Index;
 use crate::outbox::Outbox;
 use crate::requests::Wanted;
-use crate::row::{IdHash, Row, task_key, task_prefix};
+use crate::row::{Fingerprint, IdHash, Row, task_key, task_prefix};
 use crate::snapshot::snapshot_of;
 
 /// Rows that are read, or written, at once where there may be very many.
@@ -220,15 +220,24 @@ impl State {
         Ok(kinds)
     }
 
-    /// Snapshots of `tasks` as they stand, each with a row of its own already.
+    /// Snapshots of `tasks`, each as it stands now: of one that moved on since it was listed an event tells
+    /// already, and what it was before must not be told behind that. Of one that is over and well by now, of
+    /// which little is kept, there is none.
     pub(crate) async fn snapshots(&self, tasks: Vec<SyncTask>) -> Result<Vec<Change>, Error> {
         let id = |task: &SyncTask| IdHash::of(task.task_id.as_str());
         let rows = self.rows(tasks.iter().map(id)).await?;
         let of = |task: SyncTask| {
-            let n = rows.get(&id(&task)).map_or(0, Row::times_before);
-            snapshot_of(task, n)
+            let row = rows.get(&id(&task))?;
+            let task = if row.fingerprint() == Fingerprint::of(&task) {
+                task
+            } else if row.compacted.is_none() {
+                row.task.clone()
+            } else {
+                return None;
+            };
+            Some(snapshot_of(task, row.times_before()))
         };
-        Ok(tasks.into_iter().map(of).collect())
+        Ok(tasks.into_iter().filter_map(of).collect())
     }
 
     /// What the notifier asks of this instance.

@@ -251,3 +251,25 @@ async fn a_task_that_other_filters_do_not_list_does_not_vanish() {
         assert_eq!(bench.turn(vec![], at(second)).await, []);
     }
 }
+
+#[tokio::test]
+async fn a_snapshot_says_how_a_task_stands_and_not_how_it_was_listed() {
+    let mut bench = Bench::open(Store::memory()).await;
+    let listed = ["a", "b", "c"].map(|id| task(id, Status::Error, 10));
+    bench.turn(listed.to_vec(), at(11)).await;
+    // Between the page and the answer two of them move on.
+    let later = vec![
+        task("a", Status::Error, 10),
+        task("b", Status::Pending, 20),
+        task("c", Status::Success, 20),
+    ];
+    bench.turn(later, at(21)).await;
+    let snapshots = bench.state.snapshots(listed.to_vec()).await.unwrap();
+    let said: Vec<_> = snapshots
+        .into_iter()
+        .map(|change| change.after.unwrap())
+        .map(|task| (task.task_id.as_str().to_owned(), task.status))
+        .collect();
+    let expected = [("a", Status::Error), ("b", Status::Pending)];
+    assert_eq!(said, expected.map(|(id, status)| (id.to_owned(), status)));
+}
