@@ -41,7 +41,7 @@ pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
-pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus, StoreSize};
+pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
 
 // The command line opens the log and passes stores on without naming their crates.
 

@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Serialize;
 use syncbell_bus::{Bus, Stream};
-use syncbell_store::Reader;
+use syncbell_store::{Reader, Size};
 
 use crate::Error;
 use crate::api::Failed;
@@ -35,7 +35,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Serialize)]
 pub struct NotifierStatus {
     /// The ledger's files.
-    pub ledger: StoreSize,
+    pub ledger: Size,
     /// The log, as far as it answers.
     pub log: LogStatus,
     /// Open incidents.
@@ -48,15 +48,6 @@ pub struct NotifierStatus {
     pub dead_letters: Option<u64>,
     /// Dead letters on their way to it.
     pub dead_letters_waiting: usize,
-}
-
-/// How large a store is.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct StoreSize {
-    /// All its files, in bytes.
-    pub files_bytes: u64,
-    /// Its rows.
-    pub rows: u64,
 }
 
 /// Where the reading of the log stands.
@@ -114,7 +105,6 @@ async fn show(State(handle): State<Handle>) -> Result<Json<NotifierStatus>, Fail
 impl Handle {
     /// How the notifier stands now. `Err` is the ledger's.
     pub async fn status(&self) -> Result<NotifierStatus, Error> {
-        let size = self.ledger.store.size().await?;
         let counts = self.ledger.store.read(|reader| {
             let mut counts = Counts::default();
             each(reader, b"i/", |key, row| counts.incident(reader, key, row))?;
@@ -129,10 +119,7 @@ impl Handle {
         let counts = counts.await?;
         let dead = tokio::time::timeout(ANSWER, self.bus.bounds(Stream::DeadLetters)).await;
         Ok(NotifierStatus {
-            ledger: StoreSize {
-                files_bytes: size.files_bytes,
-                rows: size.rows,
-            },
+            ledger: self.ledger.store.size().await?,
             log: log_status(&self.bus, &self.ledger).await?,
             incidents_open: counts.open,
             incidents_closed: counts.closed,

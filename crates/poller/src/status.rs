@@ -132,7 +132,7 @@ impl Status {
         PollerStatus {
             instances,
             outbox,
-            store: size.map(StoreSize::from),
+            store: size,
         }
     }
 
@@ -154,24 +154,7 @@ pub fn api(status: Status) -> Router {
 pub struct PollerStatus {
     instances: BTreeMap<String, InstanceStatus>,
     outbox: Option<Depth>,
-    store: Option<StoreSize>,
-}
-
-/// How large the store is.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct StoreSize {
-    /// All its files, in bytes.
-    files_bytes: u64,
-    rows: u64,
-}
-
-impl From<Size> for StoreSize {
-    fn from(size: Size) -> Self {
-        Self {
-            files_bytes: size.files_bytes,
-            rows: size.rows,
-        }
-    }
+    store: Option<Size>,
 }
 
 async fn show(State(status): State<Status>) -> Json<PollerStatus> {
@@ -184,6 +167,6 @@ pub async fn status_of(store: &Store) -> Result<PollerStatus, Error> {
     Ok(PollerStatus {
         instances: BTreeMap::new(),
         outbox: Some(outbox.depth()),
-        store: Some(store.size().await?.into()),
+        store: Some(store.size().await?),
     })
 }

@@ -56,7 +56,7 @@ impl Default for Options {
 }
 
 /// How large a store is, and how it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Size {
     /// Length of all files in the folder, in bytes (of keys and values, in memory).
     pub files_bytes: u64,
