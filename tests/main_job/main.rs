@@ -11,6 +11,7 @@ mod groups;
 mod bad_input;
 mod dead_letters;
 mod events;
+mod status;
 mod tasks;
 mod services;
 mod folders;
