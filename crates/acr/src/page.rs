@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use syncbell_event::SyncTask;
@@ -48,13 +48,63 @@ pub struct Row<'a> {
     created_ms: Option<i64>,
 }
 
-/// Only what tells rows apart and orders them; everything else is passed over.
-#[derive(Deserialize)]
-struct Essence<'a> {
-    #[serde(borrow, rename = "SyncTaskId")]
-    id: &'a str,
-    #[serde(default, rename = "CreateTime")]
+/// Only what tells rows apart and orders them. Reading ends where both are found: the vendor writes
+/// them among a row's first fields.
+#[derive(Default)]
+struct Glance<'a> {
+    id: Option<&'a str>,
     created_ms: Option<i64>,
+    is_sound: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier)]
+enum Field {
+    #[serde(rename = "SyncTaskId")]
+    Id,
+    #[serde(rename = "CreateTime")]
+    Created,
+    #[serde(other)]
+    Other,
+}
+
+impl<'a> Glance<'a> {
+    /// Nothing for an id with escapes in it, a time that is a text, a key that stands there twice
+    /// before both are found: decoding knows them all.
+    fn at(text: &'a str) -> Self {
+        let mut glance = Self::default();
+        let mut json = serde_json::Deserializer::from_str(text);
+        // Left in the middle of the row it says that the row does not end there.
+        let _unread = json.deserialize_map(&mut glance);
+        let is_usable = glance.is_sound && glance.id.is_some_and(|id| !id.trim().is_empty());
+        if is_usable { glance } else { Self::default() }
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Glance<'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a task")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(field) = map.next_key()? {
+            match field {
+                Field::Id if self.id.is_none() => self.id = Some(map.next_value()?),
+                Field::Created if self.created_ms.is_none() => {
+                    self.created_ms = map.next_value()?
+                }
+                Field::Id | Field::Created => return Ok(()),
+                Field::Other => drop(map.next_value::<IgnoredAny>()?),
+            }
+            if self.id.is_some() && self.created_ms.is_some() {
+                break;
+            }
+        }
+        self.is_sound = true;
+        Ok(())
+    }
 }
 
 impl Page {
@@ -67,15 +117,12 @@ impl Page {
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         self.rows.iter().enumerate().map(|(index, range)| {
             let text = &self.body[range.clone()];
-            // Fails for an id with escapes in it, a time that is a text, a key that stands there
-            // twice: `task` knows them all.
-            let essence = serde_json::from_str::<Essence<'_>>(text).ok();
-            let essence = essence.filter(|essence| !essence.id.trim().is_empty());
+            let Glance { id, created_ms, .. } = Glance::at(text);
             Row {
                 index,
                 text,
-                id: essence.as_ref().map(|essence| essence.id),
-                created_ms: essence.and_then(|essence| essence.created_ms),
+                id,
+                created_ms,
             }
         })
     }
@@ -275,5 +322,47 @@ impl<'de> Deserialize<'de> for Listed<'de> {
         }
 
         deserializer.deserialize_any(List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(row: &str) -> (Option<&str>, Option<i64>) {
+        let glance = Glance::at(row);
+        (glance.id, glance.created_ms)
+    }
+
+    #[test]
+    fn a_glance_sees_the_id_and_the_time_wherever_they_stand() {
+        for row in [
+            r#"{"SyncTaskId": "a", "CreateTime": 7, "TaskStatus": "ERROR"}"#,
+            r#"{"ImageTo": {"SyncTaskId": "b", "Tags": [1e999]}, "CreateTime": 7, "SyncTaskId": "a"}"#,
+        ] {
+            assert_eq!(seen(row), (Some("a"), Some(7)), "{row}");
+        }
+        assert_eq!(seen(r#"{"SyncTaskId": "a"}"#), (Some("a"), None));
+        assert_eq!(
+            seen(r#"{"CreateTime": null, "SyncTaskId": "a"}"#),
+            (Some("a"), None)
+        );
+    }
+
+    #[test]
+    fn a_glance_says_nothing_where_only_decoding_can_tell() {
+        for row in [
+            r#"{"SyncTaskId": "\u0061", "CreateTime": 7}"#,
+            r#"{"SyncTaskId": " ", "CreateTime": 7}"#,
+            r#"{"SyncTaskId": "a", "SyncTaskId": "b", "CreateTime": 7}"#,
+            r#"{"CreateTime": 7, "CreateTime": 8, "SyncTaskId": "a"}"#,
+            r#"{"SyncTaskId": "a", "CreateTime": "7"}"#,
+            r#"{"SyncTaskId": 7, "CreateTime": 7}"#,
+            r#"{"CreateTime": 7}"#,
+            "[]",
+            "null",
+        ] {
+            assert_eq!(seen(row), (None, None), "{row}");
+        }
     }
 }

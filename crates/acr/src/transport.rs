@@ -134,7 +134,11 @@ pub(crate) enum Unread {
 
 /// The whole body, of at most `limit_bytes`.
 pub(crate) async fn body(answer: &mut Response, limit_bytes: usize) -> Result<Vec<u8>, Unread> {
-    let mut body = Vec::new();
+    // What the server promises is believed up to the limit, and saves growing.
+    let promised = answer
+        .content_length()
+        .and_then(|n| usize::try_from(n).ok());
+    let mut body = Vec::with_capacity(promised.unwrap_or(0).min(limit_bytes));
     while let Some(chunk) = answer.chunk().await.map_err(|error| unread(&error))? {
         if body.len() + chunk.len() > limit_bytes {
             return Err(Unread::TooLarge);

@@ -10,6 +10,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use crate::order::Order;
 use crate::row::IdHash;
 
@@ -51,7 +53,7 @@ pub(crate) struct Head {
     /// Once it was sure: read on to this page all the same.
     read_to: Option<u32>,
     asked: u32,
-    seen: HashSet<IdHash>,
+    seen: HashSet<IdHash, RandomState>,
     order: Order,
 }
 
@@ -63,7 +65,7 @@ impl Head {
             quiet_before_ms,
             read_to: None,
             asked: 1,
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             order: Order::default(),
         }
     }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use syncbell_event::{SyncTask, TaskId};
 
@@ -16,10 +17,11 @@ use crate::row::{Fingerprint, IdHash, Row};
 /// All tasks of one instance that have a row.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    entries: HashMap<IdHash, Entry>,
+    /// Hashed cheaply: the ids are hashes already, and a page asks hundreds of times.
+    entries: HashMap<IdHash, Entry, RandomState>,
     /// Those that are gone, and since when, by our clock.
-    absent: HashMap<IdHash, Timestamp>,
-    open: HashMap<IdHash, OpenTask>,
+    absent: HashMap<IdHash, Timestamp, RandomState>,
+    open: HashMap<IdHash, OpenTask, RandomState>,
     /// The latest creation met so far, by the server's clock.
     newest_created_at: Option<Timestamp>,
     /// Tasks added since the start: so many rows an older one may have moved down.

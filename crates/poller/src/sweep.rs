@@ -12,6 +12,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use crate::order::Order;
 use crate::row::IdHash;
 
@@ -101,7 +103,7 @@ pub(crate) struct Sweep {
 /// What is known of the list since the round began.
 #[derive(Debug, Default)]
 struct Round {
-    seen: HashSet<IdHash>,
+    seen: HashSet<IdHash, RandomState>,
     order: Order,
     /// The last page that was read, of those in ascending order.
     read_to: u32,

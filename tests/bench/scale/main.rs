@@ -25,6 +25,7 @@ use crate::registry::Registry;
 
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 const CHANGED_AT_ONCE: usize = 10_000;
+const ROUNDS: usize = 7;
 const CHANGES: u64 = 100;
 const POLLS_A_MINUTE: u32 = 4;
 /// `sweep_every` is half an hour.
@@ -92,29 +93,45 @@ async fn unchanged_pages() {
         }
         rounds.push(began.elapsed().as_secs_f64() * 1_000.0 / 500.0);
     }
-    rounds.sort_by(f64::total_cmp);
-    let median = rounds[rounds.len() / 2];
+    let best = rounds.iter().copied().fold(f64::INFINITY, f64::min);
+    let median = median(rounds);
     println!(
-        "{} bytes to nothing changed: median {median:.3} ms ({:.0} tasks/s), best {:.3} ms",
+        "{} bytes to nothing changed: median {median:.3} ms ({:.0} tasks/s), best {best:.3} ms",
         body.len(),
         100_000.0 / median,
-        rounds[0]
     );
     scale.sweep().await;
-    let began = cpu();
-    let mut pages = 0;
-    for _ in 0..10 {
-        pages += scale.sweep().await.pages;
+    compared(&mut scale, &registry).await;
+}
+
+/// Ours and theirs by turns, so that a busy machine is busy for both.
+async fn compared(scale: &mut Scale, registry: &Registry) {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let began = cpu();
+        let mut pages = 0;
+        for _ in 0..4 {
+            pages += scale.sweep().await.pages;
+        }
+        ours.push(cpu_since(began).as_secs_f64() * 1_000.0 / f64::from(pages));
+        theirs.extend(registry.vendor_sdk(100));
     }
-    let ours = cpu_since(began).as_secs_f64() * 1_000.0 / f64::from(pages);
-    println!("CPU a page with HTTP, signing and comparing: {ours:.3} ms");
-    match registry.vendor_sdk(100) {
-        Some(theirs) => println!(
-            "the same over the vendor's Python SDK: {theirs:.2} ms, {:.1} times as much",
-            theirs / ours
-        ),
-        None => println!("the vendor's Python SDK is not there: left out"),
+    let ours = median(ours);
+    println!("CPU a page with HTTP, signing and comparing: median of {ROUNDS} {ours:.3} ms");
+    if theirs.len() < ROUNDS {
+        println!("the vendor's Python SDK is not there: left out");
+        return;
     }
+    let theirs = median(theirs);
+    println!(
+        "the same over the vendor's Python SDK: {theirs:.2} ms, {:.1} times as much",
+        theirs / ours
+    );
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
 }
 
 /// From the first changed page to the last event on the embedded log.
