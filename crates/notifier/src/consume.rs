@@ -29,7 +29,7 @@ use crate::ledger::{Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
-use crate::retention::{self, Kept, Pass};
+use crate::retention::{self, Kept, Passes};
 use crate::rows;
 use crate::setup::Setup;
 use crate::watch::{self, Word};
@@ -109,14 +109,15 @@ impl Consumer {
             () = past(&stop, LAST_TRY) => return Ok(()),
         };
         let mut clocks = ready;
-        let mut pass = Pass::new(Instant::now());
+        let mut passes = Passes::new(Instant::now());
         loop {
-            let until_slice = pass.due_at().saturating_duration_since(Instant::now());
+            let until_slice = passes.due_at().saturating_duration_since(Instant::now());
             let sleep = clocks.sleep(Timestamp::now()).min(until_slice);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 read = reader.next(RECORDS_A_TURN) => {
                     let records = read?;
+                    passes.ids.came(records.len() as u64, Instant::now());
                     crash_point("consume.read");
                     // A full disk may make it wait for ever; the log still has the records.
                     tokio::select! {
@@ -143,7 +144,7 @@ impl Consumer {
             }
             tokio::select! {
                 biased;
-                done = self.forget(&mut reader, &mut pass) => done?,
+                done = self.forget(&mut reader, &mut passes) => done?,
                 () = past(&stop, LAST_TRY) => return Ok(()),
             }
         }
@@ -367,17 +368,17 @@ impl Consumer {
     }
 
     /// Forgets a slice of what is over, if that is due.
-    async fn forget(&self, reader: &mut Reader, pass: &mut Pass) -> Result<(), Error> {
-        if Instant::now() < pass.due_at() {
+    async fn forget(&self, reader: &mut Reader, passes: &mut Passes) -> Result<(), Error> {
+        let Some(pass) = passes.due(Instant::now()) else {
             return Ok(());
-        }
+        };
         if pass.asks_for_log() {
             pass.log_begins_at = reader.log_begins_at().await;
         }
         let (place, kept, begins_at) = (pass.place(), self.kept, pass.log_begins_at);
-        let slice = self.ledger.patiently(move |draft, now| {
-            retention::forget(draft, place.clone(), kept, begins_at, now)
-        });
+        let slice = self
+            .ledger
+            .patiently(move |draft, now| retention::forget(draft, &place, kept, begins_at, now));
         pass.went_on(slice.await?, &self.metrics, Instant::now());
         Ok(())
     }

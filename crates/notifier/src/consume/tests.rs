@@ -2,5 +2,6 @@
 
 mod begin;
 mod bench;
+mod replayed;
 mod sight;
 mod splits;
