@@ -8,7 +8,9 @@ mod kafka;
 mod receiver;
 mod retention;
 mod route;
+mod label;
 mod rules;
+mod window;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,7 +25,8 @@ use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
 #[cfg(test)]
-pub(crate) use route::{LABELS, RULES};
+pub(crate) use label::{LABELS, RULES};
+use route::Known;
 
 /// Checks `raw`, which was read from `source`.
 pub(crate) fn check(
@@ -61,15 +64,16 @@ pub(crate) fn check(
         }
     }
     config.bus = checker.bus(raw.bus);
+    config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
     checker.is_needed_here = part.tells();
     let receivers = checker.receivers(raw.receivers);
     checker.is_needed_here = true;
-    let route = checker.route(raw.route, &names);
+    let windows = checker.windows(raw.windows);
+    let route = checker.route(raw.route, &Known::of(&names, &windows));
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
-    config.rules = checker.rules(raw.rules, &config.instances);
     config.baseline = Baseline {
         alert: raw
             .baseline

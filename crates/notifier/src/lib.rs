@@ -10,6 +10,7 @@ mod watch;
 mod judge;
 mod notify;
 mod group;
+mod label;
 mod route;
 mod ledger;
 mod draft;

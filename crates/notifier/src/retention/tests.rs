@@ -92,6 +92,8 @@ fn closed(id: &str, at: Timestamp) -> Closed {
         last_error: None,
         first_failure_at: None,
         replay: None,
+        fallback: Vec::new(),
+        instead_of: None,
     };
     Closed {
         delivery,
@@ -243,7 +245,7 @@ async fn an_idle_group_is_forgotten_and_one_with_something_open_is_not() {
             ("open", true, ago(3)),
             ("new", false, ago(1)),
         ] {
-            let mut group = Group::new(name, BTreeMap::new());
+            let mut group = Group::new(name, crate::group::TOP, BTreeMap::new());
             group.notified_at = Some(at);
             if open {
                 group.open.insert("i".into());
