@@ -3,6 +3,7 @@
 mod credentials;
 mod discovery;
 mod files;
+mod inhibit;
 mod instances;
 mod kafka;
 mod receiver;
@@ -22,6 +23,7 @@ use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
+pub use route::matcher as parse_matcher;
 #[cfg(test)]
 pub(crate) use route::{LABELS, RULES};
 
@@ -70,6 +72,7 @@ pub(crate) fn check(
         (config.receivers, config.route) = (receivers, route);
     }
     config.rules = checker.rules(raw.rules, &config.instances);
+    config.rules.inhibit = checker.inhibit(raw.inhibit);
     config.baseline = Baseline {
         alert: raw
             .baseline

@@ -15,8 +15,10 @@ use crate::decide::{Incident, repeat_entries};
 use crate::delivery::{Delivery, DeliveryId, Entry};
 use crate::draft::Draft;
 use crate::group::{self, Group, Recent};
+use crate::held;
 use crate::route::{Recipient, Routes};
 use crate::rows;
+use crate::setup::Setup;
 
 /// Entries of one notification; what waits beyond goes with the next.
 const ENTRIES_A_NOTIFICATION: usize = 500;
@@ -149,7 +151,7 @@ pub(crate) fn tell(
 pub(crate) fn tick(
     draft: &mut Draft<'_>,
     key: &GroupKey,
-    routes: &Routes,
+    setup: &Setup,
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
@@ -159,7 +161,7 @@ pub(crate) fn tick(
         done.timers.insert(key.clone(), None);
         return Ok(());
     };
-    let Some(recipient) = routes.named(name) else {
+    let Some(recipient) = setup.routes.named(name) else {
         // The receiver left the configuration: what waits for it stays until it is back.
         done.timers.insert(key.clone(), None);
         return Ok(());
@@ -196,7 +198,11 @@ pub(crate) fn tick(
             match draft.get::<Incident>(&rows::incident(&id))? {
                 Some(incident) if incident.is_open() => {
                     if told.len() < REPEATED_INCIDENTS {
-                        told.extend(repeat_entries(&incident));
+                        for entry in repeat_entries(&incident) {
+                            if held::find(draft, setup, &entry, now)?.is_none() {
+                                told.push(entry);
+                            }
+                        }
                     }
                 }
                 _ => {

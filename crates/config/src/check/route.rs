@@ -154,8 +154,9 @@ pub(super) fn condition(text: &str) -> Result<Matcher, String> {
     Ok(Matcher { label, op, value })
 }
 
-/// A condition on a label that entries have.
-fn matcher(text: &str) -> Result<Matcher, String> {
+/// A condition on a label that alerts have: `label=value`, `!=`, `=~`, `!~`. The error says what is wrong with it,
+/// for whoever wrote it.
+pub fn matcher(text: &str) -> Result<Matcher, String> {
     let matcher = condition(text)?;
     let (label, value) = (matcher.label.as_str(), matcher.value.as_str());
     if !LABELS.contains(&label) {

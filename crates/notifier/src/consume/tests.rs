@@ -2,5 +2,6 @@
 
 mod begin;
 mod bench;
+mod holds;
 mod sight;
 mod splits;
