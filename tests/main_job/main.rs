@@ -17,6 +17,7 @@ mod services;
 mod folders;
 mod outage;
 mod replay;
+mod silences;
 mod over_kafka;
 mod three_brokers;
 

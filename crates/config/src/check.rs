@@ -3,6 +3,7 @@
 mod credentials;
 mod discovery;
 mod files;
+mod inhibit;
 mod instances;
 mod kafka;
 mod receiver;
@@ -24,6 +25,7 @@ use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
+pub use label::matcher as parse_matcher;
 #[cfg(test)]
 pub(crate) use label::{LABELS, RULES};
 use route::Known;
@@ -74,6 +76,7 @@ pub(crate) fn check(
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
+    config.rules.inhibit = checker.inhibit(raw.inhibit);
     config.baseline = Baseline {
         alert: raw
             .baseline

@@ -4,6 +4,7 @@
 //! flatten, tags) lose line and column.
 
 mod credentials;
+mod inhibit;
 mod kafka;
 mod retention;
 mod route;
@@ -18,6 +19,7 @@ use serde_saphyr::Spanned;
 pub(crate) use self::credentials::{
     AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
 };
+pub(crate) use self::inhibit::Inhibit;
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
 };
@@ -63,6 +65,9 @@ pub(crate) struct Config {
     pub(crate) windows: Option<Vec<Spanned<Window>>>,
     /// What is told.
     pub(crate) rules: Option<Rules>,
+    /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
+    #[schemars(with = "Option<Vec<Inhibit>>")]
+    pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.

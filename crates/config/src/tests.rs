@@ -1,6 +1,7 @@
 //! What users write, and what they are told.
 
 mod discovery;
+mod inhibit;
 mod credentials;
 mod kafka;
 mod routes;

@@ -10,6 +10,12 @@ pub enum Error {
         /// What does not work.
         what: String,
     },
+    /// What was asked for is not to be had: whoever asked asks for something else.
+    #[error("{what}")]
+    Refused {
+        /// Why not.
+        what: String,
+    },
     /// The ledger is broken: the process stops.
     #[error("the ledger failed: {0}")]
     Ledger(#[from] syncbell_store::Error),

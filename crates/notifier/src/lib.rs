@@ -8,6 +8,9 @@ mod setup;
 mod decide;
 mod watch;
 mod judge;
+mod hold;
+mod held;
+mod silence;
 mod notify;
 mod group;
 mod label;
@@ -38,10 +41,12 @@ pub use dead_letters::{
 };
 pub use delivery::{DeliveryId, Target};
 pub use error::Error;
+pub use held::HeldLine;
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
+pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
 
 // The command line opens the log and passes stores on without naming their crates.

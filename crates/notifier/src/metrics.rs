@@ -38,6 +38,11 @@ pub(crate) enum RowKind {
     /// That a dead letter was replayed.
     Replay,
     Group,
+    /// What is held back.
+    Held,
+    /// That an incident hides others.
+    Source,
+    Silence,
     Watch,
     Task,
     Route,
@@ -45,7 +50,7 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// In the order of a pass.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Event,
         Self::Incident,
         Self::Delivery,
@@ -53,6 +58,9 @@ impl RowKind {
         Self::DroppedResolve,
         Self::Replay,
         Self::Group,
+        Self::Held,
+        Self::Source,
+        Self::Silence,
         Self::Watch,
         Self::Task,
         Self::Route,
@@ -76,6 +84,7 @@ pub(crate) struct NotifierMetrics {
     pub(crate) lag: Gauge,
     pub(crate) log_restarts: Counter,
     pub(crate) told: Counter,
+    pub(crate) held: Counter,
     deliveries: Family<DeliveryLabels, Counter>,
     dead: Family<DeadLabels, Counter>,
     rows: Family<RowLabels, Gauge>,
@@ -95,6 +104,11 @@ impl NotifierMetrics {
                 Counter::default(),
             ),
             told: metrics.register("alerts_told", "Conditions told.", Counter::default()),
+            held: metrics.register(
+                "alerts_held",
+                "Conditions held back by silences and inhibition, and ends of what was.",
+                Counter::default(),
+            ),
             deliveries: metrics.register(
                 "deliveries",
                 "Attempts at deliveries, by how they ended.",

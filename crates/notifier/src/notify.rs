@@ -15,8 +15,10 @@ use crate::decide::{Incident, repeat_entries};
 use crate::delivery::{Delivery, DeliveryId, Entry};
 use crate::draft::Draft;
 use crate::group::{self, Group, Recent};
+use crate::held;
 use crate::route::{Recipient, Routes};
 use crate::rows;
+use crate::setup::Setup;
 
 /// Entries of one notification; what waits beyond goes with the next.
 const ENTRIES_A_NOTIFICATION: usize = 500;
@@ -197,7 +199,7 @@ fn wait(
 pub(crate) fn tick(
     draft: &mut Draft<'_>,
     key: &GroupKey,
-    routes: &Routes,
+    setup: &Setup,
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
@@ -207,7 +209,7 @@ pub(crate) fn tick(
         done.timers.insert(key.clone(), None);
         return Ok(());
     };
-    let Some(recipient) = routes.at(group.route(), name) else {
+    let Some(recipient) = setup.routes.at(group.route(), name) else {
         // The receiver left the configuration: what waits for it stays until it is back.
         done.timers.insert(key.clone(), None);
         return Ok(());
@@ -238,7 +240,7 @@ pub(crate) fn tick(
             }
         }
     } else if group.repeat_at.is_some_and(|at| at <= now) {
-        let told = still_open(draft, &mut group)?;
+        let told = still_open(draft, &mut group, setup, now)?;
         group.repeats = group.repeats.saturating_add(1);
         let repeats = group.repeats;
         group.notified(&told, group.waiting, policy, now);
@@ -269,15 +271,24 @@ fn take_waiting(draft: &mut Draft<'_>, name: &str, digest: &str) -> Result<Vec<E
     Ok(told)
 }
 
-/// What of a group is still open; what is not is taken out of it.
-fn still_open(draft: &Draft<'_>, group: &mut Group) -> Result<Vec<Entry>, Error> {
+/// What of a group is still open, and not held back now; what is over is taken out of it.
+fn still_open(
+    draft: &mut Draft<'_>,
+    group: &mut Group,
+    setup: &Setup,
+    now: Timestamp,
+) -> Result<Vec<Entry>, Error> {
     let mut told = Vec::new();
     let open: Vec<String> = group.open.iter().cloned().collect();
     for id in open {
         match draft.get::<Incident>(&rows::incident(&id))? {
             Some(incident) if incident.is_open() => {
                 if told.len() < REPEATED_INCIDENTS {
-                    told.extend(repeat_entries(&incident));
+                    for entry in repeat_entries(&incident) {
+                        if held::find(draft, setup, &entry, now)?.is_none() {
+                            told.push(entry);
+                        }
+                    }
                 }
             }
             _ => {

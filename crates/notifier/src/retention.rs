@@ -12,6 +12,8 @@
 //!   while an event of theirs can be read again, and there the task's row says that it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
+//! - what is held back of an incident that is over, and that it hid others: nobody will be told;
+//! - silences, the time of incidents after they ended, once what they held back was looked at;
 //! - tasks that ended well, after a long time, and only if the log holds nothing that was read of them. Such
 //!   a row keeps an *older* event of its task from being told: one that is read again from the log (it is not
 //!   there any more), or that another instance, or a poller that lost its store, finds late (within `tasks`). A
@@ -45,8 +47,11 @@ use crate::decide::watch::Watch;
 use crate::delivery::Closed;
 use crate::draft::Draft;
 use crate::group::Group;
+use crate::held::{self, HoldRecord, SourceRow};
+use crate::hold::Holder;
 use crate::metrics::{NotifierMetrics, RowKind};
 use crate::rows::{self, Key};
+use crate::silence::Silence;
 
 use newest::Newest;
 
@@ -312,6 +317,9 @@ fn prefix(kind: RowKind) -> (&'static [u8], bool) {
         RowKind::DroppedResolve => (b"y/", false),
         RowKind::Replay => (b"v/", false),
         RowKind::Group => (b"g/", false),
+        RowKind::Held => (rows::HELD, false),
+        RowKind::Source => (rows::SOURCES, false),
+        RowKind::Silence => (rows::MUTES, false),
         RowKind::Watch => (rows::WATCHES, false),
         RowKind::Task => (b"t/", true),
         RowKind::Route => (b"s/", true),
@@ -347,10 +355,14 @@ fn stands(
                     incident = incident.id,
                     "an incident expired: nothing happened in it"
                 );
-                draft.put(key.to_vec(), &incident);
+                draft.put_incident(&incident);
             }
             let closed = incident.closed.as_ref();
-            closed.is_some_and(|closed| older(closed.at, kept.incidents))
+            let is_over = closed.is_some_and(|closed| older(closed.at, kept.incidents));
+            if is_over {
+                draft.delete(rows::hold_record(&Holder::Incident(incident.id)));
+            }
+            is_over
         }
         RowKind::Delivery => {
             let closed: Closed = rows::read(draft.reader, key, row)?;
@@ -377,6 +389,9 @@ fn stands(
             let told_at = group.notified_at.filter(|_| group.is_idle());
             told_at.is_some_and(|at| older(at, IDLE_GROUPS))
         }
+        RowKind::Held | RowKind::Source | RowKind::Silence => {
+            holds_nothing(draft, place.kind, key, row, kept, now)?
+        }
         RowKind::Watch => {
             let watch: Watch = rows::read(draft.reader, key, row)?;
             let dropped_at = watch.dropped_at;
@@ -393,6 +408,35 @@ fn stands(
         }
     };
     Ok(Stands::over(is_over))
+}
+
+/// Of what is held back, and what holds it back.
+fn holds_nothing(
+    draft: &mut Draft<'_>,
+    kind: RowKind,
+    key: &[u8],
+    row: &[u8],
+    kept: Kept,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    match kind {
+        RowKind::Held => held::drop_if_over(draft, key),
+        RowKind::Source => {
+            let source: SourceRow = rows::read(draft.reader, key, row)?;
+            Ok(!source.goes_on(draft)?)
+        }
+        _ => {
+            let silence: Silence = rows::read(draft.reader, key, row)?;
+            let record = rows::hold_record(&Holder::Silence(silence.id.clone()));
+            let released = draft.get::<HoldRecord>(&record)?;
+            let is_over = released.is_some_and(|record| record.released)
+                && now.duration_since(silence.end()) >= kept.incidents;
+            if is_over {
+                draft.delete(record);
+            }
+            Ok(is_over)
+        }
+    }
 }
 
 /// Whether the incident that a mark's key ends with is open.

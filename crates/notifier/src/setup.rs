@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
+use crate::hold::Pairs;
 use crate::route::Routes;
 
 /// Of an instance that is known from events alone: the default `poll_every`.
@@ -15,6 +16,8 @@ const POLL_EVERY: SignedDuration = SignedDuration::from_secs(15);
 pub(crate) struct Setup {
     pub(crate) routes: Routes,
     pub(crate) rules: Rules,
+    /// What hides what.
+    pub(crate) pairs: Pairs,
     /// The configured instances, and how often each is polled.
     instances: BTreeMap<String, SignedDuration>,
     /// What is to run, by instance.
@@ -41,6 +44,7 @@ impl Setup {
         Self {
             routes: Routes::new(route, receivers),
             rules: Rules::of(rules),
+            pairs: Pairs::new(&rules.inhibit),
             instances: instances.collect(),
             quiet,
         }

@@ -12,7 +12,7 @@
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
 mod lives;
-#[expect(dead_code, reason = "CPU is for the other benchmark")]
+#[expect(dead_code, reason = "the CPU is for the other benchmark")]
 #[path = "../scale/process.rs"]
 mod process;
 

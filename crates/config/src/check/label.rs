@@ -86,8 +86,9 @@ fn unquoted(value: &str) -> &str {
     inner.filter(|inner| !inner.contains('"')).unwrap_or(value)
 }
 
-/// A condition on a label that entries have.
-pub(super) fn matcher(text: &str) -> Result<Matcher, String> {
+/// A condition on a label that alerts have: `label=value`, `!=`, `=~`, `!~`. The error says what is wrong with it,
+/// for whoever wrote it.
+pub fn matcher(text: &str) -> Result<Matcher, String> {
     let matcher = condition(text)?;
     let (label, value) = (matcher.label.as_str(), matcher.value.as_str());
     exists(label)?;

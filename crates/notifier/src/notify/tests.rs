@@ -36,7 +36,7 @@ fn at(text: &str) -> Timestamp {
 struct Desk {
     store: Store,
     ledger: Ledger,
-    routes: Arc<Routes>,
+    setup: Arc<Setup>,
     timers: Timers<GroupKey>,
     shown: usize,
 }
@@ -48,7 +48,7 @@ impl Desk {
         Self {
             store,
             ledger,
-            routes: routes(text),
+            setup: setup(text),
             timers: Timers::default(),
             shown: 0,
         }
@@ -58,14 +58,14 @@ impl Desk {
     async fn restart(&mut self, text: &str) {
         self.ledger = Ledger::open(self.store.clone()).await.unwrap();
         self.timers = load_timers(&self.store).await.unwrap();
-        self.routes = routes(text);
+        self.setup = setup(text);
     }
 
     async fn tell(&mut self, entry: Entry, now: Timestamp) -> Vec<String> {
-        let routes = self.routes.clone();
+        let setup = self.setup.clone();
         let turn = self.ledger.turn(move |draft| {
             let mut done = Done::default();
-            tell(draft, &entry, &routes, now, &mut done)?;
+            tell(draft, &entry, &setup.routes, now, &mut done)?;
             Ok(done)
         });
         self.timers.apply(turn.await.unwrap().timers);
@@ -75,10 +75,10 @@ impl Desk {
     /// What this moment brings.
     async fn look(&mut self, now: Timestamp) -> Vec<String> {
         for key in self.timers.due(now) {
-            let routes = self.routes.clone();
+            let setup = self.setup.clone();
             let turn = self.ledger.turn(move |draft| {
                 let mut done = Done::default();
-                tick(draft, &key, &routes, now, &mut done)?;
+                tick(draft, &key, &setup, now, &mut done)?;
                 Ok(done)
             });
             self.timers.apply(turn.await.unwrap().timers);
@@ -106,10 +106,16 @@ impl Desk {
     }
 }
 
-fn routes(text: &str) -> Arc<Routes> {
+fn setup(text: &str) -> Arc<Setup> {
     let read = syncbell_config::parse(text, "x", Path::new("."), &|_| None);
     let config: Config = read.unwrap_or_else(|problems| panic!("{problems}"));
-    Arc::new(Routes::new(&config.route, &config.receivers))
+    let (route, receivers) = (&config.route, &config.receivers);
+    Arc::new(Setup::new(
+        route,
+        receivers,
+        &config.rules,
+        &config.instances,
+    ))
 }
 
 fn line(delivery: &Delivery) -> String {

@@ -447,3 +447,39 @@ async fn a_million_events_leave_so_many_rows_and_bytes() {
         pass(&ledger, None).await;
     }
 }
+
+#[tokio::test]
+async fn a_silence_is_forgotten_long_after_its_end_and_only_when_it_let_out_what_it_held() {
+    let ledger = ledger().await;
+    let silence = |id: &str, ends_at| Silence {
+        id: id.into(),
+        matchers: vec!["rule=failed".into()],
+        starts_at: ago(90),
+        ends_at,
+        author: "ann".into(),
+        reason: "a move".into(),
+        created_at: ago(90),
+        expired_at: None,
+    };
+    let all = [
+        (silence("old", ago(31)), true),
+        (silence("young", ago(29)), true),
+        (silence("holds", ago(31)), false),
+    ];
+    let put = ledger.turn(move |draft| {
+        for (silence, released) in &all {
+            draft.put(rows::mute(&silence.id), silence);
+            let record = HoldRecord {
+                released: *released,
+                ..HoldRecord::default()
+            };
+            let holder = Holder::Silence(silence.id.clone());
+            draft.put(rows::hold_record(&holder), &record);
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    pass(&ledger, None).await;
+    assert_eq!(keys(&ledger, "z/").await, ["z/holds", "z/young"]);
+    assert_eq!(keys(&ledger, "hr/").await, ["hr/sholds", "hr/syoung"]);
+}
