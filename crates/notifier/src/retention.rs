@@ -5,6 +5,7 @@
 //! A pass goes over every kind of row once, where the slice before ended, and begins anew some time after.
 //!
 //! What may be forgotten, and why nothing is told wrongly without it:
+//! - trails of events, with their ids, or before where there are too many: they decide nothing;
 //! - ids of events, 24 h after they were read: what comes later is known by the task's own row;
 //! - closed incidents: deciding looks at open ones only. A closed one that opens again is a new one;
 //! - deliveries that are over, with their attempts: their ids keep one from being made twice, which matters
@@ -63,6 +64,10 @@ const PASS_EVERY: Duration = Duration::from_mins(10);
 /// How long event ids are remembered.
 const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);
 
+/// Trails of events that are kept, and their bytes; by the time between two passes it may be more.
+const TRAILS_LIMIT: u64 = 250_000;
+const TRAIL_BYTES_LIMIT: u64 = 64 * 1024 * 1024;
+
 /// A group in which nothing happens is kept for so long, for its interval's sake.
 const IDLE_GROUPS: SignedDuration = SignedDuration::from_hours(48);
 
@@ -78,6 +83,8 @@ pub(crate) struct Kept {
     tasks: SignedDuration,
     /// When an incident in which nothing happens ends.
     expire_after: SignedDuration,
+    /// Trails of events; less than their ids where there are very many.
+    trails: SignedDuration,
 }
 
 impl Kept {
@@ -89,6 +96,7 @@ impl Kept {
             dead_letters: time(retention.dead_letters),
             tasks: time(retention.tasks),
             expire_after: time(expire_after),
+            trails: EVENT_IDS,
         }
     }
 }
@@ -98,6 +106,10 @@ pub(crate) struct Pass {
     kind: usize,
     after: Option<Key>,
     rows: u64,
+    /// Trails that this pass has seen, with their bytes.
+    trails: (u64, u64),
+    /// How long they are kept, by what the pass before saw.
+    trails_kept: SignedDuration,
     /// Everything that was put on the log before this is not there any more; none: nobody knows.
     pub(crate) log_begins_at: Option<Timestamp>,
     began: Instant,
@@ -112,6 +124,8 @@ pub(crate) struct Slice {
     last: Option<Key>,
     looked_at: u64,
     forgotten: u64,
+    trails: u64,
+    trail_bytes: u64,
 }
 
 impl Pass {
@@ -120,6 +134,8 @@ impl Pass {
             kind: 0,
             after: None,
             rows: 0,
+            trails: (0, 0),
+            trails_kept: EVENT_IDS,
             log_begins_at: None,
             began: now,
             due_at: now + SLICE_EVERY,
@@ -141,17 +157,31 @@ impl Pass {
         (self.kind, self.after.clone())
     }
 
+    /// `kept`, with what is known of the number of trails.
+    pub(crate) fn kept(&self, kept: Kept) -> Kept {
+        Kept {
+            trails: self.trails_kept,
+            ..kept
+        }
+    }
+
     /// A slice is done: counts it, and goes on behind it.
     pub(crate) fn went_on(&mut self, slice: Slice, metrics: &NotifierMetrics, now: Instant) {
         let kind = RowKind::ALL[slice.kind];
         metrics.forgotten(kind, slice.forgotten);
         self.rows += slice.looked_at - slice.forgotten;
+        self.trails.0 += slice.trails;
+        self.trails.1 += slice.trail_bytes;
         self.due_at = now + SLICE_EVERY;
         self.after = slice.last;
         if self.after.is_some() {
             return;
         }
         metrics.rows(kind, std::mem::take(&mut self.rows));
+        if kind == RowKind::Event {
+            let (trails, bytes) = std::mem::take(&mut self.trails);
+            self.trails_kept = trails_kept(self.trails_kept, trails, bytes);
+        }
         self.kind += 1;
         if self.kind == RowKind::ALL.len() {
             self.kind = 0;
@@ -159,6 +189,16 @@ impl Pass {
             self.began = self.due_at;
         }
     }
+}
+
+/// How long trails are kept, where so many of them, of so many bytes, are not older than `kept`: the time shrinks with
+/// what is too much, and comes back as it gets less.
+fn trails_kept(kept: SignedDuration, trails: u64, bytes: u64) -> SignedDuration {
+    let room = |limit: u64, found: u64| limit.saturating_mul(100) / found.max(1);
+    let percent = room(TRAILS_LIMIT, trails).min(room(TRAIL_BYTES_LIMIT, bytes));
+    let percent = i32::try_from(percent.clamp(1, 200)).unwrap_or(100);
+    let minute = SignedDuration::from_mins(1);
+    (kept.saturating_mul(percent) / 100).clamp(minute, EVENT_IDS)
 }
 
 /// One slice: forgets what is over among the next rows of a kind.
@@ -174,22 +214,23 @@ pub(crate) fn forget(
         ..Slice::default()
     };
     let row_kind = RowKind::ALL[kind];
-    let (prefix, is_binary) = prefix(row_kind);
+    let (prefix, keys) = prefix(row_kind);
     let page = draft.reader.scan(prefix, after.as_deref(), ROWS_A_SLICE)?;
     if page.len() == ROWS_A_SLICE {
         slice.last = page.last().map(|(key, _)| key.clone());
     }
     for (key, row) in page {
-        let is_piece = if is_binary {
-            key.len() != rows::BINARY_KEY_BYTES
-        } else {
-            rows::is_piece(&key)
+        let is_piece = match keys {
+            Keys::Text => rows::is_piece(&key),
+            Keys::Digest => key.len() != rows::BINARY_KEY_BYTES,
+            Keys::Bytes => false,
         };
         if is_piece {
             continue;
         }
         slice.looked_at += 1;
-        if is_over(draft, row_kind, &key, &row, kept, log_begins_at, now)? {
+        let place = (row_kind, key.as_slice(), row.as_slice());
+        if is_over(draft, place, kept, log_begins_at, now, &mut slice)? {
             slice.forgotten += 1;
             draft.delete(key);
         }
@@ -197,33 +238,43 @@ pub(crate) fn forget(
     Ok(slice)
 }
 
-/// What the keys of a kind begin with, and whether a digest in bytes follows.
-fn prefix(kind: RowKind) -> (&'static [u8], bool) {
+/// What follows in a key, and so how pieces of larger values are told from rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    Text,
+    /// One digest, in bytes.
+    Digest,
+    /// Bytes of any length; no row of these is large.
+    Bytes,
+}
+
+/// What the keys of a kind begin with, and what follows.
+fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
     match kind {
-        RowKind::Event => (b"e/", true),
-        RowKind::Incident => (b"i/", false),
-        RowKind::Delivery => (b"c/", false),
-        RowKind::DeadTrigger => (b"k/", false),
-        RowKind::DroppedResolve => (b"y/", false),
-        RowKind::Replay => (b"v/", false),
-        RowKind::Group => (b"g/", false),
-        RowKind::Held => (rows::HELD, false),
-        RowKind::Source => (rows::SOURCES, false),
-        RowKind::Silence => (rows::MUTES, false),
-        RowKind::Watch => (rows::WATCHES, false),
-        RowKind::Task => (b"t/", true),
-        RowKind::Route => (b"s/", true),
+        RowKind::Event => (b"e/", Keys::Digest),
+        RowKind::Trail => (rows::TRAILS, Keys::Bytes),
+        RowKind::Incident => (b"i/", Keys::Text),
+        RowKind::Delivery => (b"c/", Keys::Text),
+        RowKind::DeadTrigger => (b"k/", Keys::Text),
+        RowKind::DroppedResolve => (b"y/", Keys::Text),
+        RowKind::Replay => (b"v/", Keys::Text),
+        RowKind::Group => (b"g/", Keys::Text),
+        RowKind::Held => (rows::HELD, Keys::Text),
+        RowKind::Source => (rows::SOURCES, Keys::Text),
+        RowKind::Silence => (rows::MUTES, Keys::Text),
+        RowKind::Watch => (rows::WATCHES, Keys::Text),
+        RowKind::Task => (b"t/", Keys::Digest),
+        RowKind::Route => (b"s/", Keys::Digest),
     }
 }
 
 fn is_over(
     draft: &mut Draft<'_>,
-    kind: RowKind,
-    key: &[u8],
-    row: &[u8],
+    (kind, key, row): (RowKind, &[u8], &[u8]),
     kept: Kept,
     log_begins_at: Option<Timestamp>,
     now: Timestamp,
+    slice: &mut Slice,
 ) -> Result<bool, Error> {
     let older = |at: Timestamp, kept: SignedDuration| now.duration_since(at) >= kept;
     let gone_from_log = |at: Timestamp| {
@@ -233,7 +284,22 @@ fn is_over(
     Ok(match kind {
         RowKind::Event => {
             let bytes = rows::bytes(draft.reader, key, row)?;
-            rows::second(&bytes).is_none_or(|at| older(at, EVENT_IDS))
+            let (second, trail) = bytes.split_at(bytes.len().min(4));
+            let read_at = rows::second(second);
+            let is_over = read_at.is_none_or(|at| older(at, EVENT_IDS));
+            if !trail.is_empty() && !is_over {
+                if read_at.is_some_and(|at| older(at, kept.trails)) {
+                    draft.put_bytes(key.to_vec(), second.to_vec());
+                } else {
+                    slice.trails += 1;
+                    slice.trail_bytes += trail.len() as u64;
+                }
+            }
+            is_over
+        }
+        RowKind::Trail => {
+            let bytes = rows::bytes(draft.reader, key, row)?;
+            rows::second(&bytes).is_none_or(|at| older(at, kept.trails))
         }
         RowKind::Incident => {
             let mut incident: Incident = rows::read(draft.reader, key, row)?;
@@ -306,7 +372,7 @@ fn holds_nothing(
     now: Timestamp,
 ) -> Result<bool, Error> {
     match kind {
-        RowKind::Held => held::drop_if_over(draft, key),
+        RowKind::Held => held::drop_if_over(draft, key, now),
         RowKind::Source => {
             let source: SourceRow = rows::read(draft.reader, key, row)?;
             Ok(!source.goes_on(draft)?)

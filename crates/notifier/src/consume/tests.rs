@@ -5,3 +5,4 @@ mod bench;
 mod holds;
 mod sight;
 mod splits;
+mod trails;

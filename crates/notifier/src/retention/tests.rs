@@ -421,3 +421,61 @@ async fn a_silence_is_forgotten_long_after_its_end_and_only_when_it_let_out_what
     assert_eq!(keys(&ledger, "z/").await, ["z/holds", "z/young"]);
     assert_eq!(keys(&ledger, "hr/").await, ["hr/sholds", "hr/syoung"]);
 }
+
+#[tokio::test]
+async fn a_trail_goes_with_the_id_of_its_event_and_earlier_where_there_are_too_many() {
+    let ledger = ledger().await;
+    let put = ledger.turn(|draft| {
+        for (id, hours) in [("old", 25), ("late", 20), ("young", 1)] {
+            let (at, id) = (
+                now() - SignedDuration::from_hours(hours),
+                EventId(id.into()),
+            );
+            let row = [rows::second_bytes(at), b"{}".to_vec()].concat();
+            draft.put_bytes(rows::event(&id), row);
+            draft.put_bytes(
+                rows::trail_of_incident("i", (at, 1), &id),
+                rows::second_bytes(at),
+            );
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    pass(&ledger, None).await;
+    let sizes = |rows: Vec<(Key, Vec<u8>)>| -> Vec<usize> {
+        let mut sizes: Vec<usize> = rows.iter().map(|(_, row)| row.len()).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    // A byte says that the row is whole.
+    let events = ledger.store.scan(b"e/".to_vec(), None, 10).await.unwrap();
+    assert_eq!(sizes(events), [7, 7]);
+    assert_eq!(keys(&ledger, "ex/").await.len(), 2);
+    let tight = Kept {
+        trails: SignedDuration::from_hours(10),
+        ..kept()
+    };
+    for kind in [RowKind::Event, RowKind::Trail] {
+        let kind = RowKind::ALL.iter().position(|one| *one == kind).unwrap();
+        let slice = ledger.turn(move |draft| forget(draft, (kind, None), tight, None, now()));
+        slice.await.unwrap();
+    }
+    let events = ledger.store.scan(b"e/".to_vec(), None, 10).await.unwrap();
+    assert_eq!(sizes(events), [5, 7], "its id stays");
+    assert_eq!(keys(&ledger, "ex/").await.len(), 1);
+}
+
+#[test]
+fn trails_are_kept_shorter_while_there_are_too_many() {
+    let day = SignedDuration::from_hours(24);
+    assert_eq!(trails_kept(day, 1_000, 1_000), day);
+    assert_eq!(trails_kept(day, 2 * TRAILS_LIMIT, 0), day / 2);
+    assert_eq!(trails_kept(day, 1, 4 * TRAIL_BYTES_LIMIT), day / 4);
+    assert_eq!(
+        trails_kept(day / 4, 1_000, 1_000),
+        day / 2,
+        "and longer again"
+    );
+    let least = trails_kept(SignedDuration::from_mins(2), u64::MAX, 0);
+    assert_eq!(least, SignedDuration::from_mins(1));
+}
