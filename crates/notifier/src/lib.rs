@@ -11,6 +11,7 @@ mod judge;
 mod hold;
 mod held;
 mod silence;
+mod trail;
 mod notify;
 mod group;
 mod label;
@@ -29,6 +30,8 @@ mod replay;
 mod lag;
 pub mod tail;
 mod api;
+mod incidents;
+mod explain;
 mod status;
 mod metrics;
 mod error;
@@ -42,6 +45,7 @@ pub use dead_letters::{
 pub use delivery::{DeliveryId, Target};
 pub use error::Error;
 pub use held::HeldLine;
+pub use incidents::IncidentClosed;
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };

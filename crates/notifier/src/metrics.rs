@@ -30,6 +30,8 @@ pub(crate) enum DeadKind {
 pub(crate) enum RowKind {
     /// The id of an event.
     Event,
+    /// By which the trails of events are found.
+    Trail,
     Incident,
     /// A delivery that is over.
     Delivery,
@@ -50,8 +52,9 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// In the order of a pass.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Event,
+        Self::Trail,
         Self::Incident,
         Self::Delivery,
         Self::DeadTrigger,

@@ -320,6 +320,10 @@ fn enqueue(
         if draft.has(&rows::pending(&id))? || draft.has(&rows::closed(&id))? {
             continue;
         }
+        for entry in entries {
+            let index = rows::delivery_of_event(&entry.event_id, &id);
+            draft.put_bytes(index, rows::second_bytes(now));
+        }
         draft.enqueue(&Delivery {
             id,
             seq: draft.next_number(),
