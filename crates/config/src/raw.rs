@@ -4,6 +4,7 @@
 //! flatten, tags) lose line and column.
 
 mod credentials;
+mod flapping;
 mod inhibit;
 mod kafka;
 mod retention;
@@ -19,6 +20,7 @@ use serde_saphyr::Spanned;
 pub(crate) use self::credentials::{
     AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
 };
+pub(crate) use self::flapping::Flapping;
 pub(crate) use self::inhibit::Inhibit;
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
@@ -68,6 +70,8 @@ pub(crate) struct Config {
     /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
     #[schemars(with = "Option<Vec<Inhibit>>")]
     pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,
+    /// When a condition that begins and ends over and over is told less often.
+    pub(crate) flapping: Option<Flapping>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.

@@ -26,6 +26,7 @@ use crate::dead_letters::DeadLetter;
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
 use crate::delivery::{Entry, Target};
+use crate::flap;
 use crate::held::{self, Verdict};
 use crate::hold::Holder;
 use crate::judge::{self, judge};
@@ -513,6 +514,9 @@ pub(crate) fn tell(
             trail::note(draft, deciding, entry, Ending::Before, now)?;
             continue;
         }
+        let mut entry = entry.clone();
+        flap::note(draft, setup.flapping, &mut entry)?;
+        let entry = &entry;
         let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
         tracing::info!(
             task.id = task, event.id = %entry.event_id, instance.id = entry.instance,

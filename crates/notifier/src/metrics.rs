@@ -45,6 +45,8 @@ pub(crate) enum RowKind {
     /// That an incident hides others.
     Source,
     Silence,
+    /// When an incident began and ended of late.
+    Turns,
     Watch,
     Task,
     Route,
@@ -52,7 +54,7 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// In the order of a pass.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Event,
         Self::Trail,
         Self::Incident,
@@ -64,6 +66,7 @@ impl RowKind {
         Self::Held,
         Self::Source,
         Self::Silence,
+        Self::Turns,
         Self::Watch,
         Self::Task,
         Self::Route,

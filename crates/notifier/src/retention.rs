@@ -13,6 +13,7 @@
 //!   while an event of theirs can be read again, and there the task's row says that it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
+//! - when incidents began and ended, a day later: it is no flapping any more;
 //! - what is held back of an incident that is over, and that it hid others: nobody will be told;
 //! - silences, the time of incidents after they ended, once what they held back was looked at;
 //! - tasks that ended well, after a long time, and only if the log holds nothing that was read of them. Such
@@ -47,6 +48,7 @@ use crate::decide::Incident;
 use crate::decide::watch::Watch;
 use crate::delivery::Closed;
 use crate::draft::Draft;
+use crate::flap::Turns;
 use crate::group::Group;
 use crate::held::{self, HoldRecord, SourceRow};
 use crate::hold::Holder;
@@ -81,6 +83,9 @@ const TRAILS_LIMIT: u64 = if cfg!(test) { 20 } else { 30_000 };
 
 /// How many more of both may be there before a pass goes on at once.
 const SLACK: u64 = if cfg!(test) { 8 } else { 40_000 };
+
+/// For so long it matters when an incident began and ended: the configuration allows no more.
+const TURNS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A group in which nothing happens is kept for so long, for its interval's sake.
 const IDLE_GROUPS: SignedDuration = SignedDuration::from_hours(48);
@@ -347,6 +352,7 @@ fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
         RowKind::Held => (rows::HELD, Keys::Text),
         RowKind::Source => (rows::SOURCES, Keys::Text),
         RowKind::Silence => (rows::MUTES, Keys::Text),
+        RowKind::Turns => (rows::TURNS, Keys::Text),
         RowKind::Watch => (rows::WATCHES, Keys::Text),
         RowKind::Task => (b"t/", Keys::Digest),
         RowKind::Route => (b"s/", Keys::Digest),
@@ -431,6 +437,10 @@ fn stands(
         }
         RowKind::Held | RowKind::Source | RowKind::Silence => {
             holds_nothing(draft, place.kind, key, row, kept, now)?
+        }
+        RowKind::Turns => {
+            let turns: Turns = rows::read(draft.reader, key, row)?;
+            turns.last().is_none_or(|at| older(at, TURNS_KEPT))
         }
         RowKind::Watch => {
             let watch: Watch = rows::read(draft.reader, key, row)?;

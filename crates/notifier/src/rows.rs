@@ -209,6 +209,13 @@ pub(crate) fn hold_record(holder: &Holder) -> Key {
     format!("hr/{}", name_of(holder)).into_bytes()
 }
 
+/// When an incident began and ended of late.
+pub(crate) const TURNS: &[u8] = b"fl/";
+
+pub(crate) fn turns(incident: &str) -> Key {
+    format!("fl/{incident}").into_bytes()
+}
+
 pub(crate) const SOURCES: &[u8] = b"so/";
 
 pub(crate) fn sources(meeting: &str) -> Key {
