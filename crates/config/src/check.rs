@@ -9,6 +9,7 @@ mod receiver;
 mod retention;
 mod route;
 mod rules;
+mod templates;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Credentials, Disk, WayOut};
+use crate::config::{Admin, Baseline, Config, Credentials, Disk, Language, WayOut};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
@@ -62,9 +63,12 @@ pub(crate) fn check(
     }
     config.bus = checker.bus(raw.bus);
     let names = receiver::names(raw.receivers.as_ref());
+    let language = checker.language(raw.language, Language::default());
     checker.is_needed_here = part.tells();
-    let receivers = checker.receivers(raw.receivers);
+    let receivers = checker.receivers(raw.receivers, language);
+    config.templates = checker.templates(raw.templates);
     checker.is_needed_here = true;
+    config.console = checker.console(raw.console);
     let route = checker.route(raw.route, &names);
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);

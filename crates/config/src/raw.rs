@@ -7,6 +7,7 @@ mod credentials;
 mod kafka;
 mod retention;
 mod rules;
+mod templates;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +22,7 @@ pub(crate) use self::kafka::{
 };
 pub(crate) use self::retention::Retention;
 pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
+pub(crate) use self::templates::{Console, Templates};
 use crate::secret::RawSecret;
 
 /// What a duration looks like; `duration.rs` reads it.
@@ -56,6 +58,14 @@ pub(crate) struct Config {
     pub(crate) route: Option<Spanned<Route>>,
     /// What is told.
     pub(crate) rules: Option<Rules>,
+    /// What messages for people are written in: `en` or `zh`. Default `en`.
+    #[schemars(with = "Option<String>", extend("enum" = ["en", "zh"]))]
+    pub(crate) language: Text,
+    /// Own templates in place of built-in ones.
+    #[schemars(with = "Option<Templates>")]
+    pub(crate) templates: Option<Spanned<Templates>>,
+    /// Links to the registry's console in messages for people.
+    pub(crate) console: Option<Console>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.
@@ -160,6 +170,9 @@ pub(crate) struct Receiver {
     /// Unique; routes name it.
     #[schemars(with = "String")]
     pub(crate) name: Text,
+    /// What messages are written in: `en` or `zh`. Default: `language` of the whole file.
+    #[schemars(with = "Option<String>", extend("enum" = ["en", "zh"]))]
+    pub(crate) language: Text,
     /// A generic webhook: Standard Webhooks signature, CloudEvents body.
     #[schemars(with = "Option<Webhook>")]
     pub(crate) webhook: Option<Spanned<Webhook>>,
