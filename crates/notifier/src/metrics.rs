@@ -79,6 +79,11 @@ struct RowLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TemplateLabels {
+    template: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeadLabels {
     kind: DeadKind,
 }
@@ -96,7 +101,7 @@ pub(crate) struct NotifierMetrics {
     rows: Family<RowLabels, Gauge>,
     forgotten: Family<RowLabels, Counter>,
     pub(crate) latency: Histogram,
-    pub(crate) plain_texts: Counter,
+    templates: Family<TemplateLabels, Counter>,
 }
 
 impl NotifierMetrics {
@@ -136,12 +141,17 @@ impl NotifierMetrics {
                 "From the poll that saw a change to the receiver that took its alert.",
                 Histogram::new(LATENCY_BUCKETS_SECONDS),
             ),
-            plain_texts: metrics.register(
-                "plain_texts",
-                "Messages sent as built-in plain text because a template failed.",
-                Counter::default(),
+            templates: metrics.register(
+                "template_failures",
+                "Times a template failed and the built-in text was sent in its place.",
+                Family::default(),
             ),
         };
+        for template in syncbell_config::TEMPLATE_NAMES {
+            let template = template.to_owned();
+            let labels = TemplateLabels { template };
+            this.templates.get_or_create(&labels).inc_by(0);
+        }
         for kind in [DeadKind::Record, DeadKind::Delivery] {
             this.dead(kind, 0);
         }
@@ -170,6 +180,13 @@ impl NotifierMetrics {
             outcome: outcome.name(),
         };
         self.deliveries.get_or_create(&labels).inc();
+    }
+
+    /// A template failed: one of the operator's, or with `built-in/` before its name one of ours.
+    pub(crate) fn template_failed(&self, template: &str) {
+        let template = template.to_owned();
+        let labels = TemplateLabels { template };
+        self.templates.get_or_create(&labels).inc();
     }
 
     pub(crate) fn dead(&self, kind: DeadKind, count: u64) {
