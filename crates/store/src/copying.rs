@@ -20,6 +20,7 @@ pub(crate) struct Copying {
     /// The last row that was copied.
     after: Option<Vec<u8>>,
     unsynced_bytes: usize,
+    copied_bytes: u64,
 }
 
 /// How far a copy is.
@@ -38,7 +39,13 @@ impl Copying {
             copy,
             after: None,
             unsynced_bytes: 0,
+            copied_bytes: 0,
         }
+    }
+
+    /// Keys and values of the slices so far.
+    pub(crate) fn copied_bytes(&self) -> u64 {
+        self.copied_bytes
     }
 
     /// Copies the next slice of `from`.
@@ -56,6 +63,7 @@ impl Copying {
                 value: Some(value),
             })
             .collect();
+        self.copied_bytes += size_bytes(&operations);
         self.write(&operations)?;
         self.after = Some(last);
         Ok(Progress::Going)
@@ -90,6 +98,11 @@ impl Copying {
         }
         Ok(())
     }
+}
+
+fn size_bytes(operations: &[Operation]) -> u64 {
+    let sizes = operations.iter().map(Operation::size_bytes);
+    sizes.map(|size_bytes| size_bytes as u64).sum()
 }
 
 #[cfg(test)]

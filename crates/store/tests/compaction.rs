@@ -239,3 +239,48 @@ fn a_killed_writer_never_loses_or_mixes() {
     println!("{last} turns, database {n_compacted}");
     assert!(n_compacted > 1, "no compaction in any round");
 }
+
+/// Bytes of all files under `dir`.
+fn files_bytes(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => files_bytes(&entry.path()),
+            Ok(found) => found.len(),
+            // The old rows may be on their way out.
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Commits of many rows all over the place make the files grow by a hundred times their bytes.
+#[tokio::test]
+async fn the_copy_keeps_up_with_commits_that_make_the_files_grow_fast() {
+    const ROWS: u64 = 30_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), COMPACT_FROM_BYTES);
+    let (mut number, mut most_bytes) = (0_u64, 0);
+    // Each row once, then again and again, never in the order of the keys.
+    while number < 5 * ROWS {
+        let mut batch = Batch::new();
+        for _ in 0..1_000 {
+            let key = (number % ROWS).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            batch.put(key.to_be_bytes(), number.to_be_bytes().repeat(12));
+            number += 1;
+        }
+        store.commit(batch).await.unwrap();
+        if number > ROWS {
+            most_bytes = most_bytes.max(files_bytes(dir.path()));
+        }
+    }
+    let size = store.size().await.unwrap();
+    assert_eq!(size.rows, ROWS);
+    assert!(size.compactions > 1, "{size:?}");
+    // Four times when a copy begins, the growth until it is done, and the copy.
+    let times = most_bytes / size.live_bytes;
+    assert!(
+        times < 9,
+        "{times} times the live bytes: {most_bytes}, {size:?}"
+    );
+    store.close().await.unwrap();
+}

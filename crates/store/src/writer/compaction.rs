@@ -21,6 +21,8 @@ use crate::rows::{Failure, Rows, RowsSize};
 
 /// So many times the live bytes may the files have.
 const FILES_PER_LIVE: u64 = 4;
+/// Slices after one group of commits, at most: commits wait that long where they make the files grow fast.
+const SLICES_A_GROUP: usize = 64;
 /// How long after a copy that failed none is begun.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_mins(10);
 
@@ -103,7 +105,7 @@ impl Writer {
     pub(super) fn compact_after(&mut self, operations: &[Operation]) {
         if let Some(running) = &mut self.compactor.running {
             match caught(|| running.copying.mirror(operations)) {
-                Ok(()) => self.compact_step(),
+                Ok(()) => self.compact_on(),
                 Err(failure) => self.give_up_compaction(&failure),
             }
             return;
@@ -113,6 +115,25 @@ impl Writer {
             && let Err(failure) = self.begin_compaction()
         {
             self.give_up_compaction(&failure);
+        }
+    }
+
+    /// Copies a slice, and more while the files have grown by more than is copied. One slice a group is enough for
+    /// few small commits; but large ones to rows all over the place make sled write thirty times their bytes, and the
+    /// files would be many times as large before the copy is done.
+    fn compact_on(&mut self) {
+        for _ in 0..SLICES_A_GROUP {
+            self.compact_step();
+            let Some(running) = &self.compactor.running else {
+                return;
+            };
+            let size = self.rows_now().and_then(|rows| rows.size());
+            let grown_bytes = size.map_or(0, |size| {
+                size.files_bytes.saturating_sub(running.before_bytes)
+            });
+            if running.copying.copied_bytes() >= grown_bytes {
+                return;
+            }
         }
     }
 
