@@ -9,7 +9,9 @@ mod receiver;
 mod retention;
 mod route;
 mod label;
+mod own_rule;
 mod rules;
+mod test;
 mod window;
 
 use std::net::SocketAddr;
@@ -64,13 +66,16 @@ pub(crate) fn check(
         }
     }
     config.bus = checker.bus(raw.bus);
+    let (rules, labels) = own_rule::names(raw.rules.as_ref());
     config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
     checker.is_needed_here = part.tells();
     let receivers = checker.receivers(raw.receivers);
     checker.is_needed_here = true;
     let windows = checker.windows(raw.windows);
-    let route = checker.route(raw.route, &Known::of(&names, &windows));
+    let known = Known::of(&names, &windows, label::Given { rules, labels });
+    let route = checker.route(raw.route, &known);
+    config.tests = checker.tests(raw.tests, &known);
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }

@@ -4,6 +4,7 @@ mod credentials;
 mod kafka;
 mod retention;
 mod rules;
+mod test;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ pub use self::credentials::{
 };
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::retention::Retention;
-pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
+pub use self::rules::{Marks, OwnRule, RuleSwitches, Severity, Silent, SilentSubject, SilentWatch};
+pub use self::test::Test;
 use crate::{Hours, Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
@@ -36,6 +38,8 @@ pub struct Config {
     pub route: Route,
     /// Which rules are on.
     pub rules: RuleSwitches,
+    /// Examples of who is told what.
+    pub tests: Vec<Test>,
     /// What happens at first sight.
     pub baseline: Baseline,
     /// How long the notifier keeps what is over.
@@ -59,6 +63,7 @@ impl Config {
             receivers: Vec::new(),
             route: Route::default(),
             rules: RuleSwitches::default(),
+            tests: Vec::new(),
             baseline: Baseline::default(),
             retention: Retention::default(),
             disk: Disk::default(),

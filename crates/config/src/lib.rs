@@ -21,9 +21,9 @@ use serde_saphyr::MergeKeyPolicy;
 pub use check::RESERVED_KAFKA_PROPERTIES;
 pub use config::{
     AccessKey, Admin, AssumeRole, Authorities, Baseline, Bus, Config, Credentials, CredentialsFrom,
-    Discovery, Disk, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Network,
-    Oidc, Receiver, ReceiverKind, Retention, Route, RuleSwitches, Silent, SilentSubject,
-    SilentWatch, Smtp, SmtpTls, WayOut, Webhook,
+    Discovery, Disk, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Marks,
+    Network, Oidc, OwnRule, Receiver, ReceiverKind, Retention, Route, RuleSwitches, Severity,
+    Silent, SilentSubject, SilentWatch, Smtp, SmtpTls, Test, WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};

@@ -8,6 +8,7 @@ mod kafka;
 mod retention;
 mod route;
 mod rules;
+mod test;
 mod window;
 
 use schemars::JsonSchema;
@@ -23,7 +24,8 @@ pub(crate) use self::kafka::{
 };
 pub(crate) use self::retention::Retention;
 pub(crate) use self::route::Route;
-pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
+pub(crate) use self::rules::{OwnRule, Rules, SEVERITIES, Silent, Switch, Timed};
+pub(crate) use self::test::Test;
 pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
 
@@ -63,6 +65,9 @@ pub(crate) struct Config {
     pub(crate) windows: Option<Vec<Spanned<Window>>>,
     /// What is told.
     pub(crate) rules: Option<Rules>,
+    /// Examples of who is told what; `syncbell check` tries them.
+    #[schemars(with = "Option<Vec<Test>>")]
+    pub(crate) tests: Option<Vec<Spanned<Test>>>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.

@@ -32,7 +32,7 @@ pub struct IncidentRow {
     /// `unwatched` (it left the configuration).
     pub state: &'static str,
     /// Its rule.
-    pub rule: &'static str,
+    pub rule: String,
     /// The instance that listed its first cause.
     pub instance: String,
     /// What it is about.
@@ -320,7 +320,7 @@ fn incident_row(incident: &Incident) -> IncidentRow {
             Some(ClosedBy::Graver) => "moved",
             Some(ClosedBy::Expired) => "expired",
         },
-        rule: incident.rule.as_str(),
+        rule: incident.rule.as_str().to_owned(),
         instance: incident.instance.clone(),
         image: image.map_or_else(|| incident.subject.name(), syncbell_event::Image::name),
         opened_at: incident.opened_at.to_string(),

@@ -474,8 +474,8 @@ fn observe(
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
     let subject = Subject::of(&seen.instance, &seen.task);
-    let view = draft.view(&seen.task.task_id, &subject)?;
-    let decision = decide(seen, view, setup.rules, now);
+    let view = draft.view(&seen.task.task_id, &subject, &setup.rules)?;
+    let decision = decide(seen, view, &setup.rules, now);
     draft.put_decision(&seen.task.task_id, &subject, &decision);
     if seen.kind != Kind::Vanished {
         let (instance, at) = (&seen.instance, seen.observed_at);

@@ -15,7 +15,7 @@ use syncbell_store::{Batch, Error, Reader};
 use crate::compact;
 use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
-use crate::decide::{Decision, Rule, Subject, View};
+use crate::decide::{Decision, Rules, Subject, View};
 use crate::delivery::Delivery;
 use crate::ledger::{self, Standing};
 use crate::rows::{self, Key};
@@ -139,12 +139,15 @@ impl<'a> Draft<'a> {
     }
 
     /// What the ledger knows that matters for a task: its last state, its subject, the incidents.
-    pub(crate) fn view(&self, task_id: &TaskId, subject: &Subject) -> Result<View, Error> {
+    pub(crate) fn view(
+        &self,
+        task_id: &TaskId,
+        subject: &Subject,
+        rules: &Rules,
+    ) -> Result<View, Error> {
         let task = self.get_by(&rows::task(task_id), compact::read_task)?;
-        let mut ids: Vec<String> = Rule::OF_TASKS
-            .iter()
-            .map(|rule| subject.incident_id(*rule))
-            .collect();
+        let of_rule = |rule| subject.incident_id(rule);
+        let mut ids: Vec<String> = rules.of_tasks().map(of_rule).collect();
         for id in task.iter().flat_map(|task| &task.incidents) {
             if !ids.contains(id) {
                 ids.push(id.clone());
@@ -190,6 +193,14 @@ impl<'a> Draft<'a> {
                 }
                 TimerChange::Forget(timer) => {
                     self.delete(rows::open_task(&timer.instance, timer.since, task_id));
+                }
+                TimerChange::Hold(held, armed) => {
+                    let (rule, instance) = (held.rule.as_str(), &held.instance);
+                    self.put(rows::held_task(rule, instance, held.since, task_id), armed);
+                }
+                TimerChange::Release(held) => {
+                    let (rule, instance) = (held.rule.as_str(), &held.instance);
+                    self.delete(rows::held_task(rule, instance, held.since, task_id));
                 }
                 TimerChange::Ended(armed) => {
                     self.put(rows::ended_task(&armed.instance, task_id), armed);
