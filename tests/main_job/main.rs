@@ -12,11 +12,13 @@ mod bad_input;
 mod dead_letters;
 mod events;
 mod status;
+mod templates;
 mod tasks;
 mod services;
 mod folders;
 mod outage;
 mod replay;
+mod silences;
 mod over_kafka;
 mod three_brokers;
 

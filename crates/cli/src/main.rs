@@ -7,12 +7,14 @@ mod dead_letters;
 mod demo;
 mod events;
 mod exit;
+mod explain;
 mod kafka_metrics;
 mod replay;
 mod route;
 mod store_metrics;
 mod run;
 mod service;
+mod silence;
 mod simulate;
 mod start;
 mod status;
@@ -57,9 +59,14 @@ enum Command {
     /// What is wrong now, and what was
     #[command(subcommand)]
     Incidents(ask::Incidents),
+    /// Why something was told, or was not: a task, an event or an incident
+    Explain(explain::Arguments),
     /// What was sent to whom, and how it went
     #[command(subcommand)]
     Deliveries(ask::Deliveries),
+    /// What nobody wants to hear of for a while
+    #[command(subcommand)]
+    Silence(silence::Silences),
     /// What could not be read or delivered
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
@@ -93,7 +100,9 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Tasks(asked) => tasks::tasks(&asked),
         Command::Incidents(asked) => ask::incidents(&asked),
+        Command::Explain(asked) => explain::explain(&asked),
         Command::Deliveries(asked) => ask::deliveries(&asked),
+        Command::Silence(asked) => silence::silences(&asked),
         Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),
         Command::Events(asked) => events::events(&asked),
         Command::Route(asked) => route::route(&asked),

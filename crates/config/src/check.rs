@@ -3,6 +3,8 @@
 mod credentials;
 mod discovery;
 mod files;
+mod flapping;
+mod inhibit;
 mod instances;
 mod kafka;
 mod receiver;
@@ -11,6 +13,7 @@ mod route;
 mod label;
 mod own_rule;
 mod rules;
+mod templates;
 mod test;
 mod window;
 
@@ -21,11 +24,12 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Credentials, Disk, WayOut};
+use crate::config::{Admin, Baseline, Config, Credentials, Disk, Language, WayOut};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
+pub use label::any_matcher as parse_matcher;
 #[cfg(test)]
 pub(crate) use label::{LABELS, RULES};
 use route::Known;
@@ -69,16 +73,21 @@ pub(crate) fn check(
     let (rules, labels) = own_rule::names(raw.rules.as_ref());
     config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
+    let language = checker.language(raw.language, Language::default());
     checker.is_needed_here = part.tells();
-    let receivers = checker.receivers(raw.receivers);
+    let receivers = checker.receivers(raw.receivers, language);
+    config.templates = checker.templates(raw.templates);
     checker.is_needed_here = true;
+    config.console = checker.console(raw.console);
     let windows = checker.windows(raw.windows);
     let known = Known::of(&names, &windows, label::Given { rules, labels });
     let route = checker.route(raw.route, &known);
     config.tests = checker.tests(raw.tests, &known);
+    config.rules.inhibit = checker.inhibit(raw.inhibit, &known.given);
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
+    config.rules.flapping = checker.flapping(raw.flapping);
     config.baseline = Baseline {
         alert: raw
             .baseline

@@ -1,9 +1,12 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
 mod credentials;
+mod flapping;
+mod inhibit;
 mod kafka;
 mod retention;
 mod rules;
+mod templates;
 mod test;
 
 use std::net::SocketAddr;
@@ -15,9 +18,12 @@ use url::Url;
 pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
+pub use self::flapping::Flapping;
+pub use self::inhibit::Inhibit;
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::retention::Retention;
 pub use self::rules::{Marks, OwnRule, RuleSwitches, Severity, Silent, SilentSubject, SilentWatch};
+pub use self::templates::{Console, Language, TEMPLATE_NAMES, TemplateFile, Templates};
 pub use self::test::Test;
 use crate::{Hours, Matcher, Problem, Secret};
 
@@ -40,6 +46,10 @@ pub struct Config {
     pub rules: RuleSwitches,
     /// Examples of who is told what.
     pub tests: Vec<Test>,
+    /// The operator's templates.
+    pub templates: Templates,
+    /// Links to the registry's console.
+    pub console: Console,
     /// What happens at first sight.
     pub baseline: Baseline,
     /// How long the notifier keeps what is over.
@@ -64,6 +74,8 @@ impl Config {
             route: Route::default(),
             rules: RuleSwitches::default(),
             tests: Vec::new(),
+            templates: Templates::default(),
+            console: Console::default(),
             baseline: Baseline::default(),
             retention: Retention::default(),
             disk: Disk::default(),
@@ -164,6 +176,8 @@ pub enum Bus {
 pub struct Receiver {
     /// Unique.
     pub name: String,
+    /// In which language.
+    pub language: Language,
     /// How.
     pub kind: ReceiverKind,
 }

@@ -4,10 +4,13 @@
 //! flatten, tags) lose line and column.
 
 mod credentials;
+mod flapping;
+mod inhibit;
 mod kafka;
 mod retention;
 mod route;
 mod rules;
+mod templates;
 mod test;
 mod window;
 
@@ -19,12 +22,15 @@ use serde_saphyr::Spanned;
 pub(crate) use self::credentials::{
     AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
 };
+pub(crate) use self::flapping::Flapping;
+pub(crate) use self::inhibit::Inhibit;
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
 };
 pub(crate) use self::retention::Retention;
 pub(crate) use self::route::Route;
 pub(crate) use self::rules::{OwnRule, Rules, SEVERITIES, Silent, Switch, Timed};
+pub(crate) use self::templates::{Console, Templates};
 pub(crate) use self::test::Test;
 pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
@@ -68,6 +74,19 @@ pub(crate) struct Config {
     /// Examples of who is told what; `syncbell check` tries them.
     #[schemars(with = "Option<Vec<Test>>")]
     pub(crate) tests: Option<Vec<Spanned<Test>>>,
+    /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
+    #[schemars(with = "Option<Vec<Inhibit>>")]
+    pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,
+    /// When a condition that begins and ends over and over is told less often.
+    pub(crate) flapping: Option<Flapping>,
+    /// What messages for people are written in: `en` or `zh`. Default `en`.
+    #[schemars(with = "Option<String>", extend("enum" = ["en", "zh"]))]
+    pub(crate) language: Text,
+    /// Own templates in place of built-in ones.
+    #[schemars(with = "Option<Templates>")]
+    pub(crate) templates: Option<Spanned<Templates>>,
+    /// Links to the registry's console in messages for people.
+    pub(crate) console: Option<Console>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.
@@ -173,6 +192,9 @@ pub(crate) struct Receiver {
     /// Unique; routes name it.
     #[schemars(with = "String")]
     pub(crate) name: Text,
+    /// What messages are written in: `en` or `zh`. Default: `language` of the whole file.
+    #[schemars(with = "Option<String>", extend("enum" = ["en", "zh"]))]
+    pub(crate) language: Text,
     /// A generic webhook: Standard Webhooks signature, CloudEvents body.
     #[schemars(with = "Option<Webhook>")]
     pub(crate) webhook: Option<Spanned<Webhook>>,

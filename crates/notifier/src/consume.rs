@@ -5,6 +5,8 @@
 //!
 //! Must never happen: a position that moves without what its record caused, or the other way round.
 
+mod attend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +22,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::begin::{Begun, LedgerLost, begin};
-use crate::dead_letters::{DeadLetter, decided};
+use crate::dead_letters::DeadLetter;
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
 use crate::delivery::{Entry, Target};
+use crate::flap;
+use crate::held::{self, Verdict};
+use crate::hold::Holder;
 use crate::judge::{self, judge};
 use crate::ledger::{Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
-use crate::retention::{self, Kept, Pass};
+use crate::retention::{self, Kept, Passes};
 use crate::rows;
 use crate::setup::Setup;
+use crate::trail::{self, Deciding, Ending};
 use crate::watch::{self, Word};
 
 /// Records taken into one batch.
@@ -77,7 +83,13 @@ pub(crate) struct Done {
     pub(crate) watches: BTreeMap<String, Option<Timestamp>>,
     /// An instance of which more is due than one batch takes.
     pub(crate) judging: Option<String>,
+    /// Incidents that ended, and held back more than one batch takes.
+    pub(crate) releasing: BTreeSet<String>,
     pub(crate) told: u64,
+    /// Held back, or the end of what was.
+    pub(crate) untold: u64,
+    /// The event that is decided now, with its trail.
+    pub(crate) deciding: Option<Deciding>,
     pub(crate) dead: u64,
     /// What was seen before is only to be known, see [`begin`](crate::begin).
     tells_from: Timestamp,
@@ -87,12 +99,16 @@ pub(crate) struct Done {
 struct Clocks {
     groups: Timers<GroupKey>,
     watches: Timers<String>,
+    /// When silences end.
+    silences: Timers<String>,
+    /// Incidents that ended, of which more is to be released.
+    releasing: BTreeSet<String>,
 }
 
 impl Clocks {
     fn sleep(&self, now: Timestamp) -> Duration {
         let next = self.groups.sleep(now).min(self.watches.sleep(now));
-        next.min(LONGEST_SLEEP)
+        next.min(self.silences.sleep(now)).min(LONGEST_SLEEP)
     }
 }
 
@@ -109,14 +125,15 @@ impl Consumer {
             () = past(&stop, LAST_TRY) => return Ok(()),
         };
         let mut clocks = ready;
-        let mut pass = Pass::new(Instant::now());
+        let mut passes = Passes::new(Instant::now());
         loop {
-            let until_slice = pass.due_at().saturating_duration_since(Instant::now());
+            let until_slice = passes.due_at().saturating_duration_since(Instant::now());
             let sleep = clocks.sleep(Timestamp::now()).min(until_slice);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 read = reader.next(RECORDS_A_TURN) => {
                     let records = read?;
+                    passes.ids.came(records.len() as u64, Instant::now());
                     crash_point("consume.read");
                     // A full disk may make it wait for ever; the log still has the records.
                     tokio::select! {
@@ -129,7 +146,7 @@ impl Consumer {
                 () = self.replays.notified() => {
                     tokio::select! {
                         biased;
-                        done = self.replay(&mut clocks) => done?,
+                        done = self.attend(&mut clocks) => done?,
                         () = past(&stop, LAST_TRY) => return Ok(()),
                     }
                 }
@@ -143,7 +160,7 @@ impl Consumer {
             }
             tokio::select! {
                 biased;
-                done = self.forget(&mut reader, &mut pass) => done?,
+                done = self.forget(&mut reader, &mut passes, &mut clocks) => done?,
                 () = past(&stop, LAST_TRY) => return Ok(()),
             }
         }
@@ -154,6 +171,8 @@ impl Consumer {
         let mut clocks = Clocks {
             groups: notify::load_timers(&self.ledger.store).await?,
             watches: Timers::default(),
+            silences: Timers::default(),
+            releasing: BTreeSet::new(),
         };
         let setup = self.setup.clone();
         let register = move |draft: &mut Draft<'_>, now| watch::register(draft, &setup, now);
@@ -169,7 +188,8 @@ impl Consumer {
             self.ledger.store.forget_set_aside().await?;
         }
         self.log_lost(&mut clocks).await?;
-        self.replay(&mut clocks).await?;
+        self.look_at_held(&mut clocks).await?;
+        self.attend(&mut clocks).await?;
         Ok(clocks)
     }
 
@@ -191,29 +211,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Decides the records of dead letters that are to be decided again, in the order in which they were
-    /// asked for.
-    async fn replay(&self, clocks: &mut Clocks) -> Result<(), Error> {
-        loop {
-            let setup = self.setup.clone();
-            let slice = self.ledger.patiently(move |draft, now| {
-                let mut done = Done::default();
-                let more = replay(draft, &setup, now, &mut done)?;
-                Ok((done, more))
-            });
-            let (mut done, more) = slice.await?;
-            let judging = done.judging.take();
-            self.finish(done, clocks);
-            if let Some(instance) = judging {
-                self.judge(instance, clocks).await?;
-            }
-            if !more {
-                return Ok(());
-            }
-        }
-    }
-
-    /// What the time brings: groups that are due, instances that are overdue.
+    /// What the time brings: groups that are due, silences that end, instances that are overdue.
     async fn look(
         &self,
         reader: &mut Reader,
@@ -224,6 +222,12 @@ impl Consumer {
             let done = self.tick(key, now).await?;
             self.finish(done, clocks);
         }
+        for id in clocks.silences.due(now) {
+            let holder = Holder::Silence(id.clone());
+            self.release(holder, Some(now), clocks).await?;
+            clocks.silences.apply(BTreeMap::from([(id, None)]));
+        }
+        self.release_rest(clocks).await?;
         let overdue = clocks.watches.due(now);
         if overdue.is_empty() {
             return Ok(());
@@ -247,7 +251,9 @@ impl Consumer {
     fn finish(&self, done: Done, clocks: &mut Clocks) {
         clocks.groups.apply(done.timers);
         clocks.watches.apply(done.watches);
+        clocks.releasing.extend(done.releasing);
         self.metrics.told.inc_by(done.told);
+        self.metrics.held.inc_by(done.untold);
         self.metrics.dead(DeadKind::Record, done.dead);
         (self.wake)(&done.lanes, done.dead > 0);
     }
@@ -263,8 +269,10 @@ impl Consumer {
             taken = to;
             let judging = done.judging.take();
             self.finish(done, clocks);
+            self.release_rest(clocks).await?;
             if let Some(instance) = judging {
                 self.judge(instance, clocks).await?;
+                self.release_rest(clocks).await?;
             }
         }
         Ok(())
@@ -283,7 +291,7 @@ impl Consumer {
                 let mut read_to: BTreeMap<u32, Standing> = BTreeMap::new();
                 watch::log_lost(draft, &setup, now, &mut done)?;
                 let mut to = from;
-                while to < records.len() && done.judging.is_none() {
+                while to < records.len() && done.judging.is_none() && done.releasing.is_empty() {
                     let read = &records[to];
                     to += 1;
                     let mut standing = Standing::behind(read.position);
@@ -360,59 +368,39 @@ impl Consumer {
         self.ledger
             .patiently(move |draft, _| {
                 let mut done = Done::default();
-                notify::tick(draft, &key, &setup.routes, now, &mut done)?;
+                notify::tick(draft, &key, &setup, now, &mut done)?;
                 Ok(done)
             })
             .await
     }
 
     /// Forgets a slice of what is over, if that is due.
-    async fn forget(&self, reader: &mut Reader, pass: &mut Pass) -> Result<(), Error> {
-        if Instant::now() < pass.due_at() {
+    async fn forget(
+        &self,
+        reader: &mut Reader,
+        passes: &mut Passes,
+        clocks: &mut Clocks,
+    ) -> Result<(), Error> {
+        let Some(pass) = passes.due(Instant::now()) else {
             return Ok(());
-        }
+        };
         if pass.asks_for_log() {
             pass.log_begins_at = reader.log_begins_at().await;
         }
         let (place, kept, begins_at) = (pass.place(), self.kept, pass.log_begins_at);
+        let setup = self.setup.clone();
         let slice = self.ledger.patiently(move |draft, now| {
-            retention::forget(draft, place.clone(), kept, begins_at, now)
+            let mut done = Done::default();
+            let slice = retention::forget(draft, &place, kept, begins_at, now)?;
+            // What expired hides nothing any more.
+            held::release_ended(draft, &setup, now, &mut done)?;
+            Ok((done, slice))
         });
-        pass.went_on(slice.await?, &self.metrics, Instant::now());
+        let (done, slice) = slice.await?;
+        self.finish(done, clocks);
+        pass.went_on(slice, &self.metrics, Instant::now());
         Ok(())
     }
-}
-
-/// Decides the first records that wait to be decided again. True if there may be more.
-fn replay(
-    draft: &mut Draft<'_>,
-    setup: &Setup,
-    now: Timestamp,
-    done: &mut Done,
-) -> Result<bool, syncbell_store::Error> {
-    let page = draft.reader.scan(rows::REPLAYS, None, REPLAYS_A_TURN)?;
-    for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-        if done.judging.is_some() {
-            return Ok(true);
-        }
-        let letter = DeadLetter::of_row(&rows::bytes(draft.reader, key, row)?);
-        let what = "it is no dead letter of this version";
-        let letter = letter.ok_or_else(|| rows::unreadable(key, what))?;
-        draft.delete(key.clone());
-        // Whoever queued it had decoded it.
-        let Ok(envelope) = Envelope::decode(&letter.record.value) else {
-            continue;
-        };
-        let told = if draft.has(&rows::event(&envelope.id))? {
-            None
-        } else {
-            let before = done.told;
-            consume(draft, envelope, setup, now, done)?;
-            Some(done.told - before)
-        };
-        decided(draft, &letter.id, told)?;
-    }
-    Ok(!page.is_empty())
 }
 
 /// One event: what it means, and who is told.
@@ -428,6 +416,27 @@ pub(crate) fn consume(
         return Ok(());
     }
     draft.put_bytes(read_before, rows::second_bytes(now));
+    let what = match &envelope.event {
+        Event::Task { kind, .. } => trail::word(*kind),
+        Event::Swept(_) => "swept",
+        Event::Failing(_) => "failing",
+        Event::Recovered(_) => "recovered",
+    };
+    let deciding = Deciding::new(&envelope.id, what, &envelope.source.instance);
+    done.deciding = Some(deciding);
+    means(draft, envelope, setup, now, done)?;
+    trail::write(draft, done, now);
+    Ok(())
+}
+
+/// What a new event means, and who is told.
+fn means(
+    draft: &mut Draft<'_>,
+    envelope: Envelope,
+    setup: &Setup,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), syncbell_store::Error> {
     let instance = envelope.source.instance;
     let word = match envelope.event {
         Event::Task { kind, data } => {
@@ -475,8 +484,13 @@ fn observe(
 ) -> Result<(), syncbell_store::Error> {
     let subject = Subject::of(&seen.instance, &seen.task);
     let view = draft.view(&seen.task.task_id, &subject, &setup.rules)?;
+    let causes_before = trail::causes(&view.incidents);
     let decision = decide(seen, view, &setup.rules, now);
     draft.put_decision(&seen.task.task_id, &subject, &decision);
+    if let Some(deciding) = &mut done.deciding {
+        deciding.of_task(&seen.task);
+        deciding.decided(&decision, seen.kind, causes_before);
+    }
     if seen.kind != Kind::Vanished {
         let (instance, at) = (&seen.instance, seen.observed_at);
         judge::ran(draft, setup, instance, &seen.task, at, now, done)?;
@@ -484,7 +498,8 @@ fn observe(
     tell(draft, setup, &decision.told, now, done)
 }
 
-/// Tells `entries`, in order; what the ledger before this one told is known and not told again.
+/// Tells `entries`, in order, or holds them back; what the ledger before this one told is known and not told again.
+/// Then tells what was held back by what ended.
 pub(crate) fn tell(
     draft: &mut Draft<'_>,
     setup: &Setup,
@@ -493,18 +508,39 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
     for entry in entries {
+        held::note_sources(draft, setup, entry)?;
         if entry.observed_at < done.tells_from {
+            let deciding = done.deciding.as_mut();
+            trail::note(draft, deciding, entry, Ending::Before, now)?;
             continue;
         }
+        let mut entry = entry.clone();
+        flap::note(draft, setup.flapping, &mut entry)?;
+        let entry = &entry;
         let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
         tracing::info!(
             task.id = task, event.id = %entry.event_id, instance.id = entry.instance,
             rule = entry.item.rule, status = entry.item.status.as_str(), "{}", entry.item.summary
         );
-        done.told += 1;
-        notify::tell(draft, entry, &setup.routes, now, done)?;
+        let ending = match held::admit(draft, setup, entry, now, done.deciding.as_mut())? {
+            Verdict::Told => {
+                done.told += 1;
+                notify::tell(draft, entry, &setup.routes, now, done)?;
+                Ending::Told(trail::ways(setup, entry))
+            }
+            Verdict::Held(by) => {
+                tracing::info!(event.id = %entry.event_id, "held back: {}", by.words());
+                done.untold += 1;
+                Ending::Held(by)
+            }
+            Verdict::Over => {
+                done.untold += 1;
+                Ending::Over
+            }
+        };
+        trail::note(draft, done.deciding.as_mut(), entry, ending, now)?;
     }
-    Ok(())
+    held::release_ended(draft, setup, now, done)
 }
 
 #[cfg(test)]

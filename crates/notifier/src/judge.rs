@@ -41,7 +41,7 @@ pub(crate) fn judge(
             continue;
         };
         let prefix = match rule {
-            Rule::Own(name) => rows::held_tasks(name.as_str(), instance),
+            Rule::Own(name) => rows::remaining_tasks(name.as_str(), instance),
             _ => rows::open_tasks(instance),
         };
         let due = draft.keys(&prefix, &rows::waits_until(prefix.clone(), since), left)?;

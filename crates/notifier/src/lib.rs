@@ -8,6 +8,11 @@ mod setup;
 mod decide;
 mod watch;
 mod judge;
+mod hold;
+mod flap;
+mod held;
+mod silence;
+mod trail;
 mod notify;
 mod group;
 mod label;
@@ -27,6 +32,8 @@ mod trial;
 mod lag;
 pub mod tail;
 mod api;
+mod incidents;
+mod explain;
 mod status;
 mod metrics;
 mod error;
@@ -39,10 +46,13 @@ pub use dead_letters::{
 };
 pub use delivery::{DeliveryId, Target};
 pub use error::Error;
+pub use held::HeldLine;
+pub use incidents::IncidentClosed;
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
+pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
 pub use trial::{ToldBy, Trial, Tried, Verdict};
 

@@ -26,10 +26,12 @@ pub(crate) enum DeadKind {
 }
 
 /// A kind of rows of the ledger of which some are forgotten in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub(crate) enum RowKind {
     /// The id of an event.
     Event,
+    /// By which the trails of events are found.
+    Trail,
     Incident,
     /// A delivery that is over.
     Delivery,
@@ -38,6 +40,13 @@ pub(crate) enum RowKind {
     /// That a dead letter was replayed.
     Replay,
     Group,
+    /// What is held back.
+    Held,
+    /// That an incident hides others.
+    Source,
+    Silence,
+    /// When an incident began and ended of late.
+    Turns,
     Watch,
     Task,
     Route,
@@ -45,14 +54,19 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// In the order of a pass.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Event,
+        Self::Trail,
         Self::Incident,
         Self::Delivery,
         Self::DeadTrigger,
         Self::DroppedResolve,
         Self::Replay,
         Self::Group,
+        Self::Held,
+        Self::Source,
+        Self::Silence,
+        Self::Turns,
         Self::Watch,
         Self::Task,
         Self::Route,
@@ -62,6 +76,11 @@ impl RowKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RowLabels {
     kind: RowKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TemplateLabels {
+    template: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,12 +95,13 @@ pub(crate) struct NotifierMetrics {
     pub(crate) lag: Gauge,
     pub(crate) log_restarts: Counter,
     pub(crate) told: Counter,
+    pub(crate) held: Counter,
     deliveries: Family<DeliveryLabels, Counter>,
     dead: Family<DeadLabels, Counter>,
     rows: Family<RowLabels, Gauge>,
     forgotten: Family<RowLabels, Counter>,
     pub(crate) latency: Histogram,
-    pub(crate) plain_texts: Counter,
+    templates: Family<TemplateLabels, Counter>,
 }
 
 impl NotifierMetrics {
@@ -95,6 +115,11 @@ impl NotifierMetrics {
                 Counter::default(),
             ),
             told: metrics.register("alerts_told", "Conditions told.", Counter::default()),
+            held: metrics.register(
+                "alerts_held",
+                "Conditions held back by silences and inhibition, and ends of what was.",
+                Counter::default(),
+            ),
             deliveries: metrics.register(
                 "deliveries",
                 "Attempts at deliveries, by how they ended.",
@@ -116,12 +141,17 @@ impl NotifierMetrics {
                 "From the poll that saw a change to the receiver that took its alert.",
                 Histogram::new(LATENCY_BUCKETS_SECONDS),
             ),
-            plain_texts: metrics.register(
-                "plain_texts",
-                "Messages sent as built-in plain text because a template failed.",
-                Counter::default(),
+            templates: metrics.register(
+                "template_failures",
+                "Times a template failed and the built-in text was sent in its place.",
+                Family::default(),
             ),
         };
+        for template in syncbell_config::TEMPLATE_NAMES {
+            let template = template.to_owned();
+            let labels = TemplateLabels { template };
+            this.templates.get_or_create(&labels).inc_by(0);
+        }
         for kind in [DeadKind::Record, DeadKind::Delivery] {
             this.dead(kind, 0);
         }
@@ -150,6 +180,13 @@ impl NotifierMetrics {
             outcome: outcome.name(),
         };
         self.deliveries.get_or_create(&labels).inc();
+    }
+
+    /// A template failed: one of the operator's, or with `built-in/` before its name one of ours.
+    pub(crate) fn template_failed(&self, template: &str) {
+        let template = template.to_owned();
+        let labels = TemplateLabels { template };
+        self.templates.get_or_create(&labels).inc();
     }
 
     pub(crate) fn dead(&self, kind: DeadKind, count: u64) {

@@ -15,8 +15,10 @@ use crate::decide::{Incident, repeat_entries};
 use crate::delivery::{Delivery, DeliveryId, Entry};
 use crate::draft::Draft;
 use crate::group::{self, Group, Recent};
+use crate::held;
 use crate::route::{Recipient, Routes};
 use crate::rows;
+use crate::setup::Setup;
 
 /// Entries of one notification; what waits beyond goes with the next.
 const ENTRIES_A_NOTIFICATION: usize = 500;
@@ -150,6 +152,7 @@ fn grouped(
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
+    let labels = with_flapping(draft, entry, recipient, labels)?;
     let digest = group::group_digest(&recipient.path, &labels);
     let key = rows::group(&recipient.name, &digest);
     let mut group: Group = draft
@@ -175,6 +178,41 @@ fn grouped(
     Ok(())
 }
 
+/// The labels of the group of `entry`: what flaps, and what must not overtake what waits of its incident because it
+/// flapped, has one of its own.
+fn with_flapping(
+    draft: &Draft<'_>,
+    entry: &Entry,
+    recipient: &Recipient,
+    labels: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    if recipient.policy.flapping_interval.is_none() {
+        return Ok(labels);
+    }
+    let mut flapping = labels.clone();
+    flapping.insert(group::FLAPPING.to_owned(), "true".to_owned());
+    if entry.flapping {
+        return Ok(flapping);
+    }
+    let digest = group::group_digest(&recipient.path, &flapping);
+    let group: Option<Group> = draft.get(&rows::group(&recipient.name, &digest))?;
+    if group.is_none_or(|group| group.waiting == 0) {
+        return Ok(labels);
+    }
+    let prefix = rows::waiting(&recipient.name, &digest);
+    for key in draft.keys(
+        &prefix,
+        &rows::numbered(prefix.clone(), u64::MAX),
+        ENTRIES_A_NOTIFICATION,
+    )? {
+        let waits: Option<Entry> = draft.get(&key)?;
+        if waits.is_some_and(|waits| waits.item.incident == entry.item.incident) {
+            return Ok(flapping);
+        }
+    }
+    Ok(labels)
+}
+
 /// Puts `entry` behind what waits in `group`, which is looked at when it is due and not `mute` any more.
 /// What it waits for stands in its row; until when it is mute does not, so that the windows of now decide.
 fn wait(
@@ -197,7 +235,7 @@ fn wait(
 pub(crate) fn tick(
     draft: &mut Draft<'_>,
     key: &GroupKey,
-    routes: &Routes,
+    setup: &Setup,
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
@@ -207,7 +245,7 @@ pub(crate) fn tick(
         done.timers.insert(key.clone(), None);
         return Ok(());
     };
-    let Some(recipient) = routes.at(group.route(), name) else {
+    let Some(recipient) = setup.routes.at(group.route(), name) else {
         // The receiver left the configuration: what waits for it stays until it is back.
         done.timers.insert(key.clone(), None);
         return Ok(());
@@ -238,7 +276,7 @@ pub(crate) fn tick(
             }
         }
     } else if group.repeat_at.is_some_and(|at| at <= now) {
-        let told = still_open(draft, &mut group)?;
+        let told = still_open(draft, &mut group, setup, now)?;
         group.repeats = group.repeats.saturating_add(1);
         let repeats = group.repeats;
         group.notified(&told, group.waiting, policy, now);
@@ -269,15 +307,24 @@ fn take_waiting(draft: &mut Draft<'_>, name: &str, digest: &str) -> Result<Vec<E
     Ok(told)
 }
 
-/// What of a group is still open; what is not is taken out of it.
-fn still_open(draft: &Draft<'_>, group: &mut Group) -> Result<Vec<Entry>, Error> {
+/// What of a group is still open, and not held back now; what is over is taken out of it.
+fn still_open(
+    draft: &mut Draft<'_>,
+    group: &mut Group,
+    setup: &Setup,
+    now: Timestamp,
+) -> Result<Vec<Entry>, Error> {
     let mut told = Vec::new();
     let open: Vec<String> = group.open.iter().cloned().collect();
     for id in open {
         match draft.get::<Incident>(&rows::incident(&id))? {
             Some(incident) if incident.is_open() => {
                 if told.len() < REPEATED_INCIDENTS {
-                    told.extend(repeat_entries(&incident));
+                    for entry in repeat_entries(&incident) {
+                        if held::find(draft, setup, &entry, now)?.is_none() {
+                            told.push(entry);
+                        }
+                    }
                 }
             }
             _ => {
@@ -308,6 +355,10 @@ fn enqueue(
         let id = DeliveryId::of(target, labels, entries, repeat);
         if draft.has(&rows::pending(&id))? || draft.has(&rows::closed(&id))? {
             continue;
+        }
+        for entry in entries {
+            let index = rows::delivery_of_event(&entry.event_id, &id);
+            draft.put_bytes(index, rows::second_bytes(now));
         }
         draft.enqueue(&Delivery {
             id,

@@ -3,12 +3,12 @@
 //! | key | value |
 //! |---|---|
 //! | `p/{stream}/{partition}` | where the reader stands, and the id of the last event read |
-//! | `e/{event id}` | when it was read; kept 24 h; id and time in bytes |
+//! | `e/{event id}` | when it was read, and its trail; kept 24 h; id and time in bytes |
 //! | `t/{task digest}` | the task's last state; the digest in bytes, and those of healthy ones too (`compact.rs`) |
 //! | `s/{subject digest}` | the subject's newest well task and history; likewise |
 //! | `i/{incident id}` | the incident |
 //! | `o/{instance digest}/{open since, ms}/{task digest}` | an open task that may become stuck |
-//! | `h/{rule digest}/{instance digest}/{since, ms}/{task digest}` | a task that is such as a rule wants it to be for some time |
+//! | `or/{rule digest}/{instance digest}/{since, ms}/{task digest}` | a task that is such as a rule wants it to be for some time |
 //! | `f/{instance digest}/{task digest}` | a task that became final, and may have been slow |
 //! | `w/{instance digest}` | what is known of the sight of an instance: last heartbeat, blind since |
 //! | `n/{instance digest}/{digest}` | a sync rule or repository that is to run: when it last did |
@@ -28,6 +28,16 @@
 //! | `v/{dead letter's id}` | that it was replayed, and how that ended |
 //! | `u/{seq}` | a dead letter's record that is to be decided again |
 //! | `m/{seq}` | a request to the poller still to be put on the bus |
+//! | `z/{silence id}` | a silence; written by the API alone |
+//! | `h/{incident id}` | what is held of the incident, and whether something of it was told |
+//! | `j/{holder}/{incident id}` | that a silence, or an open incident, holds something of the incident |
+//! | `hr/{holder}` | what it held back so far |
+//! | `so/{meeting digest}/{incident id}` | the open incident is a source of a pair of inhibition, with these labels |
+//! | `cl/{incident id}` | that the incident is to be closed, and why |
+//! | `ex/t{task digest}{second}{number}{event}` | that a trail is of this task |
+//! | `ex/i{incident}{second}{number}{event}` | that a trail is of this incident |
+//! | `ex/d{event}{delivery id}` | that a delivery tells what the event caused; these in bytes |
+//! | `b/pairs` | the pairs that those rows are of |
 //!
 //! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
 //! its pieces, which stand behind it under its key, a 0xFF byte (never part of UTF-8) and a number.
@@ -41,6 +51,7 @@ use syncbell_store::{Batch, Error, Reader};
 
 use crate::decide::Quiet;
 use crate::delivery::{DeliveryId, Target};
+use crate::hold::Holder;
 
 const PIECE_BYTES: usize = 48 * 1024;
 const WHOLE: u8 = 0;
@@ -96,6 +107,9 @@ pub(crate) fn hex(bytes: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
+/// Bytes of [`second_bytes`].
+pub(crate) const SECOND_BYTES: usize = 4;
+
 /// A time in four bytes, to the second, until 2106: when an event was read.
 pub(crate) fn second_bytes(at: Timestamp) -> Vec<u8> {
     let second = u32::try_from(at.as_second().max(0)).unwrap_or(u32::MAX);
@@ -130,19 +144,19 @@ pub(crate) fn open_task(instance: &str, since: Timestamp, id: &TaskId) -> Key {
 }
 
 /// The tasks of an instance that are such as the rule says, the longest first.
-pub(crate) fn held_tasks(rule: &str, instance: &str) -> Key {
-    let mut key = held_by(rule);
+pub(crate) fn remaining_tasks(rule: &str, instance: &str) -> Key {
+    let mut key = remaining_by(rule);
     key.extend(format!("{}/", digest_of(instance)).into_bytes());
     key
 }
 
 /// All that wait for the rule.
-pub(crate) fn held_by(rule: &str) -> Key {
-    format!("h/{}/", digest_of(rule)).into_bytes()
+pub(crate) fn remaining_by(rule: &str) -> Key {
+    format!("or/{}/", digest_of(rule)).into_bytes()
 }
 
-pub(crate) fn held_task(rule: &str, instance: &str, since: Timestamp, id: &TaskId) -> Key {
-    let mut key = held_tasks(rule, instance);
+pub(crate) fn remaining_task(rule: &str, instance: &str, since: Timestamp, id: &TaskId) -> Key {
+    let mut key = remaining_tasks(rule, instance);
     key.extend(format!("{:020}/{}", milliseconds(since), digest_of(id.as_str())).into_bytes());
     key
 }
@@ -183,6 +197,114 @@ pub(crate) fn silence(instance: &str, quiet: &Quiet) -> Key {
 }
 
 pub(crate) const OWN_RULES: &[u8] = b"b/own-rules";
+
+pub(crate) const MUTES: &[u8] = b"z/";
+
+pub(crate) fn mute(id: &str) -> Key {
+    format!("z/{id}").into_bytes()
+}
+
+pub(crate) const HELD: &[u8] = b"h/";
+
+pub(crate) fn held(incident: &str) -> Key {
+    format!("h/{incident}").into_bytes()
+}
+
+fn name_of(holder: &Holder) -> String {
+    match holder {
+        Holder::Silence(id) => format!("s{id}"),
+        Holder::Incident(id) => format!("i{id}"),
+    }
+}
+
+pub(crate) fn all_held_by(holder: &Holder) -> Key {
+    format!("j/{}/", name_of(holder)).into_bytes()
+}
+
+/// The beginning of [`all_held_by`] of every incident.
+pub(crate) const HELD_BY_INCIDENTS: &[u8] = b"j/i";
+
+pub(crate) fn held_by(holder: &Holder, incident: &str) -> Key {
+    format!("j/{}/{incident}", name_of(holder)).into_bytes()
+}
+
+pub(crate) fn hold_record(holder: &Holder) -> Key {
+    format!("hr/{}", name_of(holder)).into_bytes()
+}
+
+/// When an incident began and ended of late.
+pub(crate) const TURNS: &[u8] = b"fl/";
+
+pub(crate) fn turns(incident: &str) -> Key {
+    format!("fl/{incident}").into_bytes()
+}
+
+pub(crate) const SOURCES: &[u8] = b"so/";
+
+pub(crate) fn sources(meeting: &str) -> Key {
+    format!("so/{meeting}/").into_bytes()
+}
+
+pub(crate) fn source(meeting: &str, incident: &str) -> Key {
+    format!("so/{meeting}/{incident}").into_bytes()
+}
+
+pub(crate) const CLOSINGS: &[u8] = b"cl/";
+
+pub(crate) fn closing(incident: &str) -> Key {
+    format!("cl/{incident}").into_bytes()
+}
+
+/// Rows by which trails are found; their values are the second.
+pub(crate) const TRAILS: &[u8] = b"ex/";
+
+pub(crate) fn trails_of_task(id: &TaskId) -> Key {
+    [b"ex/t", digest_bytes(id.as_str()).as_slice()].concat()
+}
+
+/// `place` is the time, and a number that grows.
+pub(crate) fn trail_of_task(id: &TaskId, place: (Timestamp, u64), event_id: &EventId) -> Key {
+    trail_of(trails_of_task(id), place, event_id)
+}
+
+pub(crate) fn trails_of_incident(id: &str) -> Key {
+    let id = hex_bytes(id).unwrap_or_else(|| digest_bytes(id));
+    [b"ex/i", id.as_slice()].concat()
+}
+
+pub(crate) fn trail_of_incident(id: &str, place: (Timestamp, u64), event_id: &EventId) -> Key {
+    trail_of(trails_of_incident(id), place, event_id)
+}
+
+/// Of [`trail_of_task`] and its like: the time and the number, between what they begin with and the event.
+pub(crate) const PLACE_BYTES: usize = 4 + 8;
+
+fn trail_of(mut prefix: Key, (at, number): (Timestamp, u64), event_id: &EventId) -> Key {
+    prefix.extend(second_bytes(at));
+    prefix.extend(number.to_be_bytes());
+    prefix.extend(&event(event_id)[2..]);
+    prefix
+}
+
+pub(crate) fn deliveries_of_event(id: &EventId) -> Key {
+    [b"ex/d", &event(id)[2..]].concat()
+}
+
+pub(crate) fn delivery_of_event(id: &EventId, delivery: &DeliveryId) -> Key {
+    let delivery = hex_bytes(&delivery.0).unwrap_or_else(|| digest_bytes(&delivery.0));
+    let mut key = deliveries_of_event(id);
+    key.extend(delivery);
+    key
+}
+
+pub(crate) const PAIRS: &[u8] = b"b/pairs";
+
+/// `prefix`, and what lies behind every key that begins so and goes on with text.
+pub(crate) fn within(prefix: Key) -> (Key, Key) {
+    let mut until = prefix.clone();
+    until.push(0xFF);
+    (prefix, until)
+}
 
 pub(crate) const BEGUN: &[u8] = b"b/begun";
 

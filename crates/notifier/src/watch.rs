@@ -193,7 +193,7 @@ fn leave_rules(draft: &mut Draft<'_>, setup: &Setup, now: Timestamp) -> Result<(
         .filter(|name| !names.contains(name))
         .collect();
     for name in &left {
-        let prefix = rows::held_by(name.as_str());
+        let prefix = rows::remaining_by(name.as_str());
         let mut until = prefix.clone();
         until.push(b'g');
         for key in draft.keys(&prefix, &until, ROWS_LIMIT)? {
@@ -207,7 +207,7 @@ fn leave_rules(draft: &mut Draft<'_>, setup: &Setup, now: Timestamp) -> Result<(
         let has_left = matches!(incident.rule, Rule::Own(name) if left.contains(&name));
         if has_left && incident.is_open() {
             incident.close(ClosedBy::Unwatched, now);
-            draft.put(rows::incident(&incident.id), &incident);
+            draft.put_incident(&incident);
         }
     }
     Ok(())
@@ -223,7 +223,7 @@ fn unwatch(
     let known = incident_of(draft, rule, subject)?;
     if let Some(mut incident) = known.filter(Incident::is_open) {
         incident.close(ClosedBy::Unwatched, now);
-        draft.put(rows::incident(&incident.id), &incident);
+        draft.put_incident(&incident);
     }
     Ok(())
 }
@@ -264,7 +264,7 @@ pub(crate) fn tell(
 ) -> Result<(), Error> {
     let told = told.marked(&setup.rules);
     if let Some(incident) = &told.incident {
-        draft.put(rows::incident(&incident.id), incident);
+        draft.put_incident(incident);
     }
     consume::tell(draft, setup, told.entry.as_slice(), now, done)
 }

@@ -105,7 +105,28 @@ fn unquoted(value: &str) -> &str {
     inner.filter(|inner| !inner.contains('"')).unwrap_or(value)
 }
 
-/// A condition on a label that entries have.
+/// A condition on a label that alerts have: `label=value`, `!=`, `=~`, `!~`; where the rules of the file are not
+/// known, of any rule and any label that a rule may give. The error says what is wrong with it, for whoever wrote
+/// it.
+pub fn any_matcher(text: &str) -> Result<Matcher, String> {
+    let matcher = condition(text)?;
+    // One of the file's own is taken as it is, unless it looks like a built-in one that is misspelt: a pattern
+    // (`rule=~NAME`) is never taken for that.
+    let is_misspelt = suggestion(&matcher.value, &RULES).contains("did you mean");
+    let own = (!is_misspelt).then(|| matcher.value.clone());
+    let given = Given {
+        rules: RULES.map(str::to_owned).into_iter().chain(own).collect(),
+        labels: matcher
+            .label
+            .strip_prefix(GIVEN)
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
+    };
+    self::matcher(text, &given)
+}
+
+/// [`any_matcher`] of a file whose rules give these.
 pub(super) fn matcher(text: &str, given: &Given) -> Result<Matcher, String> {
     let matcher = condition(text)?;
     let (label, value) = (matcher.label.as_str(), matcher.value.as_str());

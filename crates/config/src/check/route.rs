@@ -20,7 +20,7 @@ pub(super) struct Known<'a> {
     /// All receivers in the file.
     receivers: Vec<&'a str>,
     windows: &'a [Window],
-    given: Given,
+    pub(super) given: Given,
 }
 
 impl<'a> Known<'a> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::{Flapping, Inhibit};
 use crate::Matcher;
 
 /// Which rules are on, and their limits.
@@ -33,8 +34,12 @@ pub struct RuleSwitches {
     pub slow_after: Duration,
     /// Nothing ran for a sync rule or a repository; none: off.
     pub silent: Option<Silent>,
+    /// When an incident is taken for flapping; none: never.
+    pub flapping: Option<Flapping>,
     /// When an incident in which nothing happens ends by itself.
     pub expire_after: Duration,
+    /// What hides what, beside what is built in.
+    pub inhibit: Vec<Inhibit>,
     /// What is said of a built-in rule beside its defaults, by its name.
     pub marks: BTreeMap<&'static str, Marks>,
     /// More rules, in the order of the file; names are unique.
@@ -93,9 +98,11 @@ impl Default for RuleSwitches {
             slow: false,
             slow_after: Duration::from_hours(1),
             silent: None,
+            flapping: Some(Flapping::default()),
             expire_after: Duration::from_hours(7 * 24),
             marks: BTreeMap::new(),
             own: Vec::new(),
+            inhibit: Vec::new(),
         }
     }
 }

@@ -3,5 +3,8 @@
 mod begin;
 mod own_rules;
 mod bench;
+mod holds;
+mod replayed;
 mod sight;
 mod splits;
+mod trails;

@@ -160,6 +160,11 @@ pub(crate) enum ClosedBy {
     Once,
     /// It, or its rule, left the configuration; that is no all-clear.
     Unwatched,
+    /// Somebody closed it.
+    Hand {
+        /// Why; may be empty.
+        reason: String,
+    },
 }
 
 impl Incident {
@@ -254,6 +259,12 @@ impl Incident {
             self.close(why, now);
         }
         Some(cause)
+    }
+
+    /// Whether the task may hold it open: it does, or it is one of more than are kept.
+    pub(crate) fn may_hold(&self, task_id: &TaskId) -> bool {
+        let mut causes = self.causes.iter();
+        self.causes.len() >= CAUSES_LIMIT || causes.any(|cause| cause.task.task_id == *task_id)
     }
 
     /// Ends it, whatever holds it open.

@@ -36,7 +36,7 @@ fn at(text: &str) -> Timestamp {
 struct Desk {
     store: Store,
     ledger: Ledger,
-    routes: Arc<Routes>,
+    setup: Arc<Setup>,
     timers: Timers<GroupKey>,
     shown: usize,
 }
@@ -48,7 +48,7 @@ impl Desk {
         Self {
             store,
             ledger,
-            routes: routes(text),
+            setup: setup(text),
             timers: Timers::default(),
             shown: 0,
         }
@@ -58,14 +58,14 @@ impl Desk {
     async fn restart(&mut self, text: &str) {
         self.ledger = Ledger::open(self.store.clone()).await.unwrap();
         self.timers = load_timers(&self.store).await.unwrap();
-        self.routes = routes(text);
+        self.setup = setup(text);
     }
 
     async fn tell(&mut self, entry: Entry, now: Timestamp) -> Vec<String> {
-        let routes = self.routes.clone();
+        let setup = self.setup.clone();
         let turn = self.ledger.turn(move |draft| {
             let mut done = Done::default();
-            tell(draft, &entry, &routes, now, &mut done)?;
+            tell(draft, &entry, &setup.routes, now, &mut done)?;
             Ok(done)
         });
         self.timers.apply(turn.await.unwrap().timers);
@@ -75,10 +75,10 @@ impl Desk {
     /// What this moment brings.
     async fn look(&mut self, now: Timestamp) -> Vec<String> {
         for key in self.timers.due(now) {
-            let routes = self.routes.clone();
+            let setup = self.setup.clone();
             let turn = self.ledger.turn(move |draft| {
                 let mut done = Done::default();
-                tick(draft, &key, &routes, now, &mut done)?;
+                tick(draft, &key, &setup, now, &mut done)?;
                 Ok(done)
             });
             self.timers.apply(turn.await.unwrap().timers);
@@ -106,10 +106,16 @@ impl Desk {
     }
 }
 
-fn routes(text: &str) -> Arc<Routes> {
+fn setup(text: &str) -> Arc<Setup> {
     let read = syncbell_config::parse(text, "x", Path::new("."), &|_| None);
     let config: Config = read.unwrap_or_else(|problems| panic!("{problems}"));
-    Arc::new(Routes::new(&config.route, &config.receivers))
+    let (route, receivers) = (&config.route, &config.receivers);
+    Arc::new(Setup::new(
+        route,
+        receivers,
+        &config.rules,
+        &config.instances,
+    ))
 }
 
 fn line(delivery: &Delivery) -> String {
@@ -336,5 +342,49 @@ async fn what_waits_in_a_group_whose_route_is_gone_is_not_lost() {
     assert_eq!(
         desk.look(at("2026-11-27T04:00:30Z")).await,
         ["mail: a firing"]
+    );
+}
+
+#[tokio::test]
+async fn what_flaps_waits_longer_for_people_and_not_for_programs_and_keeps_its_order() {
+    let (without, _) = NIGHTS.split_once("  routes:").unwrap();
+    let mut desk = Desk::new(without).await;
+    let entry = |name: &str, flapping: bool| {
+        let mut entry = entry("day", name);
+        entry.item.incident = "incident".into();
+        entry.flapping = flapping;
+        entry
+    };
+    let other = |name: &str| {
+        let mut other = entry(name, false);
+        other.item.incident = "other".into();
+        other
+    };
+    let noon = at(NOON);
+    let minute = |n: i64| noon + SignedDuration::from_mins(n);
+    assert_eq!(
+        desk.tell(entry("a", true), minute(0)).await,
+        ["ops: a firing", "mail: a firing"],
+        "that it flaps is said at once"
+    );
+    assert_eq!(
+        desk.tell(ended(entry("b", true)), minute(5)).await,
+        ["ops: b resolved"]
+    );
+    // It does not flap any more, and does not overtake what waits; others do.
+    assert_eq!(
+        desk.tell(entry("c", false), minute(20)).await,
+        ["ops: c firing"]
+    );
+    assert_eq!(
+        desk.tell(other("d"), minute(21)).await,
+        ["ops: d firing", "mail: d firing"]
+    );
+    assert!(desk.look(minute(29)).await.is_empty());
+    assert_eq!(desk.look(minute(30)).await, ["mail: b resolved, c firing"]);
+    assert_eq!(
+        desk.tell(ended(entry("e", false)), minute(31)).await,
+        ["ops: e resolved", "mail: e resolved"],
+        "nothing of it waits: as ever"
     );
 }

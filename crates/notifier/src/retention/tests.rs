@@ -33,16 +33,24 @@ async fn ledger() -> Ledger {
 
 /// A whole pass, in slices. Gives how many it took.
 async fn pass(ledger: &Ledger, log_begins_at: Option<Timestamp>) -> usize {
+    let mut passes = Passes::new(Instant::now());
+    let ids = pass_over(ledger, &mut passes.ids, log_begins_at).await;
+    ids + pass_over(ledger, &mut passes.rest, log_begins_at).await
+}
+
+/// As [`pass`], one of the two.
+async fn pass_over(ledger: &Ledger, pass: &mut Pass, log_begins_at: Option<Timestamp>) -> usize {
     let metrics = NotifierMetrics::new(&Metrics::new());
-    let mut pass = Pass::new(Instant::now());
+    let last = pass.kinds[pass.kinds.len() - 1];
     let mut slices = 0;
     loop {
         let place = pass.place();
+        let kind = place.kind;
         let slice = ledger
-            .turn(move |draft| forget(draft, place, kept(), log_begins_at, now()))
+            .turn(move |draft| forget(draft, &place, kept(), log_begins_at, now()))
             .await
             .unwrap();
-        let is_last = slice.last.is_none() && slice.kind == RowKind::ALL.len() - 1;
+        let is_last = slice.last.is_none() && kind == last;
         pass.went_on(slice, &metrics, Instant::now());
         slices += 1;
         if is_last {
@@ -174,6 +182,58 @@ async fn a_pass_comes_to_the_end_of_any_number_of_rows_in_slices() {
     let slices = pass(&ledger, None).await;
     assert!(slices > 100 / ROWS_A_SLICE, "{slices} slices");
     assert_eq!(keys(&ledger, "e/").await.len(), 50);
+}
+
+/// Puts `n` ids of events that were read in as many seconds up to now.
+async fn put_ids(ledger: &Ledger, n: u32) {
+    let put = ledger.turn(move |draft| {
+        for n in 0..n {
+            let id = EventId(format!("{n:032x}"));
+            let at = now() - SignedDuration::from_secs(n.into());
+            draft.put_bytes(rows::event(&id), rows::second_bytes(at));
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+}
+
+#[tokio::test]
+async fn of_young_ids_the_newest_are_left_at_once_where_too_many_come() {
+    let ledger = ledger().await;
+    put_ids(&ledger, 100).await;
+    let (mut passes, began) = (Passes::new(Instant::now()), Instant::now());
+    passes.ids.came(28, began);
+    assert!(passes.ids.due_at > began, "a few more than are kept");
+    passes.ids.came(72, began);
+    assert_eq!(passes.ids.due_at, began);
+    // The first pass counts, the second forgets; neither waits.
+    for left in [100, 40] {
+        assert!(passes.ids.due_at <= Instant::now());
+        pass_over(&ledger, &mut passes.ids, None).await;
+        assert_eq!(keys(&ledger, "e/").await.len(), left);
+    }
+    assert!(passes.ids.due_at > Instant::now(), "the next one has time");
+    let oldest = EventId(format!("{:032x}", 39));
+    let has = ledger.turn(move |draft| draft.has(&rows::event(&oldest)));
+    assert!(has.await.unwrap());
+}
+
+#[tokio::test]
+async fn of_young_deliveries_the_newest_are_left() {
+    let ledger = ledger().await;
+    let put = ledger.turn(|draft| {
+        for n in 0..30 {
+            let closed = closed(&format!("{n:032x}"), now() - SignedDuration::from_secs(n));
+            draft.put(rows::closed(&closed.delivery.id), &closed);
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    let mut passes = Passes::new(Instant::now());
+    for left in [30, 20] {
+        pass_over(&ledger, &mut passes.rest, None).await;
+        assert_eq!(keys(&ledger, "c/").await.len(), left);
+    }
 }
 
 #[tokio::test]
@@ -385,5 +445,68 @@ async fn a_million_events_leave_so_many_rows_and_bytes() {
         }
         println!("  on the disk: {:?}", store.size().await.unwrap());
         pass(&ledger, None).await;
+    }
+}
+
+#[tokio::test]
+async fn a_silence_is_forgotten_long_after_its_end_and_only_when_it_let_out_what_it_held() {
+    let ledger = ledger().await;
+    let silence = |id: &str, ends_at| Silence {
+        id: id.into(),
+        matchers: vec!["rule=failed".into()],
+        starts_at: ago(90),
+        ends_at,
+        author: "ann".into(),
+        reason: "a move".into(),
+        created_at: ago(90),
+        expired_at: None,
+    };
+    let all = [
+        (silence("old", ago(31)), true),
+        (silence("young", ago(29)), true),
+        (silence("holds", ago(31)), false),
+    ];
+    let put = ledger.turn(move |draft| {
+        for (silence, released) in &all {
+            draft.put(rows::mute(&silence.id), silence);
+            let record = HoldRecord {
+                released: *released,
+                ..HoldRecord::default()
+            };
+            let holder = Holder::Silence(silence.id.clone());
+            draft.put(rows::hold_record(&holder), &record);
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    pass(&ledger, None).await;
+    assert_eq!(keys(&ledger, "z/").await, ["z/holds", "z/young"]);
+    assert_eq!(keys(&ledger, "hr/").await, ["hr/sholds", "hr/syoung"]);
+}
+
+#[tokio::test]
+async fn a_trail_goes_with_the_id_of_its_event_and_earlier_where_there_are_too_many() {
+    let ledger = ledger().await;
+    let put = ledger.turn(|draft| {
+        let ages_s = (0..30).chain([25 * 3_600]);
+        for (n, age_s) in ages_s.enumerate() {
+            let at = now() - SignedDuration::from_secs(age_s);
+            let id = EventId(format!("{n:032x}"));
+            let row = [rows::second_bytes(at), b"{}".to_vec()].concat();
+            draft.put_bytes(rows::event(&id), row);
+            let found = rows::trail_of_incident("i", (at, 1), &id);
+            draft.put_bytes(found, rows::second_bytes(at));
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    let mut passes = Passes::new(Instant::now());
+    for (n_ids, n_trails) in [(30, 30), (30, 20)] {
+        pass_over(&ledger, &mut passes.ids, None).await;
+        let events = ledger.store.scan(b"e/".to_vec(), None, 100).await.unwrap();
+        // A byte says that the row is whole.
+        let with_trail = events.iter().filter(|(_, row)| row.len() == 7).count();
+        assert_eq!((events.len(), with_trail), (n_ids, n_trails));
+        assert_eq!(keys(&ledger, "ex/").await.len(), n_trails);
     }
 }

@@ -47,7 +47,7 @@ async fn what_must_hold_for_some_time_survives_a_restart_and_a_changed_limit() {
             .all(|line| line.starts_with("firing late PENDING:")),
         "{told:?}"
     );
-    assert_eq!(bench.rows("h/").await, 0);
+    assert_eq!(bench.rows("or/").await, 0);
     let deliveries = bench.deliveries().await;
     assert_eq!(deliveries[0].entries[0].item.labels["team"], "core");
     bench.restart().await;
@@ -68,9 +68,9 @@ async fn the_incidents_of_a_rule_that_left_are_closed_without_an_all_clear() {
     let failed = task(Kind::Created, INSTANCE, "a", Status::Error, 0, 10, 0);
     let waits = task(Kind::Created, INSTANCE, "b", Status::Pending, 0, 10, 0);
     assert_eq!(bench.read(vec![failed, waits]).await.len(), 1);
-    assert_eq!(bench.rows("h/").await, 1);
+    assert_eq!(bench.rows("or/").await, 1);
     bench.restart().await;
-    assert_eq!(bench.rows("h/").await, 1, "it is there still");
+    assert_eq!(bench.rows("or/").await, 1, "it is there still");
     bench.setup = setup(
         &RuleSwitches {
             blind: false,
@@ -79,7 +79,7 @@ async fn the_incidents_of_a_rule_that_left_are_closed_without_an_all_clear() {
         &[INSTANCE],
     );
     bench.restart().await;
-    assert_eq!(bench.rows("h/").await, 0);
+    assert_eq!(bench.rows("or/").await, 0);
     assert_eq!(bench.told().await.len(), 1, "that is no all-clear");
     // Its task is known as such, and tells what is so of it now.
     let again = task(Kind::Updated, INSTANCE, "a", Status::Error, 0, 20, 1);

@@ -186,6 +186,7 @@ fn amtool_says_the_same_of_random_trees() {
 
 fn receiver(name: &str) -> Receiver {
     Receiver {
+        language: syncbell_config::Language::En,
         name: name.to_owned(),
         kind: ReceiverKind::Webhook(syncbell_config::Webhook {
             url: "http://127.0.0.1:1/".parse().unwrap(),
