@@ -1,5 +1,6 @@
 //! The built binary plays its story once and judges itself; and it says what is wrong with a file.
 
+mod route;
 mod timeline;
 
 use std::process::{Command, Output};

@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod kafka_metrics;
 mod replay;
+mod route;
 mod store_metrics;
 mod run;
 mod service;
@@ -72,6 +73,9 @@ enum Command {
     /// What the poller told: the event log as it is
     #[command(subcommand)]
     Events(events::Events),
+    /// Who would be told what
+    #[command(subcommand)]
+    Route(route::Route),
     /// What the rules of now make of the events of before: show it, or send it again
     Replay(replay::Arguments),
 }
@@ -101,6 +105,7 @@ fn main() -> ExitCode {
         Command::Silence(asked) => silence::silences(&asked),
         Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),
         Command::Events(asked) => events::events(&asked),
+        Command::Route(asked) => route::route(&asked),
         Command::Replay(asked) => replay::replay(&asked),
     };
     exit::code(done)

@@ -11,8 +11,10 @@ mod receiver;
 mod retention;
 mod route;
 mod label;
+mod own_rule;
 mod rules;
 mod templates;
+mod test;
 mod window;
 
 use std::net::SocketAddr;
@@ -27,7 +29,7 @@ use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
-pub use label::matcher as parse_matcher;
+pub use label::any_matcher as parse_matcher;
 #[cfg(test)]
 pub(crate) use label::{LABELS, RULES};
 use route::Known;
@@ -68,6 +70,7 @@ pub(crate) fn check(
         }
     }
     config.bus = checker.bus(raw.bus);
+    let (rules, labels) = own_rule::names(raw.rules.as_ref());
     config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
     let language = checker.language(raw.language, Language::default());
@@ -77,11 +80,13 @@ pub(crate) fn check(
     checker.is_needed_here = true;
     config.console = checker.console(raw.console);
     let windows = checker.windows(raw.windows);
-    let route = checker.route(raw.route, &Known::of(&names, &windows));
+    let known = Known::of(&names, &windows, label::Given { rules, labels });
+    let route = checker.route(raw.route, &known);
+    config.tests = checker.tests(raw.tests, &known);
+    config.rules.inhibit = checker.inhibit(raw.inhibit, &known.given);
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
-    config.rules.inhibit = checker.inhibit(raw.inhibit);
     config.rules.flapping = checker.flapping(raw.flapping);
     config.baseline = Baseline {
         alert: raw

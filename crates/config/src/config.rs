@@ -7,6 +7,7 @@ mod kafka;
 mod retention;
 mod rules;
 mod templates;
+mod test;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,8 +22,9 @@ pub use self::flapping::Flapping;
 pub use self::inhibit::Inhibit;
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::retention::Retention;
-pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
+pub use self::rules::{Marks, OwnRule, RuleSwitches, Severity, Silent, SilentSubject, SilentWatch};
 pub use self::templates::{Console, Language, TEMPLATE_NAMES, TemplateFile, Templates};
+pub use self::test::Test;
 use crate::{Hours, Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
@@ -42,6 +44,8 @@ pub struct Config {
     pub route: Route,
     /// Which rules are on.
     pub rules: RuleSwitches,
+    /// Examples of who is told what.
+    pub tests: Vec<Test>,
     /// The operator's templates.
     pub templates: Templates,
     /// Links to the registry's console.
@@ -69,6 +73,7 @@ impl Config {
             receivers: Vec::new(),
             route: Route::default(),
             rules: RuleSwitches::default(),
+            tests: Vec::new(),
             templates: Templates::default(),
             console: Console::default(),
             baseline: Baseline::default(),

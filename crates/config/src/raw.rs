@@ -11,6 +11,7 @@ mod retention;
 mod route;
 mod rules;
 mod templates;
+mod test;
 mod window;
 
 use schemars::JsonSchema;
@@ -28,8 +29,9 @@ pub(crate) use self::kafka::{
 };
 pub(crate) use self::retention::Retention;
 pub(crate) use self::route::Route;
-pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
+pub(crate) use self::rules::{OwnRule, Rules, SEVERITIES, Silent, Switch, Timed};
 pub(crate) use self::templates::{Console, Templates};
+pub(crate) use self::test::Test;
 pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
 
@@ -69,6 +71,9 @@ pub(crate) struct Config {
     pub(crate) windows: Option<Vec<Spanned<Window>>>,
     /// What is told.
     pub(crate) rules: Option<Rules>,
+    /// Examples of who is told what; `syncbell check` tries them.
+    #[schemars(with = "Option<Vec<Test>>")]
+    pub(crate) tests: Option<Vec<Spanned<Test>>>,
     /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
     #[schemars(with = "Option<Vec<Inhibit>>")]
     pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,

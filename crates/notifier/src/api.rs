@@ -36,7 +36,7 @@ pub struct IncidentRow {
     /// go on) or `unwatched` (it left the configuration).
     pub state: &'static str,
     /// Its rule.
-    pub rule: &'static str,
+    pub rule: String,
     /// The instance that listed its first cause.
     pub instance: String,
     /// What it is about.
@@ -376,7 +376,7 @@ pub(crate) fn incident_row(incident: &Incident) -> IncidentRow {
             Some(ClosedBy::Expired) => "expired",
             Some(ClosedBy::Hand { .. }) => "closed",
         },
-        rule: incident.rule.as_str(),
+        rule: incident.rule.as_str().to_owned(),
         instance: incident.instance.clone(),
         image: image.map_or_else(|| incident.subject.name(), syncbell_event::Image::name),
         opened_at: incident.opened_at.to_string(),

@@ -80,7 +80,8 @@ fn short_task(state: &TaskState) -> Option<Vec<u8>> {
         && !state.stuck
         && !state.vanished
         && state.open_since.is_none()
-        && state.timer.is_none();
+        && state.timer.is_none()
+        && state.held.is_empty();
     if !is_over {
         return None;
     }
@@ -119,6 +120,7 @@ fn long_task(mut row: &[u8]) -> Option<TaskState> {
         vanished: false,
         open_since: None,
         timer: None,
+        held: Vec::new(),
         silent_until: present(silent_until)?,
         instance: std::str::from_utf8(row).ok()?.to_owned(),
     })
@@ -296,6 +298,7 @@ mod tests {
         ) -> TaskState {
             let all = [Status::Success, Status::Error, Status::Canceled, Status::Pending, Status::Unknown("X".into())];
             TaskState {
+                held: Vec::new(),
                 instance, status: all[status].clone(), issue, modified_at, observed_at, silent_until, told,
                 broken: (odd == 1).then_some(Rule::Failed),
                 incidents: if odd == 2 { vec!["i".into()] } else { vec![] },
@@ -359,6 +362,7 @@ mod tests {
             vanished: false,
             open_since: None,
             timer: None,
+            held: Vec::new(),
             silent_until: None,
         };
         assert_eq!(task(&state).len(), 38);

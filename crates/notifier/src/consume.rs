@@ -483,9 +483,9 @@ fn observe(
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
     let subject = Subject::of(&seen.instance, &seen.task);
-    let view = draft.view(&seen.task.task_id, &subject)?;
+    let view = draft.view(&seen.task.task_id, &subject, &setup.rules)?;
     let causes_before = trail::causes(&view.incidents);
-    let decision = decide(seen, view, setup.rules, now);
+    let decision = decide(seen, view, &setup.rules, now);
     draft.put_decision(&seen.task.task_id, &subject, &decision);
     if let Some(deciding) = &mut done.deciding {
         deciding.of_task(&seen.task);

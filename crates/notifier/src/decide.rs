@@ -13,6 +13,9 @@
 //! - A vanished task that is listed again ends `vanished`; where it comes back failed or with an issue, its
 //!   cause moves.
 //! - An unknown status that becomes PENDING ends nothing, as the design says of PENDING: a well task does.
+//! - A rule that the configuration adds is like a built-in one of its severity. Its cause ends as any other, and
+//!   when the task is final and not as the rule says; an open task ends nothing. One that a well task breaks is
+//!   told once.
 //! - A snapshot tells nothing and arms the timers: what was stuck before a baseline stays silent, what
 //!   becomes stuck after it is told.
 //!
@@ -20,6 +23,7 @@
 //! all-clear for what was never told.
 
 mod condition;
+mod own_rule;
 mod incident;
 mod turn;
 pub(crate) mod summary;
@@ -44,6 +48,7 @@ pub(crate) use condition::{Rule, Rules};
 pub(crate) use incident::Notice;
 pub(crate) use incident::{ClosedBy, Incident, Subject, Well};
 pub(crate) use notice::Told;
+pub(crate) use own_rule::{Held, Name};
 pub(crate) use silent::{Quiet, Silence};
 use summary::minute;
 use timers::{Timer, TimerChange};
@@ -94,6 +99,9 @@ pub(crate) struct TaskState {
     /// Known from a snapshot of this time: what became of it before is not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) silent_until: Option<Timestamp>,
+    /// Since when it has been such as rules say that want it to be so for some time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) held: Vec<Held>,
 }
 
 /// A heartbeat of an instance, as far as judging goes.
@@ -140,7 +148,7 @@ pub(crate) struct Decision {
 }
 
 /// Decides what `seen` means. See the module's own words.
-pub(crate) fn decide(seen: &Observation, view: View, rules: Rules, now: Timestamp) -> Decision {
+pub(crate) fn decide(seen: &Observation, view: View, rules: &Rules, now: Timestamp) -> Decision {
     if view
         .task
         .as_ref()
@@ -150,15 +158,25 @@ pub(crate) fn decide(seen: &Observation, view: View, rules: Rules, now: Timestam
     }
     let subject = Subject::of(&seen.instance, &seen.task);
     let known = view.task.as_ref();
-    let mut turn = Turn::new(seen, &subject, view.incidents, now);
+    let mut turn = Turn::new(seen, &subject, view.incidents, rules, now);
 
     let beyond = beyond(seen, known);
-    let broken = rules.broken_by(&seen.task, beyond);
+    let held = timers::held(seen, known, rules);
+    let broken = rules.broken_by(&seen.task, beyond, &held);
+    // What is well breaks nothing for longer than the moment: it is told once.
+    let (once, broken) = broken.map_or((None, None), |rule| {
+        let of_moment = seen.task.is_well();
+        (of_moment.then_some(rule), (!of_moment).then_some(rule))
+    });
     let tells = tells(seen, known, broken);
     let repeats = known.is_some_and(|known| known.broken == broken) && !tells;
     if let Some(rule) = broken.filter(|_| !repeats) {
         turn.move_to_graver(rule);
         turn.raise(rule, tells, &view.subject, None);
+    }
+    if let Some(rule) = once.filter(|_| is_news(seen, known)) {
+        turn.raise(rule, true, &view.subject, None);
+        turn.close_at_once(rule);
     }
     if seen.task.is_well() {
         turn.end(&well(seen));
@@ -189,6 +207,7 @@ pub(crate) fn decide(seen: &Observation, view: View, rules: Rules, now: Timestam
         open_since,
         timer: None,
         silent_until: timers::silent_until(seen, known),
+        held,
     };
     let timers = timers::arm(seen, known, &mut task, rules);
     Decision {
@@ -245,6 +264,13 @@ fn tells(seen: &Observation, known: Option<&TaskState>, broken: Option<Rule>) ->
                 && known.issue == seen.task.issue
         });
     broken.is_some() && !silent && !known_and_told && !requested_and_known
+}
+
+/// Whether a well task became so, as far as the ledger knows, and no snapshot says so.
+fn is_news(seen: &Observation, known: Option<&TaskState>) -> bool {
+    let was_so = known
+        .is_some_and(|known| known.status == seen.task.status && known.issue == seen.task.issue);
+    seen.kind != Kind::Snapshot && !was_so
 }
 
 fn well(seen: &Observation) -> Well {

@@ -17,7 +17,7 @@ use syncbell_store::{Batch, Error, Reader};
 use crate::compact;
 use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
-use crate::decide::{Decision, Incident, Rule, Subject, View};
+use crate::decide::{Decision, Incident, Rules, Subject, View};
 use crate::delivery::Delivery;
 use crate::hold::Mute;
 use crate::ledger::{self, Standing};
@@ -176,12 +176,15 @@ impl<'a> Draft<'a> {
     }
 
     /// What the ledger knows that matters for a task: its last state, its subject, the incidents.
-    pub(crate) fn view(&self, task_id: &TaskId, subject: &Subject) -> Result<View, Error> {
+    pub(crate) fn view(
+        &self,
+        task_id: &TaskId,
+        subject: &Subject,
+        rules: &Rules,
+    ) -> Result<View, Error> {
         let task = self.get_by(&rows::task(task_id), compact::read_task)?;
-        let mut ids: Vec<String> = Rule::OF_TASKS
-            .iter()
-            .map(|rule| subject.incident_id(*rule))
-            .collect();
+        let of_rule = |rule| subject.incident_id(rule);
+        let mut ids: Vec<String> = rules.of_tasks().map(of_rule).collect();
         for id in task.iter().flat_map(|task| &task.incidents) {
             if !ids.contains(id) {
                 ids.push(id.clone());
@@ -227,6 +230,17 @@ impl<'a> Draft<'a> {
                 }
                 TimerChange::Forget(timer) => {
                     self.delete(rows::open_task(&timer.instance, timer.since, task_id));
+                }
+                TimerChange::Hold(held, armed) => {
+                    let (rule, instance) = (held.rule.as_str(), &held.instance);
+                    self.put(
+                        rows::remaining_task(rule, instance, held.since, task_id),
+                        armed,
+                    );
+                }
+                TimerChange::Release(held) => {
+                    let (rule, instance) = (held.rule.as_str(), &held.instance);
+                    self.delete(rows::remaining_task(rule, instance, held.since, task_id));
                 }
                 TimerChange::Ended(armed) => {
                     self.put(rows::ended_task(&armed.instance, task_id), armed);

@@ -36,16 +36,17 @@ pub(crate) fn judge(
         return Ok(false);
     };
     let mut left = TASKS_A_TURN;
-    if let Some(limit) = setup.rules.stuck
-        && let Ok(since) = heartbeat.seen_until.checked_sub(limit)
-    {
-        let (prefix, until) = (
-            rows::open_tasks(instance),
-            rows::open_until(instance, since),
-        );
-        let due = draft.keys(&prefix, &until, left)?;
+    for (rule, limit) in setup.rules.timed() {
+        let Ok(since) = heartbeat.seen_until.checked_sub(limit) else {
+            continue;
+        };
+        let prefix = match rule {
+            Rule::Own(name) => rows::remaining_tasks(name.as_str(), instance),
+            _ => rows::open_tasks(instance),
+        };
+        let due = draft.keys(&prefix, &rows::waits_until(prefix.clone(), since), left)?;
         left -= due.len();
-        tasks(draft, setup, due, timers::stuck, &heartbeat, now, done)?;
+        tasks(draft, setup, due, timers::remained, &heartbeat, now, done)?;
     }
     let (prefix, mut until) = (rows::ended_tasks(instance), rows::ended_tasks(instance));
     until.push(b'g');
@@ -61,7 +62,7 @@ pub(crate) fn judge(
     Ok(false)
 }
 
-type JudgeTask = fn(&Armed, View, Rules, &Heartbeat, Timestamp) -> Decision;
+type JudgeTask = fn(&Armed, View, &Rules, &Heartbeat, Timestamp) -> Decision;
 
 fn tasks(
     draft: &mut Draft<'_>,
@@ -81,8 +82,8 @@ fn tasks(
             &armed.task.task_id,
             Subject::of(&armed.instance, &armed.task),
         );
-        let view = draft.view(task_id, &subject)?;
-        let decision = judge(&armed, view, setup.rules, heartbeat, now);
+        let view = draft.view(task_id, &subject, &setup.rules)?;
+        let decision = judge(&armed, view, &setup.rules, heartbeat, now);
         draft.put_decision(task_id, &subject, &decision);
         consume::tell(draft, setup, &decision.told, now, done)?;
     }

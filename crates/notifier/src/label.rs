@@ -238,6 +238,24 @@ impl Condition<Label> {
     }
 }
 
+impl Condition<Field> {
+    /// Those of the configuration, which knows every label of a task.
+    pub(crate) fn of_task(matchers: &[Matcher]) -> Vec<Self> {
+        let of = |matcher: &Matcher| {
+            let label = Field::named(&matcher.label)?;
+            Some(Self {
+                label,
+                matcher: matcher.clone(),
+            })
+        };
+        matchers.iter().filter_map(of).collect()
+    }
+
+    pub(crate) fn holds_for(&self, task: &SyncTask) -> bool {
+        self.matcher.holds(&self.label.of(task, None))
+    }
+}
+
 /// Of a condition without a task: the instance that lists the tasks, which it copies from, and the
 /// repository.
 fn listed_by(item: &AlertItem) -> Image {

@@ -28,6 +28,7 @@ mod deliver;
 mod outcome;
 mod dead_letters;
 mod replay;
+mod trial;
 mod lag;
 pub mod tail;
 mod api;
@@ -53,6 +54,7 @@ pub use replay::{
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
 pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
+pub use trial::{ToldBy, Trial, Tried, Verdict};
 
 // The command line opens the log and passes stores on without naming their crates.
 

@@ -8,9 +8,11 @@
 //! | `s/{subject digest}` | the subject's newest well task and history; likewise |
 //! | `i/{incident id}` | the incident |
 //! | `o/{instance digest}/{open since, ms}/{task digest}` | an open task that may become stuck |
+//! | `or/{rule digest}/{instance digest}/{since, ms}/{task digest}` | a task that is such as a rule wants it to be for some time |
 //! | `f/{instance digest}/{task digest}` | a task that became final, and may have been slow |
 //! | `w/{instance digest}` | what is known of the sight of an instance: last heartbeat, blind since |
 //! | `n/{instance digest}/{digest}` | a sync rule or repository that is to run: when it last did |
+//! | `b/own-rules` | the rules that the configuration added at the last start |
 //! | `b/begun` | when the ledger began, and from when on it tells |
 //! | `b/log-lost` | the log was not the one that was read; to be told |
 //! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
@@ -120,6 +122,8 @@ pub(crate) fn second(bytes: &[u8]) -> Option<Timestamp> {
     Timestamp::from_second(i64::from(second)).ok()
 }
 
+pub(crate) const INCIDENTS: &[u8] = b"i/";
+
 pub(crate) fn incident(id: &str) -> Key {
     format!("i/{id}").into_bytes()
 }
@@ -139,12 +143,29 @@ pub(crate) fn open_task(instance: &str, since: Timestamp, id: &TaskId) -> Key {
     key
 }
 
-/// Behind every task of the instance that has been open since `since` or longer.
-pub(crate) fn open_until(instance: &str, since: Timestamp) -> Key {
-    let mut key = open_tasks(instance);
-    // A digest is hex.
-    key.extend(format!("{:020}/g", milliseconds(since)).into_bytes());
+/// The tasks of an instance that are such as the rule says, the longest first.
+pub(crate) fn remaining_tasks(rule: &str, instance: &str) -> Key {
+    let mut key = remaining_by(rule);
+    key.extend(format!("{}/", digest_of(instance)).into_bytes());
     key
+}
+
+/// All that wait for the rule.
+pub(crate) fn remaining_by(rule: &str) -> Key {
+    format!("or/{}/", digest_of(rule)).into_bytes()
+}
+
+pub(crate) fn remaining_task(rule: &str, instance: &str, since: Timestamp, id: &TaskId) -> Key {
+    let mut key = remaining_tasks(rule, instance);
+    key.extend(format!("{:020}/{}", milliseconds(since), digest_of(id.as_str())).into_bytes());
+    key
+}
+
+/// Behind every task under `prefix` that has been so since `since` or longer.
+pub(crate) fn waits_until(mut prefix: Key, since: Timestamp) -> Key {
+    // A digest is hex.
+    prefix.extend(format!("{:020}/g", milliseconds(since)).into_bytes());
+    prefix
 }
 
 /// What was before 1970 is no later than that.
@@ -174,6 +195,8 @@ pub(crate) fn silence(instance: &str, quiet: &Quiet) -> Key {
     let digest = digest_id(quiet.parts().into_iter().map(Some));
     format!("n/{}/{digest}", digest_of(instance)).into_bytes()
 }
+
+pub(crate) const OWN_RULES: &[u8] = b"b/own-rules";
 
 pub(crate) const MUTES: &[u8] = b"z/";
 

@@ -13,7 +13,7 @@ use syncbell_store::Error;
 use crate::begin::LedgerLost;
 use crate::consume::{self, Done};
 use crate::decide::watch::{LogLost, Said, Watch};
-use crate::decide::{ClosedBy, Incident, Rule, Silence, Subject, Told};
+use crate::decide::{ClosedBy, Incident, Name, Rule, Silence, Subject, Told};
 use crate::draft::Draft;
 use crate::rows;
 use crate::setup::Setup;
@@ -157,6 +157,7 @@ pub(crate) fn register(
             unwatch(draft, Rule::Silent, &silence.subject(), now)?;
         }
     }
+    leave_rules(draft, setup, now)?;
     let (mut due, mut judging) = (BTreeMap::new(), Vec::new());
     for mut watch in all::<Watch>(draft, rows::WATCHES)? {
         if watch.configured && !setup.names(&watch.instance) {
@@ -177,6 +178,39 @@ pub(crate) fn register(
         }
     }
     Ok(Registered { due, judging })
+}
+
+/// Closes what rules raised that left the configuration, and forgets what waits for them.
+fn leave_rules(draft: &mut Draft<'_>, setup: &Setup, now: Timestamp) -> Result<(), Error> {
+    let names: Vec<Name> = setup.rules.own.iter().map(|own| own.name).collect();
+    let before: Vec<Name> = draft.get(rows::OWN_RULES)?.unwrap_or_default();
+    if names == before {
+        return Ok(());
+    }
+    draft.put(rows::OWN_RULES.to_vec(), &names);
+    let left: Vec<Name> = before
+        .into_iter()
+        .filter(|name| !names.contains(name))
+        .collect();
+    for name in &left {
+        let prefix = rows::remaining_by(name.as_str());
+        let mut until = prefix.clone();
+        until.push(b'g');
+        for key in draft.keys(&prefix, &until, ROWS_LIMIT)? {
+            draft.delete(key);
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    for mut incident in all::<Incident>(draft, rows::INCIDENTS)? {
+        let has_left = matches!(incident.rule, Rule::Own(name) if left.contains(&name));
+        if has_left && incident.is_open() {
+            incident.close(ClosedBy::Unwatched, now);
+            draft.put_incident(&incident);
+        }
+    }
+    Ok(())
 }
 
 /// Closes what nobody wants to know any more; that is no all-clear.
@@ -228,6 +262,7 @@ pub(crate) fn tell(
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
+    let told = told.marked(&setup.rules);
     if let Some(incident) = &told.incident {
         draft.put_incident(incident);
     }

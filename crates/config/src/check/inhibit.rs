@@ -3,7 +3,7 @@
 use serde_saphyr::{Location, Spanned};
 
 use super::Checker;
-use super::label::{exists, matcher};
+use super::label::{Given, exists, matcher};
 use crate::Matcher;
 use crate::config::Inhibit;
 use crate::raw;
@@ -12,21 +12,25 @@ use crate::raw;
 const PAIRS_LIMIT: usize = 100;
 
 impl Checker<'_> {
-    pub(super) fn inhibit(&mut self, raw: Option<Vec<Spanned<raw::Inhibit>>>) -> Vec<Inhibit> {
+    pub(super) fn inhibit(
+        &mut self,
+        raw: Option<Vec<Spanned<raw::Inhibit>>>,
+        given: &Given,
+    ) -> Vec<Inhibit> {
         let raw = raw.unwrap_or_default();
         if let Some(beyond) = raw.get(PAIRS_LIMIT) {
             let message = format!("`inhibit`: at most {PAIRS_LIMIT} pairs");
             self.error(beyond.referenced, message);
         }
-        raw.into_iter().map(|pair| self.pair(pair)).collect()
+        raw.into_iter().map(|pair| self.pair(pair, given)).collect()
     }
 
-    fn pair(&mut self, raw: Spanned<raw::Inhibit>) -> Inhibit {
+    fn pair(&mut self, raw: Spanned<raw::Inhibit>, given: &Given) -> Inhibit {
         let (at, raw) = (raw.referenced, raw.value);
         Inhibit {
-            source: self.side("source", raw.source, at),
-            target: self.side("target", raw.target, at),
-            equal: self.equal(raw.equal.unwrap_or_default()),
+            source: self.side("source", raw.source, at, given),
+            target: self.side("target", raw.target, at, given),
+            equal: self.equal(raw.equal.unwrap_or_default(), given),
         }
     }
 
@@ -36,6 +40,7 @@ impl Checker<'_> {
         key: &str,
         raw: Option<Spanned<Vec<Spanned<String>>>>,
         owner: Location,
+        given: &Given,
     ) -> Vec<Matcher> {
         let Some(raw) = raw else {
             self.error(owner, format!("the key `{key}` is missing here"));
@@ -49,7 +54,7 @@ impl Checker<'_> {
         }
         let mut matchers = Vec::new();
         for text in raw.value {
-            match matcher(&text.value) {
+            match matcher(&text.value, given) {
                 Ok(matcher) => matchers.push(matcher),
                 Err(message) => self.error(text.referenced, message),
             }
@@ -57,10 +62,10 @@ impl Checker<'_> {
         matchers
     }
 
-    fn equal(&mut self, raw: Vec<Spanned<String>>) -> Vec<String> {
+    fn equal(&mut self, raw: Vec<Spanned<String>>, given: &Given) -> Vec<String> {
         let mut labels: Vec<String> = Vec::new();
         for label in raw {
-            if let Err(message) = exists(&label.value) {
+            if let Err(message) = exists(&label.value, given) {
                 self.error(label.referenced, message);
             } else if !labels.contains(&label.value) {
                 labels.push(label.value);

@@ -2,7 +2,8 @@
 
 use serde_saphyr::{Location, Spanned};
 
-use super::{Checker, label};
+use super::Checker;
+use super::label::{self, Given};
 use crate::config::Route;
 use crate::problem::suggestion;
 use crate::raw;
@@ -19,14 +20,21 @@ pub(super) struct Known<'a> {
     /// All receivers in the file.
     receivers: Vec<&'a str>,
     windows: &'a [Window],
+    pub(super) given: Given,
 }
 
 impl<'a> Known<'a> {
-    pub(super) fn of(receivers: &'a [String], windows: &'a [Window]) -> Self {
+    pub(super) fn of(receivers: &'a [String], windows: &'a [Window], given: Given) -> Self {
         Self {
             receivers: receivers.iter().map(String::as_str).collect(),
             windows,
+            given,
         }
+    }
+
+    /// The names of all rules.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &str> {
+        self.given.rules.iter().map(String::as_str)
     }
 }
 
@@ -61,7 +69,7 @@ impl Checker<'_> {
         left: &mut usize,
     ) -> Route {
         let (at, raw) = (raw.referenced, raw.value);
-        let matchers = self.matchers(raw.matchers);
+        let matchers = self.matchers(raw.matchers, known);
         let told = raw.receivers.map(|receivers| self.told(receivers, known));
         let (around_mute, around_active) = (&around.hours.mute, &around.hours.active);
         let hours = Hours {
@@ -72,7 +80,7 @@ impl Checker<'_> {
                 .hours(raw.active, known)
                 .unwrap_or_else(|| around_active.clone()),
         };
-        let group_by = raw.group_by.map(|labels| self.group_by(labels));
+        let group_by = raw.group_by.map(|labels| self.group_by(labels, known));
         let fallback = raw
             .fallback
             .and_then(|name| self.named_receiver(name, known));
@@ -134,10 +142,10 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn matchers(&mut self, raw: Option<Vec<Spanned<String>>>) -> Vec<Matcher> {
+    fn matchers(&mut self, raw: Option<Vec<Spanned<String>>>, known: &Known<'_>) -> Vec<Matcher> {
         let mut matchers = Vec::new();
         for text in raw.unwrap_or_default() {
-            match label::matcher(&text.value) {
+            match label::matcher(&text.value, &known.given) {
                 Ok(matcher) => matchers.push(matcher),
                 Err(message) => self.error(text.referenced, message),
             }
@@ -160,7 +168,11 @@ impl Checker<'_> {
         told
     }
 
-    fn named_receiver(&mut self, name: Spanned<String>, known: &Known<'_>) -> Option<String> {
+    pub(super) fn named_receiver(
+        &mut self,
+        name: Spanned<String>,
+        known: &Known<'_>,
+    ) -> Option<String> {
         if known.receivers.contains(&name.value.as_str()) {
             return Some(name.value);
         }
@@ -195,7 +207,7 @@ impl Checker<'_> {
         Some(windows)
     }
 
-    fn group_by(&mut self, raw: Vec<Spanned<String>>) -> Vec<String> {
+    fn group_by(&mut self, raw: Vec<Spanned<String>>, known: &Known<'_>) -> Vec<String> {
         let mut labels: Vec<String> = Vec::new();
         let only = raw.len() == 1;
         for label in raw {
@@ -203,7 +215,7 @@ impl Checker<'_> {
                 if !only {
                     self.error(label.referenced, "`...` is every label: it stands alone");
                 }
-            } else if let Err(message) = label::exists(&label.value) {
+            } else if let Err(message) = label::exists(&label.value, &known.given) {
                 self.error(label.referenced, message);
             }
             if !labels.contains(&label.value) {

@@ -1,14 +1,17 @@
 //! The rules: which are on, their limits, and what `silent` watches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_saphyr::{Location, Spanned};
 
 use super::Checker;
-use crate::config::{Instance, RuleSwitches, Silent, SilentSubject, SilentWatch};
+use super::own_rule::RawMarks;
+use crate::config::{Instance, Marks, RuleSwitches, Silent, SilentSubject, SilentWatch};
 use crate::problem::suggestion;
 use crate::raw;
+
+type MarksByName = BTreeMap<&'static str, Marks>;
 
 const A_DAY: Duration = Duration::from_hours(24);
 
@@ -21,34 +24,83 @@ impl Checker<'_> {
     ) -> RuleSwitches {
         let mut rules = RuleSwitches::default();
         let Some(raw) = raw else { return rules };
-        let on =
-            |switch: Option<raw::Switch>, default| switch.map_or(default, |switch| switch.enabled);
-        rules.failed = on(raw.failed, rules.failed);
-        rules.issue = on(raw.issue, rules.issue);
-        rules.vanished = on(raw.vanished, rules.vanished);
-        rules.unknown_status = on(raw.unknown_status, rules.unknown_status);
-        rules.canceled = on(raw.canceled, rules.canceled);
-        (rules.stuck, rules.stuck_after) = self.timed(raw.stuck, rules.stuck, rules.stuck_after);
-        (rules.blind, rules.blind_after) = self.timed(raw.blind, rules.blind, rules.blind_after);
-        (rules.slow, rules.slow_after) = self.timed(raw.slow, rules.slow, rules.slow_after);
-        rules.silent = raw.silent.and_then(|silent| self.silent(silent, instances));
+        let mut marks = BTreeMap::new();
+        rules.failed = self.switch("failed", raw.failed, rules.failed, &mut marks);
+        rules.issue = self.switch("issue", raw.issue, rules.issue, &mut marks);
+        rules.vanished = self.switch("vanished", raw.vanished, rules.vanished, &mut marks);
+        rules.unknown_status = self.switch(
+            "unknown_status",
+            raw.unknown_status,
+            rules.unknown_status,
+            &mut marks,
+        );
+        rules.canceled = self.switch("canceled", raw.canceled, rules.canceled, &mut marks);
+        let (on, after) = (rules.stuck, rules.stuck_after);
+        (rules.stuck, rules.stuck_after) = self.timed("stuck", raw.stuck, on, after, &mut marks);
+        let (on, after) = (rules.blind, rules.blind_after);
+        (rules.blind, rules.blind_after) = self.timed("blind", raw.blind, on, after, &mut marks);
+        let (on, after) = (rules.slow, rules.slow_after);
+        (rules.slow, rules.slow_after) = self.timed("slow", raw.slow, on, after, &mut marks);
+        if let Some(mut silent) = raw.silent {
+            let (labels, annotations) =
+                (silent.value.labels.take(), silent.value.annotations.take());
+            self.mark(
+                "silent",
+                silent.value.severity.take(),
+                labels,
+                annotations,
+                &mut marks,
+            );
+            rules.silent = self.silent(silent, instances);
+        }
+        rules.marks = marks;
+        rules.own = self.own_rules(raw.own.unwrap_or_default());
         rules.expire_after = self
             .positive("expire_after", raw.expire_after)
             .unwrap_or(rules.expire_after);
         rules
     }
 
+    fn switch(
+        &mut self,
+        name: &'static str,
+        raw: Option<raw::Switch>,
+        enabled: bool,
+        marks: &mut MarksByName,
+    ) -> bool {
+        let Some(raw) = raw else { return enabled };
+        self.mark(name, raw.severity, raw.labels, raw.annotations, marks);
+        raw.enabled.unwrap_or(enabled)
+    }
+
     fn timed(
         &mut self,
+        name: &'static str,
         raw: Option<raw::Timed>,
         enabled: bool,
         after: Duration,
+        marks: &mut MarksByName,
     ) -> (bool, Duration) {
         let Some(raw) = raw else {
             return (enabled, after);
         };
+        self.mark(name, raw.severity, raw.labels, raw.annotations, marks);
         let after = self.positive("after", raw.after).unwrap_or(after);
         (raw.enabled.unwrap_or(enabled), after)
+    }
+
+    fn mark(
+        &mut self,
+        name: &'static str,
+        severity: raw::Text,
+        labels: RawMarks,
+        annotations: RawMarks,
+        marks: &mut MarksByName,
+    ) {
+        let of_rule = self.marks(severity, labels, annotations);
+        if of_rule != Marks::default() {
+            marks.insert(name, of_rule);
+        }
     }
 
     fn silent(&mut self, raw: Spanned<raw::Silent>, instances: &[Instance]) -> Option<Silent> {

@@ -1,8 +1,10 @@
 //! What is told, checked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Flapping, Inhibit};
+use crate::Matcher;
 
 /// Which rules are on, and their limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,47 @@ pub struct RuleSwitches {
     pub expire_after: Duration,
     /// What hides what, beside what is built in.
     pub inhibit: Vec<Inhibit>,
+    /// What is said of a built-in rule beside its defaults, by its name.
+    pub marks: BTreeMap<&'static str, Marks>,
+    /// More rules, in the order of the file; names are unique.
+    pub own: Vec<OwnRule>,
+}
+
+/// What a rule's alerts carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// None: the rule's own.
+    pub severity: Option<Severity>,
+    /// For machines.
+    pub labels: BTreeMap<String, String>,
+    /// For people.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How grave a break is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Look at it in working hours.
+    Warning,
+    /// Something failed.
+    Error,
+    /// Now.
+    Critical,
+}
+
+/// A rule that the file adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRule {
+    /// At most 32 bytes; no built-in rule has it.
+    pub name: String,
+    /// On labels of tasks; at least one, and all must hold.
+    pub matchers: Vec<Matcher>,
+    /// They must hold so long, in the server's time; none: a moment is enough.
+    pub held_for: Option<Duration>,
+    /// Its severity is set.
+    pub marks: Marks,
 }
 
 impl Default for RuleSwitches {
@@ -57,6 +100,8 @@ impl Default for RuleSwitches {
             silent: None,
             flapping: Some(Flapping::default()),
             expire_after: Duration::from_hours(7 * 24),
+            marks: BTreeMap::new(),
+            own: Vec::new(),
             inhibit: Vec::new(),
         }
     }

@@ -148,3 +148,121 @@ fn a_route_can_name_each_rule() {
         assert!(read(&text).is_ok(), "{rule}");
     }
 }
+
+#[test]
+fn what_rules_carry_and_rules_of_ones_own() {
+    let text = "  failed: {severity: critical, labels: {team: core}}
+  stuck: {after: 1h, annotations: {runbook: 'https://wiki/stuck'}}
+  silent: {severity: error}
+  canceled: {}
+  own:
+    - name: prod_failed
+      match: ['task_status=ERROR', 'to.namespace=~prod-.+', 'extra.Foo=']
+      for: 30m
+      severity: critical
+      labels: {team: payments}
+      annotations: {runbook: https://wiki/sync}
+    - {name: by-hand, match: [trigger=INITIATIVE]}
+";
+    let text = with(text).replace(
+        "[ops, mail]",
+        "[ops, mail]\n  match: [rule=by-hand, 'labels.team!=x']\n  group_by: [labels.team]",
+    );
+    let rules = read(&text).unwrap().rules;
+    let marks = |severity, labels: &[(&str, &str)], annotations: &[(&str, &str)]| {
+        let texts = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, text)| ((*name).into(), (*text).into()));
+            pairs.collect()
+        };
+        Marks {
+            severity,
+            labels: texts(labels),
+            annotations: texts(annotations),
+        }
+    };
+    let runbook = [("runbook", "https://wiki/stuck")];
+    let built_in = [
+        (
+            "failed",
+            marks(Some(Severity::Critical), &[("team", "core")], &[]),
+        ),
+        ("silent", marks(Some(Severity::Error), &[], &[])),
+        ("stuck", marks(None, &[], &runbook)),
+    ];
+    assert_eq!(rules.marks, built_in.into());
+    assert!(!rules.canceled && rules.failed && rules.silent.is_none());
+    let [prod, by_hand] = rules.own.as_slice() else {
+        panic!("{rules:?}")
+    };
+    assert_eq!(
+        (prod.name.as_str(), prod.matchers.len()),
+        ("prod_failed", 3)
+    );
+    assert_eq!(prod.held_for, Some(Duration::from_mins(30)));
+    let runbook = [("runbook", "https://wiki/sync")];
+    assert_eq!(
+        prod.marks,
+        marks(Some(Severity::Critical), &[("team", "payments")], &runbook)
+    );
+    assert_eq!(
+        (by_hand.held_for, &by_hand.marks),
+        (None, &marks(Some(Severity::Warning), &[], &[]))
+    );
+}
+
+#[test]
+fn mistakes_in_rules_of_ones_own_are_named_at_their_place() {
+    let cases = [
+        (
+            "name: failed, match: [issue=X]",
+            "17:16 `failed` is a built-in rule: say it as `rules.failed`",
+        ),
+        (
+            "name: Prod, match: [issue=X]",
+            "17:16 `Prod`: expected small letters, digits, `_` and `-`, at most 32",
+        ),
+        ("match: [issue=X]", "17:9 the key `name` is missing here"),
+        (
+            "name: a",
+            "17:9 the key `match` is missing here, or empty: every task would match",
+        ),
+        (
+            "name: a, match: [status=ERROR]",
+            "17:27 `status` is of the alert: the task's own are `task_status` and `issue`",
+        ),
+        (
+            "name: a, match: [bach_id=X]",
+            "17:27 `bach_id` is no label of a task, did you mean `batch_id`?",
+        ),
+        (
+            "name: a, match: ['issue=~(']",
+            "17:27 `(` is no regular expression: unclosed group",
+        ),
+        (
+            "name: a, match: [issue=X], for: 0s",
+            "17:42 `for`: expected more than `0s`",
+        ),
+        (
+            "name: a, match: [issue=X], severity: fatal",
+            "17:47 unknown severity `fatal`, expected one of: critical, error, warning, info",
+        ),
+        (
+            "name: a, match: [issue=X], labels: {a-b: x}",
+            "17:51 label `a-b`: expected letters, digits and `_`, at most 64",
+        ),
+    ];
+    for (own, expected) in cases {
+        assert_eq!(told(&format!("  own: [{{{own}}}]\n")), [expected], "{own}");
+    }
+    let twice = told("  own: [{name: a, match: [issue=X]}, {name: a, match: [issue=Y]}]\n");
+    assert_eq!(twice, ["17:45 a rule named `a` stands here twice"]);
+    let route = SMALLEST.replace("[ops, mail]", "[ops, mail]\n  match: ['labels.tem=x']");
+    let text = format!("{route}rules: {{failed: {{labels: {{team: a}}}}}}\n");
+    let problems = read(&text).unwrap_err().to_string();
+    assert!(
+        problems.contains("no rule gives the label `tem`, did you mean `team`?"),
+        "{problems}"
+    );
+}

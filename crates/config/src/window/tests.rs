@@ -31,11 +31,11 @@ fn muted(window: Window) -> Hours {
     }
 }
 
-/// `mute_until` says what `holds` says, minute by minute.
+/// `mute_until` says what `holds` says, five minutes by five minutes.
 fn check(hours: &Hours, from: &str, days: i64) {
     let mut now = at(from);
     let end = now + SignedDuration::from_hours(24 * days);
-    let minute = SignedDuration::from_mins(1);
+    let step = SignedDuration::from_mins(5);
     let mut ends: Option<Timestamp> = None;
     while now < end {
         match hours.mute_until(now) {
@@ -52,7 +52,7 @@ fn check(hours: &Hours, from: &str, days: i64) {
                 ends = ahead.then_some(until);
             }
         }
-        now += minute;
+        now += step;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Turns of the ledger: what events and time make of it.
 
 mod begin;
+mod own_rules;
 mod bench;
 mod holds;
 mod replayed;

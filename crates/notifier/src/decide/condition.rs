@@ -1,13 +1,18 @@
 //! Which rule a task's state breaks. First match wins, so that one state raises one condition.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use syncbell_event::{Phase, Severity, Status, SyncTask};
 
-/// A rule. The order is the one in which they decide: by severity, the gravest first; on equal severity
-/// it is the design's.
+use super::own_rule::{Held, Marks, Name, OwnRule};
+
+/// A rule. The order of those that are built in is the design's; in which order all of them decide is said
+/// by [`Rules::rank`]. In rows and on the wire it is its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "String", try_from = "String")]
 pub(crate) enum Rule {
     /// An instance cannot be seen.
     Blind,
@@ -27,11 +32,29 @@ pub(crate) enum Rule {
     Canceled,
     /// Took long from created to final; off until switched on. Told once: it holds no incident open.
     Slow,
+    /// One that the configuration adds, or added.
+    Own(Name),
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> Self {
+        rule.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        let built_in = Self::ALL.into_iter().find(|rule| rule.as_str() == name);
+        built_in
+            .or_else(|| Name::new(&name).map(Self::Own))
+            .ok_or_else(|| format!("no rule is named {name}"))
+    }
 }
 
 impl Rule {
-    /// All rules, in the order in which they decide.
-    #[cfg(test)]
+    /// Those that are built in, in the order in which they decide where nothing else is said.
     pub(crate) const ALL: [Self; 9] = [
         Self::Blind,
         Self::Failed,
@@ -44,7 +67,7 @@ impl Rule {
         Self::Slow,
     ];
 
-    /// Those whose incidents tasks hold open.
+    /// Those of them whose incidents tasks hold open.
     pub(crate) const OF_TASKS: [Self; 6] = [
         Self::Failed,
         Self::Issue,
@@ -55,7 +78,7 @@ impl Rule {
     ];
 
     /// The word on the wire, in labels and in the configuration.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Blind => "blind",
             Self::Failed => "failed",
@@ -66,24 +89,28 @@ impl Rule {
             Self::Silent => "silent",
             Self::Canceled => "canceled",
             Self::Slow => "slow",
+            Self::Own(name) => name.as_str(),
         }
     }
 
-    /// How grave a break of it is.
+    /// How grave a break of it is, where the configuration says nothing else.
     pub(crate) fn severity(self) -> Severity {
         match self {
             Self::Blind => Severity::Critical,
             Self::Failed => Severity::Error,
-            Self::Issue | Self::Stuck | Self::Vanished | Self::UnknownStatus | Self::Silent => {
-                Severity::Warning
-            }
+            Self::Issue
+            | Self::Stuck
+            | Self::Vanished
+            | Self::UnknownStatus
+            | Self::Silent
+            | Self::Own(_) => Severity::Warning,
             Self::Canceled | Self::Slow => Severity::Info,
         }
     }
 }
 
 /// Which rules are switched on, and the limits of those that have one (none: off).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "one switch a rule")]
 pub(crate) struct Rules {
     pub(crate) failed: bool,
@@ -99,6 +126,10 @@ pub(crate) struct Rules {
     pub(crate) canceled: bool,
     /// From created to final.
     pub(crate) slow: Option<SignedDuration>,
+    /// Of rules whose alerts carry something beside the defaults, or are of another severity.
+    pub(crate) marks: BTreeMap<Rule, Marks>,
+    /// Those that the configuration adds, in its order.
+    pub(crate) own: Vec<OwnRule>,
 }
 
 impl Rules {
@@ -120,11 +151,59 @@ impl Rules {
                 .and_then(|silent| limit(true, silent.within)),
             canceled: switches.canceled,
             slow: limit(switches.slow, switches.slow_after),
+            marks: OwnRule::marks(switches),
+            own: switches.own.iter().filter_map(OwnRule::new).collect(),
         }
     }
 
-    /// The rule that this state of the task breaks, if any: the first of those switched on.
-    pub(crate) fn broken_by(self, task: &SyncTask, beyond: Beyond) -> Option<Rule> {
+    /// What its alerts carry, if it is not as built in.
+    pub(crate) fn marks(&self, rule: Rule) -> Option<&Marks> {
+        self.marks.get(&rule)
+    }
+
+    /// The place of `rule` among those that decide; the least decides: the gravest, of equal severity those
+    /// that the configuration adds before those that are built in, then their own order. One that left the
+    /// configuration comes last.
+    pub(crate) fn rank(&self, rule: Rule) -> (Reverse<Severity>, usize) {
+        let built_in = || Rule::ALL.iter().position(|known| *known == rule);
+        let place = match rule {
+            Rule::Own(name) => self.own.iter().position(|own| own.name == name),
+            _ => built_in().map(|place| self.own.len() + place),
+        };
+        let Some(place) = place else {
+            return (Reverse(Severity::Info), usize::MAX);
+        };
+        let severity = self
+            .marks(rule)
+            .map_or(rule.severity(), |marks| marks.severity);
+        (Reverse(severity), place)
+    }
+
+    /// Those whose incidents tasks hold open.
+    pub(crate) fn of_tasks(&self) -> impl Iterator<Item = Rule> {
+        let own = self.own.iter().map(|own| Rule::Own(own.name));
+        Rule::OF_TASKS.into_iter().chain(own)
+    }
+
+    /// The one that the configuration adds under this name, if it still does.
+    pub(crate) fn own(&self, name: Name) -> Option<&OwnRule> {
+        self.own.iter().find(|own| own.name == name)
+    }
+
+    /// Those that a task breaks by remaining as it is, with their limits: in the order in which they decide,
+    /// so that nothing is told of a lesser one that a graver one takes over at once.
+    pub(crate) fn timed(&self) -> Vec<(Rule, SignedDuration)> {
+        let own = self.own.iter();
+        let own = own.filter_map(|own| Some((Rule::Own(own.name), own.held_for?)));
+        let stuck = self.stuck.map(|limit| (Rule::Stuck, limit));
+        let mut timed: Vec<_> = own.chain(stuck).collect();
+        timed.sort_by_key(|(rule, _)| self.rank(*rule));
+        timed
+    }
+
+    /// The rule that this state of the task breaks, if any: the first by [`Rules::rank`] of those switched
+    /// on. `held`: for how long it has been so.
+    pub(crate) fn broken_by(&self, task: &SyncTask, beyond: Beyond, held: &[Held]) -> Option<Rule> {
         let is_open = task.status.phase() == Phase::Open;
         let breaks = |rule: &Rule| match rule {
             Rule::Failed => self.failed && task.status == Status::Error,
@@ -133,10 +212,15 @@ impl Rules {
             Rule::Vanished => self.vanished && is_open && beyond.vanished,
             Rule::UnknownStatus => self.unknown_status && matches!(task.status, Status::Unknown(_)),
             Rule::Canceled => self.canceled && task.status == Status::Canceled,
+            Rule::Own(name) => self
+                .own(*name)
+                .is_some_and(|own| own.is_broken_by(task, held)),
             // Of instances, or only told once at the end.
             Rule::Blind | Rule::Silent | Rule::Slow => false,
         };
-        Rule::OF_TASKS.into_iter().find(breaks)
+        self.of_tasks()
+            .filter(breaks)
+            .min_by_key(|rule| self.rank(*rule))
     }
 }
 
@@ -170,6 +254,8 @@ mod tests {
         silent: None,
         canceled: true,
         slow: None,
+        marks: BTreeMap::new(),
+        own: Vec::new(),
     };
     const PLAIN: Beyond = Beyond {
         stuck: false,
@@ -224,7 +310,7 @@ mod tests {
         ];
         for (status, issue, beyond, expected) in cases {
             let task = task(status, issue);
-            let broken = ALL_ON.broken_by(&task, beyond);
+            let broken = ALL_ON.broken_by(&task, beyond, &[]);
             assert_eq!(broken, expected, "{task:?} {beyond:?}");
         }
     }
@@ -283,7 +369,7 @@ mod tests {
         ];
         for (rules, status, issue, beyond, expected) in cases {
             let task = task(status, issue);
-            let broken = rules.broken_by(&task, beyond);
+            let broken = rules.broken_by(&task, beyond, &[]);
             assert_eq!(broken, expected, "{task:?} {beyond:?}");
         }
     }
@@ -296,6 +382,7 @@ mod tests {
             let written = serde_json::to_value(rule).unwrap();
             assert_eq!(written, rule.as_str());
         }
+        assert!(Rule::ALL.is_sorted_by_key(|rule| ALL_ON.rank(*rule)));
         let severities: Vec<&str> = Rule::ALL.iter().map(|r| r.severity().as_str()).collect();
         let expected = "critical error warning warning warning warning warning info info";
         assert_eq!(severities.join(" "), expected);

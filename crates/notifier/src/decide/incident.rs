@@ -1,10 +1,13 @@
 //! An incident: one rule broken on one image route, with the tasks that cause it.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use syncbell_event::{EventId, Route, SyncTask, TaskId, digest_id};
+use syncbell_event::{EventId, Route, Severity, SyncTask, TaskId, digest_id};
 
 use super::condition::Rule;
+use super::own_rule::Marks;
 use super::silent::Quiet;
 
 /// Causes kept in full. A later well task of the route ends them all alike, so the oldest may go.
@@ -106,6 +109,9 @@ pub(crate) struct Incident {
     pub(crate) notice: Option<Notice>,
     /// How it ended, if it did.
     pub(crate) closed: Option<Closing>,
+    /// With what it was opened; none: as its rule is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) marks: Option<Marks>,
 }
 
 /// What an incident without tasks says.
@@ -142,7 +148,7 @@ pub(crate) enum ClosedBy {
     Graver,
     /// Nothing happened for `expire_after`; that is no all-clear.
     Expired,
-    /// What was stuck is final.
+    /// What was stuck, or broke a rule that the configuration adds, is final.
     Final,
     /// What had vanished is listed again.
     Listed,
@@ -152,7 +158,7 @@ pub(crate) enum ClosedBy {
     Ran,
     /// It is told once and does not go on.
     Once,
-    /// It left the configuration; that is no all-clear.
+    /// It, or its rule, left the configuration; that is no all-clear.
     Unwatched,
     /// Somebody closed it.
     Hand {
@@ -175,7 +181,21 @@ impl Incident {
             occurrences: 0,
             notice: None,
             closed: None,
+            marks: None,
         }
+    }
+
+    /// How grave it is.
+    pub(crate) fn severity(&self) -> Severity {
+        let severity = self.marks.as_ref().map(|marks| marks.severity);
+        severity.unwrap_or(self.rule.severity())
+    }
+
+    /// What its alerts carry for machines, and for people.
+    pub(crate) fn texts(&self) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+        let marks = self.marks.as_ref();
+        let texts = marks.map(|marks| (marks.labels.clone(), marks.annotations.clone()));
+        texts.unwrap_or_default()
     }
 
     /// Whether it goes on.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use syncbell_event::{AlertItem, AlertStatus, EventId, TraceParent, digest_id};
 
-use super::condition::Rule;
+use super::condition::{Rule, Rules};
 use super::incident::{ClosedBy, Incident, Notice, Subject};
 use super::silent::Quiet;
 use crate::delivery::Entry;
@@ -13,6 +13,21 @@ use crate::delivery::Entry;
 pub(crate) struct Told {
     pub(crate) incident: Option<Incident>,
     pub(crate) entry: Option<Entry>,
+}
+
+impl Told {
+    /// What begins carries what its rule says now; what ends, what it began with.
+    pub(crate) fn marked(&self, rules: &Rules) -> Self {
+        let mut told = self.clone();
+        if let (Some(incident), Some(entry)) = (&mut told.incident, &mut told.entry)
+            && entry.fires()
+        {
+            incident.marks = rules.marks(incident.rule).cloned();
+            entry.item.severity = incident.severity();
+            (entry.item.labels, entry.item.annotations) = incident.texts();
+        }
+        told
+    }
 }
 
 /// What begins.
@@ -96,11 +111,12 @@ pub(crate) fn entry(incident: &Incident, status: AlertStatus) -> Option<Entry> {
         Subject::Quiet { quiet, .. } => (None, Some(quiet.name())),
         _ => (None, None),
     };
+    let (labels, annotations) = incident.texts();
     Some(Entry {
         item: AlertItem {
             incident: incident.id.clone(),
             rule: incident.rule.as_str().to_owned(),
-            severity: incident.rule.severity(),
+            severity: incident.severity(),
             status,
             reason: notice.reason.clone(),
             since: notice.since,
@@ -112,8 +128,8 @@ pub(crate) fn entry(incident: &Incident, status: AlertStatus) -> Option<Entry> {
             task: None,
             resolved_by: None,
             detail: None,
-            labels: std::collections::BTreeMap::new(),
-            annotations: std::collections::BTreeMap::new(),
+            labels,
+            annotations,
         },
         event_id: notice.event_id.clone(),
         message: notice.message.clone(),

@@ -27,6 +27,13 @@ pub(crate) fn firing(
         Rule::UnknownStatus => format!("has a status that is not known on its way to {place}"),
         Rule::Canceled => format!("was called off on its way to {place}"),
         Rule::Slow => format!("was slow on its way to {place}{}", after("it took")),
+        Rule::Own(name) => {
+            format!(
+                "breaks {} on its way to {place}{}",
+                name.as_str(),
+                after("so for")
+            )
+        }
         Rule::Failed | Rule::Blind | Rule::Silent => format!("did not reach {place}"),
     };
     let again = match occurrence {
@@ -47,14 +54,19 @@ pub(crate) fn resolved(task: &SyncTask, by: &TaskId) -> String {
     }
 }
 
-/// That `stuck` or `vanished` ended because of how `task` stands now.
+/// That a rule is no longer broken because of how `task` stands now.
 pub(crate) fn over(task: &SyncTask, rule: Rule) -> String {
     let (image, place) = ends(task);
     let status = &task.status;
-    if rule == Rule::Vanished {
-        format!("{image} on its way to {place} is listed again: {status}")
-    } else {
-        format!("{image} is no longer stuck on its way to {place}: {status}")
+    match rule {
+        Rule::Vanished => format!("{image} on its way to {place} is listed again: {status}"),
+        Rule::Own(name) => {
+            format!(
+                "{image} no longer breaks {} on its way to {place}: {status}",
+                name.as_str()
+            )
+        }
+        _ => format!("{image} is no longer stuck on its way to {place}: {status}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A ledger in a map, fed with observations: what is told, in order.
 
+mod own;
 mod time;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ const RULES: Rules = Rules {
     silent: None,
     canceled: false,
     slow: None,
+    marks: BTreeMap::new(),
+    own: Vec::new(),
 };
 
 /// What the ledger does, without a store.
@@ -30,6 +33,7 @@ struct Ledger {
     subjects: BTreeMap<String, SubjectState>,
     incidents: BTreeMap<String, Incident>,
     open: BTreeMap<(Timestamp, TaskId), Armed>,
+    held: BTreeMap<(Name, Timestamp, TaskId), Armed>,
     ended: BTreeMap<TaskId, Armed>,
     clock: i64,
 }
@@ -42,6 +46,7 @@ impl Default for Ledger {
             subjects: BTreeMap::new(),
             incidents: BTreeMap::new(),
             open: BTreeMap::new(),
+            held: BTreeMap::new(),
             ended: BTreeMap::new(),
             clock: 0,
         }
@@ -52,15 +57,14 @@ impl Ledger {
     fn feed(&mut self, seen: &Observation) -> Vec<String> {
         let subject = Subject::of(&seen.instance, &seen.task);
         let view = self.view(&seen.task.task_id, &subject);
-        let decision = decide(seen, view, self.rules, seen.observed_at);
+        let decision = decide(seen, view, &self.rules, seen.observed_at);
         self.keep(&seen.task.task_id, &subject, decision)
     }
 
     fn view(&self, task_id: &TaskId, subject: &Subject) -> View {
         let task = self.tasks.get(task_id).cloned();
-        let mut ids: Vec<String> = Rule::OF_TASKS
-            .map(|rule| subject.incident_id(rule))
-            .to_vec();
+        let of_rule = |rule| subject.incident_id(rule);
+        let mut ids: Vec<String> = self.rules.of_tasks().map(of_rule).collect();
         ids.extend(task.iter().flat_map(|task| task.incidents.clone()));
         ids.sort();
         ids.dedup();
@@ -95,6 +99,13 @@ impl Ledger {
                 }
                 TimerChange::Forget(timer) => {
                     self.open.remove(&(timer.since, task_id.clone()));
+                }
+                TimerChange::Hold(held, armed) => {
+                    self.held
+                        .insert((held.rule, held.since, task_id.clone()), *armed);
+                }
+                TimerChange::Release(held) => {
+                    self.held.remove(&(held.rule, held.since, task_id.clone()));
                 }
                 TimerChange::Ended(armed) => {
                     self.ended.insert(task_id.clone(), *armed);
@@ -418,7 +429,7 @@ fn the_history_tells_what_happened_before_and_not_the_event_itself() {
         subject: ledger.subjects[&subject.digest()].clone(),
         ..View::default()
     };
-    let decision = decide(&seen, view, RULES, at(200));
+    let decision = decide(&seen, view, &RULES, at(200));
     assert_eq!(
         decision.told[0].history,
         ["2026-01-02 03:01 UTC SUCCESS, task a"]
@@ -453,7 +464,7 @@ proptest! {
             let observation = observation(Kind::Updated, seen.clone(), second);
             let was = ledger.tasks.get(&seen.task_id).map(|known| known.broken);
             let told = ledger.feed(&observation);
-            let broken = RULES.broken_by(&seen, Beyond::default());
+            let broken = RULES.broken_by(&seen, Beyond::default(), &[]);
             if broken.is_some() && was != Some(broken) {
                 prop_assert!(told.iter().any(|line| line.starts_with("firing")), "{told:?}");
             }

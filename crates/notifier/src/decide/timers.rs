@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use syncbell_event::{Detail, EventId, Kind, Phase, SyncTask, TraceParent, digest_id};
 
 use super::turn::{Passed, Turn};
-use super::{Decision, Heartbeat, Observation, Rule, Rules, Subject, TaskState, View};
+use super::{Decision, Heartbeat, Held, Name, Observation, Rule, Rules, Subject, TaskState, View};
 
 /// Where the row of an open task waits: by instance, the longest open first. Its limit is not part of it,
 /// so that a changed limit holds for what waits already.
@@ -33,6 +33,9 @@ pub(crate) struct Armed {
     pub(crate) detail: Option<Detail>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceparent: Option<TraceParent>,
+    /// The rule that wants it to be so for some time; none: `stuck`, or `slow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rule: Option<Name>,
 }
 
 /// What shall become of the rows that wait.
@@ -44,6 +47,10 @@ pub(crate) enum TimerChange {
     Forget(Timer),
     /// It is final, and may have been slow: judged at the next heartbeat.
     Ended(Box<Armed>),
+    /// It is such as a rule says that wants it to be so for some time.
+    Hold(Held, Box<Armed>),
+    /// It is not any more.
+    Release(Held),
 }
 
 /// Since when an open task is open: since it was created, or since it was opened again after its end. One
@@ -78,13 +85,52 @@ pub(super) fn silent_until(seen: &Observation, known: Option<&TaskState>) -> Opt
     }
 }
 
+/// Since when the task has been such as each rule says that wants it to be so for some time. It begins with
+/// the state that is such, by the server's time of that; of a task that vanished nothing is known, and no time
+/// passes for one that is well.
+pub(super) fn held(seen: &Observation, known: Option<&TaskState>, rules: &Rules) -> Vec<Held> {
+    if seen.kind == Kind::Vanished || seen.task.is_well() {
+        return Vec::new();
+    }
+    let since = seen.task.modified_at.or(seen.task.created_at);
+    let waits = rules.own.iter().filter(|own| own.held_for.is_some());
+    let such = waits.filter(|own| own.matches(&seen.task));
+    such.map(|own| {
+        let mut before = known.iter().flat_map(|known| &known.held);
+        let before = before.find(|held| held.rule == own.name).cloned();
+        before.unwrap_or_else(|| Held {
+            rule: own.name,
+            instance: seen.instance.clone(),
+            since: since.unwrap_or(seen.observed_at),
+            ripe: false,
+        })
+    })
+    .collect()
+}
+
+/// The rows of what waits in `held`, and of what `known` waited in before.
+fn hold(seen: &Observation, known: Option<&TaskState>, held: &[Held]) -> Vec<TimerChange> {
+    let before = known.iter().flat_map(|known| &known.held);
+    let over = before.filter(|before| held.iter().all(|held| held.rule != before.rule));
+    let over = over.cloned().map(TimerChange::Release);
+    let waiting = held.iter().filter(|held| !held.ripe).map(|held| {
+        let armed = Armed {
+            instance: held.instance.clone(),
+            rule: Some(held.rule),
+            ..armed(seen, held.since)
+        };
+        TimerChange::Hold(held.clone(), Box::new(armed))
+    });
+    over.chain(waiting).collect()
+}
+
 /// The rows that `seen` changes; `task` gets the timer that it then has. Timers are armed whether or not
 /// their rule is on: one that is switched on finds what is open already.
 pub(super) fn arm(
     seen: &Observation,
     known: Option<&TaskState>,
     task: &mut TaskState,
-    rules: Rules,
+    rules: &Rules,
 ) -> Vec<TimerChange> {
     let waits = !task.stuck && !task.vanished;
     let since = task.open_since.filter(|_| waits);
@@ -102,6 +148,7 @@ pub(super) fn arm(
         let armed = armed(seen, timer.since);
         changes.push(TimerChange::Wait(timer.clone(), Box::new(armed)));
     }
+    changes.extend(hold(seen, known, &task.held));
     let was_open = match known {
         Some(known) => known.status.phase() == Phase::Open,
         None => seen.kind != Kind::Snapshot && !seen.was_final,
@@ -132,6 +179,7 @@ fn armed(seen: &Observation, since: Timestamp) -> Armed {
         task: seen.task.clone(),
         detail: seen.detail.clone(),
         traceparent: seen.traceparent,
+        rule: None,
     }
 }
 
@@ -167,38 +215,38 @@ impl Armed {
     }
 }
 
-/// An open task whose limit `heartbeat` is past: it is stuck. Its row is taken away by the caller.
-pub(crate) fn stuck(
+/// A task that has been so for as long as the rule wants that `armed` waits for, at `heartbeat`: an open one
+/// is stuck, or the rule is one that the configuration adds. Its row is taken away by the caller.
+pub(crate) fn remained(
     armed: &Armed,
     view: View,
-    rules: Rules,
+    rules: &Rules,
     heartbeat: &Heartbeat,
     now: Timestamp,
 ) -> Decision {
-    let Some(mut known) = view.task else {
+    let rule = armed.rule.map_or(Rule::Stuck, Rule::Own);
+    let timed = rules.timed();
+    let limit = timed.iter().find(|(timed, _)| *timed == rule);
+    let (Some(mut known), Some((_, limit))) = (view.task, limit) else {
         return Decision::default();
     };
-    let waits = known.timer.as_ref().is_some_and(|timer| {
-        timer.since == armed.since && timer.instance == armed.instance && !known.stuck
-    });
-    let Some(limit) = rules.stuck.filter(|_| waits) else {
+    if !ripens(armed, &mut known) {
         return Decision::default();
-    };
-    let seen = armed.observation(Rule::Stuck, heartbeat);
+    }
+    let seen = armed.observation(rule, heartbeat);
     let subject = Subject::of(&seen.instance, &seen.task);
-    let mut turn = Turn::new(&seen, &subject, view.incidents, now);
-    (known.stuck, known.timer) = (true, None);
+    let mut turn = Turn::new(&seen, &subject, view.incidents, rules, now);
     let beyond = super::Beyond {
-        stuck: true,
+        stuck: known.stuck,
         vanished: known.vanished,
     };
-    let broken = rules.broken_by(&seen.task, beyond);
-    if broken == Some(Rule::Stuck) && known.broken != broken {
-        let crossed_at = armed.since.saturating_add(limit).unwrap_or(Timestamp::MAX);
+    let broken = rules.broken_by(&seen.task, beyond, &known.held);
+    if broken == Some(rule) && known.broken != broken {
+        let crossed_at = armed.since.saturating_add(*limit).unwrap_or(Timestamp::MAX);
         let tells = known.silent_until.is_none_or(|until| crossed_at > until);
         let took = heartbeat.seen_until.duration_since(armed.since);
-        turn.move_to_graver(Rule::Stuck);
-        turn.raise(Rule::Stuck, tells, &view.subject, Some(&armed.passed(took)));
+        turn.move_to_graver(rule);
+        turn.raise(rule, tells, &view.subject, Some(&armed.passed(took)));
         let newest_well = view.subject.newest_well.as_ref();
         if let Some(newer) = newest_well.filter(|well| well.task_id != seen.task.task_id) {
             turn.end(newer);
@@ -215,12 +263,28 @@ pub(crate) fn stuck(
     }
 }
 
+/// Notes that `known` has been so for long enough. False if it does not wait for that any more.
+fn ripens(armed: &Armed, known: &mut TaskState) -> bool {
+    let Some(rule) = armed.rule else {
+        let waits = known.timer.as_ref().is_some_and(|timer| {
+            timer.since == armed.since && timer.instance == armed.instance && !known.stuck
+        });
+        if waits {
+            (known.stuck, known.timer) = (true, None);
+        }
+        return waits;
+    };
+    let waits = |held: &&mut Held| held.rule == rule && held.since == armed.since && !held.ripe;
+    let held = known.held.iter_mut().find(waits);
+    held.map(|held| held.ripe = true).is_some()
+}
+
 /// A task that became final since the heartbeat before: whether it took too long. Told once; nothing holds
 /// it open. A graver condition of the same state was told instead.
 pub(crate) fn slow(
     armed: &Armed,
     view: View,
-    rules: Rules,
+    rules: &Rules,
     heartbeat: &Heartbeat,
     now: Timestamp,
 ) -> Decision {
@@ -235,7 +299,7 @@ pub(crate) fn slow(
     }
     let seen = armed.observation(Rule::Slow, heartbeat);
     let subject = Subject::of(&seen.instance, &seen.task);
-    let mut turn = Turn::new(&seen, &subject, view.incidents, now);
+    let mut turn = Turn::new(&seen, &subject, view.incidents, rules, now);
     turn.raise(Rule::Slow, true, &view.subject, Some(&armed.passed(took)));
     turn.close_at_once(Rule::Slow);
     Decision {

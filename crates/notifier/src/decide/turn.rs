@@ -5,13 +5,15 @@ use syncbell_event::{AlertItem, AlertStatus, Kind, Phase, TaskId};
 
 use super::condition;
 use super::incident::{Cause, ClosedBy, Incident, Subject, Well};
-use super::{Observation, Rule, SubjectState, TaskState, summary};
+use super::own_rule::Name;
+use super::{Observation, Rule, Rules, SubjectState, TaskState, summary};
 use crate::delivery::Entry;
 
 /// One decision in the making.
 pub(super) struct Turn<'a> {
     seen: &'a Observation,
     subject: &'a Subject,
+    rules: &'a Rules,
     now: Timestamp,
     pub(super) incidents: Vec<Incident>,
     pub(super) told: Vec<Entry>,
@@ -30,11 +32,13 @@ impl<'a> Turn<'a> {
         seen: &'a Observation,
         subject: &'a Subject,
         incidents: Vec<Incident>,
+        rules: &'a Rules,
         now: Timestamp,
     ) -> Self {
         Self {
             seen,
             subject,
+            rules,
             now,
             incidents,
             told: Vec::new(),
@@ -45,7 +49,7 @@ impl<'a> Turn<'a> {
     /// without an all-clear.
     pub(super) fn move_to_graver(&mut self, rule: Rule) {
         for incident in &mut self.incidents {
-            if incident.is_open() && rule < incident.rule {
+            if incident.is_open() && self.rules.rank(rule) < self.rules.rank(incident.rule) {
                 incident.end_task(&self.seen.task.task_id, ClosedBy::Graver, self.now);
             }
         }
@@ -69,8 +73,10 @@ impl<'a> Turn<'a> {
         let at = at.unwrap_or_else(|| {
             self.incidents.retain(|incident| incident.id != id);
             let (subject, now) = (self.subject.clone(), self.now);
-            self.incidents
-                .push(Incident::open(rule, subject, &self.seen.instance, now));
+            self.incidents.push(Incident {
+                marks: self.rules.marks(rule).cloned(),
+                ..Incident::open(rule, subject, &self.seen.instance, now)
+            });
             self.incidents.len() - 1
         });
         let incident = &mut self.incidents[at];
@@ -109,18 +115,19 @@ impl<'a> Turn<'a> {
     }
 
     /// Ends what the task's own state ends, well or not: `stuck` when it is final, `vanished` when it is
-    /// listed.
+    /// listed, a rule that the configuration adds when it is final and not such as the rule says.
     pub(super) fn end_what_is_over(&mut self) {
         let task = &self.seen.task;
         let is_final = task.status.phase() == Phase::Final;
         let is_listed = self.seen.kind != Kind::Vanished;
         for at in 0..self.incidents.len() {
-            let incident = &mut self.incidents[at];
-            let why = match incident.rule {
+            let why = match self.incidents[at].rule {
                 Rule::Stuck if is_final => ClosedBy::Final,
+                Rule::Own(name) if is_final && !self.is_such(name) => ClosedBy::Final,
                 Rule::Vanished if is_listed => ClosedBy::Listed,
                 _ => continue,
             };
+            let incident = &mut self.incidents[at];
             if !incident.is_open() {
                 continue;
             }
@@ -129,6 +136,12 @@ impl<'a> Turn<'a> {
             let ended: Vec<Cause> = ended.into_iter().collect();
             self.tell_end(at, &ended, |_| (summary::over(task, rule), None));
         }
+    }
+
+    /// Whether the task is as the rule of this name says.
+    fn is_such(&self, name: Name) -> bool {
+        let rule = self.rules.own(name);
+        rule.is_some_and(|rule| rule.matches(&self.seen.task))
     }
 
     /// An incident without causes is told resolved once, by its newest cause that had been told.
@@ -202,11 +215,12 @@ pub(super) fn entry(
     status: AlertStatus,
     summary: String,
 ) -> Entry {
+    let (labels, annotations) = incident.texts();
     Entry {
         item: AlertItem {
             incident: incident.id.clone(),
             rule: incident.rule.as_str().to_owned(),
-            severity: incident.rule.severity(),
+            severity: incident.severity(),
             status,
             reason: condition::reason(&cause.task),
             since: cause.since,
@@ -218,8 +232,8 @@ pub(super) fn entry(
             task: Some(cause.task.clone()),
             resolved_by: None,
             detail: None,
-            labels: std::collections::BTreeMap::new(),
-            annotations: std::collections::BTreeMap::new(),
+            labels,
+            annotations,
         },
         event_id: cause.event_id.clone(),
         message: None,

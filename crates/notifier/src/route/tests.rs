@@ -1,5 +1,7 @@
 //! The tree against the cases of Alertmanager's documentation, and against the configuration.
 
+mod amtool;
+
 use std::path::Path;
 
 use syncbell_config::Config;

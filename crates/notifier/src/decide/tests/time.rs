@@ -14,22 +14,33 @@ fn heartbeat(second: i64) -> Heartbeat {
 }
 
 impl Ledger {
-    fn with(change: impl Fn(&mut Rules)) -> Self {
+    pub(super) fn with(change: impl Fn(&mut Rules)) -> Self {
         let mut ledger = Self::default();
         change(&mut ledger.rules);
         ledger
     }
 
     /// A heartbeat whose `seen_until` is this second.
-    fn beat(&mut self, second: i64) -> Vec<String> {
+    pub(super) fn beat(&mut self, second: i64) -> Vec<String> {
         let heartbeat = heartbeat(second);
         let mut told = Vec::new();
-        let limit = self.rules.stuck.unwrap_or(SignedDuration::MAX);
-        let due = |since: Timestamp| heartbeat.seen_until.duration_since(since) >= limit;
-        let open: Vec<_> = self.open.keys().filter(|(s, _)| due(*s)).cloned().collect();
-        for key in open {
-            let armed = self.open.remove(&key).unwrap();
-            told.extend(self.judge(&armed, timers::stuck, &heartbeat));
+        for (rule, limit) in self.rules.timed() {
+            let due = |since: Timestamp| heartbeat.seen_until.duration_since(since) >= limit;
+            let due: Vec<Armed> = if let Rule::Own(name) = rule {
+                let is_due = |key: &&(Name, Timestamp, TaskId)| key.0 == name && due(key.1);
+                let keys: Vec<_> = self.held.keys().filter(is_due).cloned().collect();
+                keys.iter()
+                    .map(|key| self.held.remove(key).unwrap())
+                    .collect()
+            } else {
+                let keys: Vec<_> = self.open.keys().filter(|(s, _)| due(*s)).cloned().collect();
+                keys.iter()
+                    .map(|key| self.open.remove(key).unwrap())
+                    .collect()
+            };
+            for armed in due {
+                told.extend(self.judge(&armed, timers::remained, &heartbeat));
+            }
         }
         for (_, armed) in std::mem::take(&mut self.ended) {
             told.extend(self.judge(&armed, timers::slow, &heartbeat));
@@ -40,12 +51,12 @@ impl Ledger {
     fn judge(
         &mut self,
         armed: &Armed,
-        judge: fn(&Armed, View, Rules, &Heartbeat, Timestamp) -> Decision,
+        judge: fn(&Armed, View, &Rules, &Heartbeat, Timestamp) -> Decision,
         heartbeat: &Heartbeat,
     ) -> Vec<String> {
         let subject = Subject::of(&armed.instance, &armed.task);
         let view = self.view(&armed.task.task_id, &subject);
-        let decision = judge(armed, view, self.rules, heartbeat, heartbeat.observed_at);
+        let decision = judge(armed, view, &self.rules, heartbeat, heartbeat.observed_at);
         self.keep(&armed.task.task_id, &subject, decision)
     }
 
@@ -345,6 +356,7 @@ fn rules_that_are_off_tell_nothing_and_a_changed_limit_holds_for_what_waits() {
 #[test]
 fn what_time_tells_has_an_id_without_a_clock() {
     let armed = |observed| Armed {
+        rule: None,
         instance: "cri-a".into(),
         since: at(0),
         event_id: EventId(format!("e-{observed}")),
@@ -358,7 +370,7 @@ fn what_time_tells_has_an_id_without_a_clock() {
         ledger.open("a", 0);
         let armed = armed(observed);
         let view = ledger.view(&"a".into(), &Subject::of("cri-a", &armed.task));
-        let told = timers::stuck(&armed, view, RULES, &heartbeat(second), at(second)).told;
+        let told = timers::remained(&armed, view, &RULES, &heartbeat(second), at(second)).told;
         told[0].event_id.clone()
     };
     assert_eq!(id(1, 2 * HOUR), id(5, 7 * HOUR));
