@@ -13,11 +13,13 @@ mod dead_letters;
 mod events;
 mod status;
 mod templates;
+mod watchdog;
 mod tasks;
 mod services;
 mod folders;
 mod outage;
 mod replay;
+mod silences;
 mod over_kafka;
 mod three_brokers;
 

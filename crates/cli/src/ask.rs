@@ -9,7 +9,7 @@ use syncbell_notifier::Handle;
 use crate::bus;
 use crate::exit::{self, Failure};
 use crate::run::block_on;
-use crate::service::{File, Who, find};
+use crate::service::{File, Service, Who, find};
 use crate::table::{self, Output};
 
 /// What is wrong, and what was.
@@ -139,6 +139,27 @@ async fn in_folders(
         }
         (_, _, Some(id)) => handle.delivery_by_id(id).await?.context("no such delivery"),
         _ => bail!("there is no such question"),
+    }
+}
+
+/// Who answers.
+pub(crate) enum Whom {
+    Service(Service),
+    /// The folders and topics of a configuration; with why.
+    Folders(Box<Config>, String),
+}
+
+/// The notifier that runs, else its folder.
+pub(crate) async fn ask_whom(file: &File) -> anyhow::Result<Whom> {
+    let config = file.config()?;
+    let addresses = file.addresses(config.as_ref());
+    if let Some(service) = find(Who::Notifier, &addresses).await? {
+        return Ok(Whom::Service(service));
+    }
+    let missing = Who::Notifier.missing(&addresses);
+    match config {
+        Some(config) => Ok(Whom::Folders(Box::new(config), missing)),
+        None => Err(anyhow!(missing)).context(Failure::Unavailable),
     }
 }
 

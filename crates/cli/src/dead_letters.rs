@@ -13,11 +13,12 @@ use syncbell_notifier::{
     Handle, LetterBox, LetterKind, LettersReplayed, LettersWanted, ReplayWanted, tail,
 };
 
+use crate::ask::{self, Whom, ask_whom};
+use crate::bus;
 use crate::exit::Failure;
 use crate::run::block_on;
-use crate::service::{File, Service, Who, find};
+use crate::service::File;
 use crate::table::{self, Output, plain};
-use crate::{ask, bus};
 
 /// Many letters take their time.
 const ANSWER: Duration = Duration::from_mins(5);
@@ -211,26 +212,6 @@ async fn replay(asked: &Replay) -> anyhow::Result<()> {
         return Err(anyhow!("{not_replayed} of {all} were not replayed"));
     }
     Ok(())
-}
-
-/// Who answers.
-enum Whom {
-    Service(Service),
-    /// The folders and topics of a configuration; with why.
-    Folders(Box<Config>, String),
-}
-
-async fn ask_whom(file: &File) -> anyhow::Result<Whom> {
-    let config = file.config()?;
-    let addresses = file.addresses(config.as_ref());
-    if let Some(service) = find(Who::Notifier, &addresses).await? {
-        return Ok(Whom::Service(service));
-    }
-    let missing = Who::Notifier.missing(&addresses);
-    match config {
-        Some(config) => Ok(Whom::Folders(Box::new(config), missing)),
-        None => Err(anyhow!(missing)).context(Failure::Unavailable),
-    }
 }
 
 /// The letters, with the ledger that knows of replays or, over Kafka, perhaps without.

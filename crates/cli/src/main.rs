@@ -12,6 +12,7 @@ mod replay;
 mod store_metrics;
 mod run;
 mod service;
+mod silence;
 mod simulate;
 mod start;
 mod status;
@@ -59,6 +60,9 @@ enum Command {
     /// What was sent to whom, and how it went
     #[command(subcommand)]
     Deliveries(ask::Deliveries),
+    /// What nobody wants to hear of for a while
+    #[command(subcommand)]
+    Silence(silence::Silences),
     /// What could not be read or delivered
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         Command::Tasks(asked) => tasks::tasks(&asked),
         Command::Incidents(asked) => ask::incidents(&asked),
         Command::Deliveries(asked) => ask::deliveries(&asked),
+        Command::Silence(asked) => silence::silences(&asked),
         Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),
         Command::Events(asked) => events::events(&asked),
         Command::Replay(asked) => replay::replay(&asked),

@@ -3,13 +3,17 @@
 mod credentials;
 mod discovery;
 mod files;
+mod inhibit;
 mod instances;
 mod kafka;
 mod receiver;
 mod retention;
 mod route;
+mod label;
 mod rules;
 mod templates;
+mod watchdog;
+mod window;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,8 +27,10 @@ use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
+pub use label::matcher as parse_matcher;
 #[cfg(test)]
-pub(crate) use route::{LABELS, RULES};
+pub(crate) use label::{LABELS, RULES};
+use route::Known;
 
 /// Checks `raw`, which was read from `source`.
 pub(crate) fn check(
@@ -62,18 +68,22 @@ pub(crate) fn check(
         }
     }
     config.bus = checker.bus(raw.bus);
+    config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
     let language = checker.language(raw.language, Language::default());
     checker.is_needed_here = part.tells();
     let receivers = checker.receivers(raw.receivers, language);
     config.templates = checker.templates(raw.templates);
+    config.heartbeat = checker.heartbeat(raw.heartbeat);
     checker.is_needed_here = true;
     config.console = checker.console(raw.console);
-    let route = checker.route(raw.route, &names);
+    config.watchdog = checker.watchdog(raw.watchdog);
+    let windows = checker.windows(raw.windows);
+    let route = checker.route(raw.route, &Known::of(&names, &windows));
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
-    config.rules = checker.rules(raw.rules, &config.instances);
+    config.rules.inhibit = checker.inhibit(raw.inhibit);
     config.baseline = Baseline {
         alert: raw
             .baseline

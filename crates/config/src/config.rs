@@ -1,10 +1,12 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
 mod credentials;
+mod inhibit;
 mod kafka;
 mod retention;
 mod rules;
 mod templates;
+mod watchdog;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,11 +17,13 @@ use url::Url;
 pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
+pub use self::inhibit::Inhibit;
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::retention::Retention;
 pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
 pub use self::templates::{Console, Language, TEMPLATE_NAMES, TemplateFile, Templates};
-use crate::{Matcher, Problem, Secret};
+pub use self::watchdog::{Heartbeat, Watchdog};
+use crate::{Hours, Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
 #[derive(Clone, Debug)]
@@ -42,6 +46,10 @@ pub struct Config {
     pub templates: Templates,
     /// Links to the registry's console.
     pub console: Console,
+    /// A ping for a dead man's switch outside.
+    pub heartbeat: Option<Heartbeat>,
+    /// When Syncbell tells that it cannot tell.
+    pub watchdog: Watchdog,
     /// What happens at first sight.
     pub baseline: Baseline,
     /// How long the notifier keeps what is over.
@@ -67,6 +75,8 @@ impl Config {
             rules: RuleSwitches::default(),
             templates: Templates::default(),
             console: Console::default(),
+            heartbeat: None,
+            watchdog: Watchdog::default(),
             baseline: Baseline::default(),
             retention: Retention::default(),
             disk: Disk::default(),
@@ -238,13 +248,15 @@ pub enum SmtpTls {
     None,
 }
 
-/// Who is told what; one level.
+/// Who is told what: a tree. What a route of the file leaves out is filled in from the one around it.
 #[derive(Clone, Debug, Default)]
 pub struct Route {
     /// Names of receivers; all exist.
     pub receivers: Vec<String>,
     /// All must hold.
     pub matchers: Vec<Matcher>,
+    /// What matches goes on to the routes behind it.
+    pub continues: bool,
     /// Labels to group by; `["..."]` means each by itself; none: the channel's own default.
     pub group_by: Option<Vec<String>>,
     /// How long the first of a quiet group waits.
@@ -253,6 +265,12 @@ pub struct Route {
     pub group_interval: Option<Duration>,
     /// When what stays open is told again.
     pub repeat_interval: Option<Duration>,
+    /// When it may tell.
+    pub hours: Hours,
+    /// The receiver that is told what another one did not take; it exists.
+    pub fallback: Option<String>,
+    /// The first that matches takes it, and those behind it if it continues.
+    pub routes: Vec<Route>,
 }
 
 /// What happens at first sight of an instance.

@@ -4,6 +4,7 @@ mod raw;
 mod check;
 mod config;
 mod matcher;
+mod window;
 mod secret;
 mod duration;
 mod size;
@@ -17,19 +18,20 @@ use std::path::Path;
 
 use serde_saphyr::MergeKeyPolicy;
 
-pub use check::RESERVED_KAFKA_PROPERTIES;
+pub use check::{RESERVED_KAFKA_PROPERTIES, parse_matcher};
 pub use config::{
     AccessKey, Admin, AssumeRole, Authorities, Baseline, Bus, Config, Console, Credentials,
-    CredentialsFrom, Discovery, Disk, Email, Filters, Instance, Kafka, KafkaLogin, KafkaSasl,
-    KafkaTls, Language, Network, Oidc, Receiver, ReceiverKind, Retention, Route, RuleSwitches,
-    Silent, SilentSubject, SilentWatch, Smtp, SmtpTls, TEMPLATE_NAMES, TemplateFile, Templates,
-    WayOut, Webhook,
+    CredentialsFrom, Discovery, Disk, Email, Filters, Heartbeat, Inhibit, Instance, Kafka,
+    KafkaLogin, KafkaSasl, KafkaTls, Language, Network, Oidc, Receiver, ReceiverKind, Retention,
+    Route, RuleSwitches, Silent, SilentSubject, SilentWatch, Smtp, SmtpTls, TEMPLATE_NAMES,
+    TemplateFile, Templates, Watchdog, WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};
 pub use problem::{Level, Problem, Problems};
 pub use schema::schema;
 pub use secret::Secret;
+pub use window::{Hours, TimeRange, Window};
 
 /// The largest file that is read, in bytes.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;

@@ -4,10 +4,14 @@
 //! flatten, tags) lose line and column.
 
 mod credentials;
+mod inhibit;
 mod kafka;
 mod retention;
+mod route;
 mod rules;
 mod templates;
+mod watchdog;
+mod window;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,12 +21,16 @@ use serde_saphyr::Spanned;
 pub(crate) use self::credentials::{
     AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
 };
+pub(crate) use self::inhibit::Inhibit;
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
 };
 pub(crate) use self::retention::Retention;
+pub(crate) use self::route::Route;
 pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
 pub(crate) use self::templates::{Console, Templates};
+pub(crate) use self::watchdog::{Heartbeat, Watchdog};
+pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
 
 /// What a duration looks like; `duration.rs` reads it.
@@ -56,6 +64,9 @@ pub(crate) struct Config {
     /// Who is told what.
     #[schemars(with = "Route")]
     pub(crate) route: Option<Spanned<Route>>,
+    /// Times of the week, month and year that routes name.
+    #[schemars(with = "Option<Vec<Window>>")]
+    pub(crate) windows: Option<Vec<Spanned<Window>>>,
     /// What is told.
     pub(crate) rules: Option<Rules>,
     /// What messages for people are written in: `en` or `zh`. Default `en`.
@@ -66,6 +77,14 @@ pub(crate) struct Config {
     pub(crate) templates: Option<Spanned<Templates>>,
     /// Links to the registry's console in messages for people.
     pub(crate) console: Option<Console>,
+    /// A ping for a dead man's switch outside, while everything is seen.
+    #[schemars(with = "Option<Heartbeat>")]
+    pub(crate) heartbeat: Option<Spanned<Heartbeat>>,
+    /// When Syncbell tells that it cannot tell.
+    pub(crate) watchdog: Option<Watchdog>,
+    /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
+    #[schemars(with = "Option<Vec<Inhibit>>")]
+    pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.
@@ -124,7 +143,8 @@ pub(crate) struct Discover {
     #[schemars(with = "Vec<String>")]
     pub(crate) regions: Option<Vec<Spanned<String>>>,
     /// All must hold: `label=value`, `!=`, `=~`, `!~` on `id`, `name`, `status`, `specification`,
-    /// `resource_group_id` or `tag.KEY`; in a pattern `.*` stands for anything. Default: all that run.
+    /// `resource_group_id` or `tag.KEY`; a pattern is a regular expression for the whole text. Default: all
+    /// that run.
     #[schemars(with = "Option<Vec<String>>")]
     #[serde(rename = "match")]
     pub(crate) matchers: Option<Vec<Spanned<String>>>,
@@ -262,36 +282,6 @@ pub(crate) struct Smtp {
     /// The name to say in EHLO. Default: the domain of `from`.
     #[schemars(with = "Option<String>")]
     pub(crate) hello: Text,
-}
-
-/// One level.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    /// Names of receivers.
-    #[schemars(with = "Vec<String>")]
-    pub(crate) receivers: Option<Spanned<Vec<Spanned<String>>>>,
-    /// All must hold: `label=value`, `!=`, `=~`, `!~`; in a pattern `.*` stands for anything.
-    #[schemars(with = "Option<Vec<String>>")]
-    #[serde(rename = "match")]
-    pub(crate) matchers: Option<Vec<Spanned<String>>>,
-    /// Labels; `["..."]` tells each by itself. Default: webhooks `["..."]`, mail `[instance,
-    /// rule]`.
-    #[schemars(with = "Option<Vec<String>>")]
-    pub(crate) group_by: Option<Vec<Spanned<String>>>,
-    /// How long the first of a quiet group waits. Default `0s`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) group_wait: Text,
-    /// How long those after it wait. Default `1m`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) group_interval: Text,
-    /// When what stays open is told again. Default `24h`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) repeat_interval: Text,
-    #[schemars(skip)]
-    pub(crate) fallback: Later,
-    #[schemars(skip)]
-    pub(crate) routes: Later,
 }
 
 /// First sight.

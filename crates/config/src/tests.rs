@@ -1,10 +1,13 @@
 //! What users write, and what they are told.
 
 mod discovery;
+mod inhibit;
 mod credentials;
 mod kafka;
+mod routes;
 mod rules;
 mod templates;
+mod watchdog;
 
 use super::*;
 
@@ -264,8 +267,8 @@ fn a_route_that_would_tell_nobody_is_refused() {
         ),
         (
             route,
-            "match: ['from.repo=~web-(a|b)']",
-            "only `.*` has a meaning",
+            "match: ['from.repo=~web-(a|b']",
+            "`web-(a|b` is no regular expression: unclosed group",
         ),
         (route, "group_by: ['...', rule]", "it stands alone"),
         (route, "repeat_interval: 0s", "expected more than `0s`"),

@@ -17,6 +17,7 @@ use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
 use crate::render;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
+use crate::silence::{Silence, SilenceRow, SilenceWanted};
 use crate::{Error, rows, status};
 
 /// Rows of one answer, unless asked otherwise.
@@ -82,6 +83,8 @@ pub fn api(handle: Handle) -> Router {
         .route("/deliveries", get(deliveries))
         .route("/deliveries/{id}", get(delivery))
         .route("/deliveries/{id}/retry", post(retry))
+        .route("/silences", get(silences).post(add_silence))
+        .route("/silences/{id}/expire", post(expire_silence))
         .route("/replay", post(replay))
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/replay", post(replay_letters))
@@ -101,8 +104,12 @@ impl From<Error> for Failed {
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
+        let status = match self.0 {
+            Error::Refused { .. } => StatusCode::BAD_REQUEST,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
         let error = json!({"error": self.0.to_string()});
-        (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response()
+        (status, Json(error)).into_response()
     }
 }
 
@@ -130,6 +137,35 @@ async fn delivery(
 async fn retry(State(handle): State<Handle>, Path(id): Path<String>) -> Result<Response, Failed> {
     let retried = handle.retry_by_id(&id).await?;
     Ok(found(retried.then(|| json!({"retried": true}))))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct SilencesAsked {
+    #[serde(default)]
+    expired: bool,
+}
+
+async fn silences(
+    State(handle): State<Handle>,
+    Query(asked): Query<SilencesAsked>,
+) -> Result<Json<Vec<SilenceRow>>, Failed> {
+    Ok(Json(handle.silences(asked.expired).await?))
+}
+
+async fn add_silence(
+    State(handle): State<Handle>,
+    Json(wanted): Json<SilenceWanted>,
+) -> Result<Json<Silence>, Failed> {
+    Ok(Json(handle.add_silence(wanted).await?))
+}
+
+async fn expire_silence(
+    State(handle): State<Handle>,
+    Path(id): Path<String>,
+) -> Result<Response, Failed> {
+    let expired = handle.expire_silence(&id).await?;
+    let expired = expired.map(|silence| json!(silence));
+    Ok(found_or(expired, "no such silence"))
 }
 
 async fn dead_letters(

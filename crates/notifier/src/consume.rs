@@ -24,14 +24,17 @@ use crate::dead_letters::{DeadLetter, decided};
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
 use crate::delivery::{Entry, Target};
+use crate::held::{self, Verdict};
+use crate::hold::Holder;
 use crate::judge::{self, judge};
 use crate::ledger::{Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
-use crate::retention::{self, Kept, Pass};
-use crate::rows;
+use crate::retention::{self, Kept, Passes};
+use crate::rows::{self, Key};
 use crate::setup::Setup;
+use crate::silence;
 use crate::watch::{self, Word};
 
 /// Records taken into one batch.
@@ -77,7 +80,11 @@ pub(crate) struct Done {
     pub(crate) watches: BTreeMap<String, Option<Timestamp>>,
     /// An instance of which more is due than one batch takes.
     pub(crate) judging: Option<String>,
+    /// Incidents that ended, and held back more than one batch takes.
+    pub(crate) releasing: BTreeSet<String>,
     pub(crate) told: u64,
+    /// Held back, or the end of what was.
+    pub(crate) untold: u64,
     pub(crate) dead: u64,
     /// What was seen before is only to be known, see [`begin`](crate::begin).
     tells_from: Timestamp,
@@ -87,12 +94,16 @@ pub(crate) struct Done {
 struct Clocks {
     groups: Timers<GroupKey>,
     watches: Timers<String>,
+    /// When silences end.
+    silences: Timers<String>,
+    /// Incidents that ended, of which more is to be released.
+    releasing: BTreeSet<String>,
 }
 
 impl Clocks {
     fn sleep(&self, now: Timestamp) -> Duration {
         let next = self.groups.sleep(now).min(self.watches.sleep(now));
-        next.min(LONGEST_SLEEP)
+        next.min(self.silences.sleep(now)).min(LONGEST_SLEEP)
     }
 }
 
@@ -109,14 +120,15 @@ impl Consumer {
             () = past(&stop, LAST_TRY) => return Ok(()),
         };
         let mut clocks = ready;
-        let mut pass = Pass::new(Instant::now());
+        let mut passes = Passes::new(Instant::now());
         loop {
-            let until_slice = pass.due_at().saturating_duration_since(Instant::now());
+            let until_slice = passes.due_at().saturating_duration_since(Instant::now());
             let sleep = clocks.sleep(Timestamp::now()).min(until_slice);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 read = reader.next(RECORDS_A_TURN) => {
                     let records = read?;
+                    passes.ids.came(records.len() as u64, Instant::now());
                     crash_point("consume.read");
                     // A full disk may make it wait for ever; the log still has the records.
                     tokio::select! {
@@ -129,7 +141,7 @@ impl Consumer {
                 () = self.replays.notified() => {
                     tokio::select! {
                         biased;
-                        done = self.replay(&mut clocks) => done?,
+                        done = self.attend(&mut clocks) => done?,
                         () = past(&stop, LAST_TRY) => return Ok(()),
                     }
                 }
@@ -143,7 +155,7 @@ impl Consumer {
             }
             tokio::select! {
                 biased;
-                done = self.forget(&mut reader, &mut pass) => done?,
+                done = self.forget(&mut reader, &mut passes, &mut clocks) => done?,
                 () = past(&stop, LAST_TRY) => return Ok(()),
             }
         }
@@ -154,6 +166,8 @@ impl Consumer {
         let mut clocks = Clocks {
             groups: notify::load_timers(&self.ledger.store).await?,
             watches: Timers::default(),
+            silences: Timers::default(),
+            releasing: BTreeSet::new(),
         };
         let setup = self.setup.clone();
         let register = move |draft: &mut Draft<'_>, now| watch::register(draft, &setup, now);
@@ -169,7 +183,8 @@ impl Consumer {
             self.ledger.store.forget_set_aside().await?;
         }
         self.log_lost(&mut clocks).await?;
-        self.replay(&mut clocks).await?;
+        self.look_at_held(&mut clocks).await?;
+        self.attend(&mut clocks).await?;
         Ok(clocks)
     }
 
@@ -191,6 +206,72 @@ impl Consumer {
         Ok(())
     }
 
+    /// What somebody asked for: records that are to be decided again, silences.
+    async fn attend(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        self.replay(clocks).await?;
+        let ends = self.ledger.store.read(silence::ends).await?;
+        clocks.silences = Timers::default();
+        let ends = ends.into_iter().map(|(id, at)| (id, Some(at)));
+        clocks.silences.apply(ends.collect());
+        Ok(())
+    }
+
+    /// Silences, pairs and incidents may be others than when it was held: looks at all that is held again.
+    async fn look_at_held(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        let mut place: Option<Key> = None;
+        loop {
+            let (setup, after) = (self.setup.clone(), place.clone());
+            let slice = self.ledger.patiently(move |draft, _| {
+                let known: Option<String> = draft.get(rows::PAIRS)?;
+                if known.is_some_and(|known| known == setup.pairs.digest()) {
+                    return Ok(None);
+                }
+                held::note_open_sources(draft, &setup, after.as_ref())
+            });
+            place = slice.await?;
+            if place.is_none() {
+                break;
+            }
+        }
+        loop {
+            let (setup, after) = (self.setup.clone(), place.clone());
+            let slice = self.ledger.patiently(move |draft, now| {
+                let mut done = Done::default();
+                let last = held::look_again(draft, &setup, after.as_ref(), now, &mut done)?;
+                Ok((done, last))
+            });
+            let (done, last) = slice.await?;
+            self.finish(done, clocks);
+            place = last;
+            if place.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells what `holder` held back, in as many batches as it takes.
+    async fn release(
+        &self,
+        holder: Holder,
+        now: Option<Timestamp>,
+        clocks: &mut Clocks,
+    ) -> Result<(), Error> {
+        loop {
+            let (setup, holder) = (self.setup.clone(), holder.clone());
+            let slice = self.ledger.patiently(move |draft, at| {
+                let mut done = Done::default();
+                let now = now.unwrap_or(at);
+                let more = held::release(draft, &setup, &holder, now, &mut done)?;
+                Ok((done, more))
+            });
+            let (done, more) = slice.await?;
+            self.finish(done, clocks);
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
     /// Decides the records of dead letters that are to be decided again, in the order in which they were
     /// asked for.
     async fn replay(&self, clocks: &mut Clocks) -> Result<(), Error> {
@@ -204,6 +285,7 @@ impl Consumer {
             let (mut done, more) = slice.await?;
             let judging = done.judging.take();
             self.finish(done, clocks);
+            self.release_rest(clocks).await?;
             if let Some(instance) = judging {
                 self.judge(instance, clocks).await?;
             }
@@ -213,7 +295,7 @@ impl Consumer {
         }
     }
 
-    /// What the time brings: groups that are due, instances that are overdue.
+    /// What the time brings: groups that are due, silences that end, instances that are overdue.
     async fn look(
         &self,
         reader: &mut Reader,
@@ -224,6 +306,12 @@ impl Consumer {
             let done = self.tick(key, now).await?;
             self.finish(done, clocks);
         }
+        for id in clocks.silences.due(now) {
+            let holder = Holder::Silence(id.clone());
+            self.release(holder, Some(now), clocks).await?;
+            clocks.silences.apply(BTreeMap::from([(id, None)]));
+        }
+        self.release_rest(clocks).await?;
         let overdue = clocks.watches.due(now);
         if overdue.is_empty() {
             return Ok(());
@@ -247,7 +335,9 @@ impl Consumer {
     fn finish(&self, done: Done, clocks: &mut Clocks) {
         clocks.groups.apply(done.timers);
         clocks.watches.apply(done.watches);
+        clocks.releasing.extend(done.releasing);
         self.metrics.told.inc_by(done.told);
+        self.metrics.held.inc_by(done.untold);
         self.metrics.dead(DeadKind::Record, done.dead);
         (self.wake)(&done.lanes, done.dead > 0);
     }
@@ -263,9 +353,19 @@ impl Consumer {
             taken = to;
             let judging = done.judging.take();
             self.finish(done, clocks);
+            self.release_rest(clocks).await?;
             if let Some(instance) = judging {
                 self.judge(instance, clocks).await?;
+                self.release_rest(clocks).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// The rest of what incidents held back that ended.
+    async fn release_rest(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        while let Some(id) = clocks.releasing.pop_first() {
+            self.release(Holder::Incident(id), None, clocks).await?;
         }
         Ok(())
     }
@@ -283,7 +383,7 @@ impl Consumer {
                 let mut read_to: BTreeMap<u32, Standing> = BTreeMap::new();
                 watch::log_lost(draft, &setup, now, &mut done)?;
                 let mut to = from;
-                while to < records.len() && done.judging.is_none() {
+                while to < records.len() && done.judging.is_none() && done.releasing.is_empty() {
                     let read = &records[to];
                     to += 1;
                     let mut standing = Standing::behind(read.position);
@@ -360,25 +460,37 @@ impl Consumer {
         self.ledger
             .patiently(move |draft, _| {
                 let mut done = Done::default();
-                notify::tick(draft, &key, &setup.routes, now, &mut done)?;
+                notify::tick(draft, &key, &setup, now, &mut done)?;
                 Ok(done)
             })
             .await
     }
 
     /// Forgets a slice of what is over, if that is due.
-    async fn forget(&self, reader: &mut Reader, pass: &mut Pass) -> Result<(), Error> {
-        if Instant::now() < pass.due_at() {
+    async fn forget(
+        &self,
+        reader: &mut Reader,
+        passes: &mut Passes,
+        clocks: &mut Clocks,
+    ) -> Result<(), Error> {
+        let Some(pass) = passes.due(Instant::now()) else {
             return Ok(());
-        }
+        };
         if pass.asks_for_log() {
             pass.log_begins_at = reader.log_begins_at().await;
         }
         let (place, kept, begins_at) = (pass.place(), self.kept, pass.log_begins_at);
+        let setup = self.setup.clone();
         let slice = self.ledger.patiently(move |draft, now| {
-            retention::forget(draft, place.clone(), kept, begins_at, now)
+            let mut done = Done::default();
+            let slice = retention::forget(draft, &place, kept, begins_at, now)?;
+            // What expired hides nothing any more.
+            held::release_ended(draft, &setup, now, &mut done)?;
+            Ok((done, slice))
         });
-        pass.went_on(slice.await?, &self.metrics, Instant::now());
+        let (done, slice) = slice.await?;
+        self.finish(done, clocks);
+        pass.went_on(slice, &self.metrics, Instant::now());
         Ok(())
     }
 }
@@ -392,7 +504,7 @@ fn replay(
 ) -> Result<bool, syncbell_store::Error> {
     let page = draft.reader.scan(rows::REPLAYS, None, REPLAYS_A_TURN)?;
     for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-        if done.judging.is_some() {
+        if done.judging.is_some() || !done.releasing.is_empty() {
             return Ok(true);
         }
         let letter = DeadLetter::of_row(&rows::bytes(draft.reader, key, row)?);
@@ -484,7 +596,8 @@ fn observe(
     tell(draft, setup, &decision.told, now, done)
 }
 
-/// Tells `entries`, in order; what the ledger before this one told is known and not told again.
+/// Tells `entries`, in order, or holds them back; what the ledger before this one told is known and not told again.
+/// Then tells what was held back by what ended.
 pub(crate) fn tell(
     draft: &mut Draft<'_>,
     setup: &Setup,
@@ -493,6 +606,7 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), syncbell_store::Error> {
     for entry in entries {
+        held::note_sources(draft, setup, entry)?;
         if entry.observed_at < done.tells_from {
             continue;
         }
@@ -501,10 +615,19 @@ pub(crate) fn tell(
             task.id = task, event.id = %entry.event_id, instance.id = entry.instance,
             rule = entry.item.rule, status = entry.item.status.as_str(), "{}", entry.item.summary
         );
-        done.told += 1;
-        notify::tell(draft, entry, &setup.routes, now, done)?;
+        match held::admit(draft, setup, entry, now)? {
+            Verdict::Told => {
+                done.told += 1;
+                notify::tell(draft, entry, &setup.routes, now, done)?;
+            }
+            Verdict::Held(by) => {
+                tracing::info!(event.id = %entry.event_id, "held back: {}", by.words());
+                done.untold += 1;
+            }
+            Verdict::Over => done.untold += 1,
+        }
     }
-    Ok(())
+    held::release_ended(draft, setup, now, done)
 }
 
 #[cfg(test)]

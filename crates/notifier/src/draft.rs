@@ -3,9 +3,11 @@
 //! In: rows to read and to change. Out: a batch. Must never happen: a row of this turn that the turn itself
 //! does not see.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncbell_bus::{Next, Stream};
@@ -15,10 +17,12 @@ use syncbell_store::{Batch, Error, Reader};
 use crate::compact;
 use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
-use crate::decide::{Decision, Rule, Subject, View};
+use crate::decide::{Decision, Incident, Rule, Subject, View};
 use crate::delivery::Delivery;
+use crate::hold::Mute;
 use crate::ledger::{self, Standing};
 use crate::rows::{self, Key};
+use crate::silence;
 
 /// One turn's changes.
 pub(crate) struct Draft<'a> {
@@ -26,6 +30,10 @@ pub(crate) struct Draft<'a> {
     /// JSON by key; `None` is deleted.
     changed: BTreeMap<Key, Option<Vec<u8>>>,
     sequence: &'a AtomicU64,
+    /// Read once a turn, where an entry asks for them.
+    mutes: OnceCell<Vec<Mute>>,
+    /// Incidents that ended in this turn, or before it and were written again.
+    ended: BTreeSet<String>,
 }
 
 impl<'a> Draft<'a> {
@@ -34,7 +42,31 @@ impl<'a> Draft<'a> {
             reader,
             changed: BTreeMap::new(),
             sequence,
+            mutes: OnceCell::new(),
+            ended: BTreeSet::new(),
         }
+    }
+
+    /// The silences that may hold something back.
+    pub(crate) fn mutes(&self, now: Timestamp) -> Result<&[Mute], Error> {
+        if let Some(mutes) = self.mutes.get() {
+            return Ok(mutes);
+        }
+        let read = silence::mutes(self.reader, now)?;
+        Ok(self.mutes.get_or_init(|| read))
+    }
+
+    /// Puts an incident, and notes whether it is over: it hides nothing any more.
+    pub(crate) fn put_incident(&mut self, incident: &Incident) {
+        if !incident.is_open() {
+            self.ended.insert(incident.id.clone());
+        }
+        self.put(rows::incident(&incident.id), incident);
+    }
+
+    /// The incidents that ended, to be looked at once.
+    pub(crate) fn take_ended(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.ended)
     }
 
     /// The value under `key`, with this turn's changes.
@@ -180,7 +212,7 @@ impl<'a> Draft<'a> {
             self.put_bytes(rows::subject(&subject.digest()), row);
         }
         for incident in &decision.incidents {
-            self.put(rows::incident(&incident.id), incident);
+            self.put_incident(incident);
         }
         for change in &decision.timers {
             match change {

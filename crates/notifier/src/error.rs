@@ -13,6 +13,12 @@ pub enum Error {
     /// A template does not compile, or does not render: the operator changes it.
     #[error("the templates do not work:\n{0}")]
     Templates(syncbell_config::Problems),
+    /// What was asked for is not to be had: whoever asked asks for something else.
+    #[error("{what}")]
+    Refused {
+        /// Why not.
+        what: String,
+    },
     /// The ledger is broken: the process stops.
     #[error("the ledger failed: {0}")]
     Ledger(#[from] syncbell_store::Error),

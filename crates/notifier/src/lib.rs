@@ -8,8 +8,12 @@ mod setup;
 mod decide;
 mod watch;
 mod judge;
+mod hold;
+mod held;
+mod silence;
 mod notify;
 mod group;
+mod label;
 mod route;
 mod ledger;
 mod draft;
@@ -22,6 +26,8 @@ mod deliver;
 mod outcome;
 mod dead_letters;
 mod replay;
+mod watchdog;
+mod heartbeat;
 mod lag;
 pub mod tail;
 mod api;
@@ -37,10 +43,12 @@ pub use dead_letters::{
 };
 pub use delivery::{DeliveryId, Target};
 pub use error::Error;
+pub use held::HeldLine;
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
+pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
 
 // The command line opens the log and passes stores on without naming their crates.

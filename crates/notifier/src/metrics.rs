@@ -26,7 +26,7 @@ pub(crate) enum DeadKind {
 }
 
 /// A kind of rows of the ledger of which some are forgotten in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub(crate) enum RowKind {
     /// The id of an event.
     Event,
@@ -38,6 +38,11 @@ pub(crate) enum RowKind {
     /// That a dead letter was replayed.
     Replay,
     Group,
+    /// What is held back.
+    Held,
+    /// That an incident hides others.
+    Source,
+    Silence,
     Watch,
     Task,
     Route,
@@ -45,7 +50,7 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// In the order of a pass.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Event,
         Self::Incident,
         Self::Delivery,
@@ -53,6 +58,9 @@ impl RowKind {
         Self::DroppedResolve,
         Self::Replay,
         Self::Group,
+        Self::Held,
+        Self::Source,
+        Self::Silence,
         Self::Watch,
         Self::Task,
         Self::Route,
@@ -62,6 +70,32 @@ impl RowKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RowLabels {
     kind: RowKind,
+}
+
+/// What became of a turn of the heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeartbeatOutcome {
+    Sent,
+    Failed,
+    HeldBack,
+}
+
+impl HeartbeatOutcome {
+    const ALL: [Self; 3] = [Self::Sent, Self::Failed, Self::HeldBack];
+
+    fn labels(self) -> HeartbeatLabels {
+        let outcome = match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::HeldBack => "held_back",
+        };
+        HeartbeatLabels { outcome }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HeartbeatLabels {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,12 +115,15 @@ pub(crate) struct NotifierMetrics {
     pub(crate) lag: Gauge,
     pub(crate) log_restarts: Counter,
     pub(crate) told: Counter,
+    pub(crate) held: Counter,
     deliveries: Family<DeliveryLabels, Counter>,
     dead: Family<DeadLabels, Counter>,
     rows: Family<RowLabels, Gauge>,
     forgotten: Family<RowLabels, Counter>,
     pub(crate) latency: Histogram,
     templates: Family<TemplateLabels, Counter>,
+    pub(crate) receivers_failing: Gauge,
+    heartbeats: Family<HeartbeatLabels, Counter>,
 }
 
 impl NotifierMetrics {
@@ -100,6 +137,11 @@ impl NotifierMetrics {
                 Counter::default(),
             ),
             told: metrics.register("alerts_told", "Conditions told.", Counter::default()),
+            held: metrics.register(
+                "alerts_held",
+                "Conditions held back by silences and inhibition, and ends of what was.",
+                Counter::default(),
+            ),
             deliveries: metrics.register(
                 "deliveries",
                 "Attempts at deliveries, by how they ended.",
@@ -121,6 +163,16 @@ impl NotifierMetrics {
                 "From the poll that saw a change to the receiver that took its alert.",
                 Histogram::new(LATENCY_BUCKETS_SECONDS),
             ),
+            receivers_failing: metrics.register(
+                "receivers_failing",
+                "Receivers, of mail each address, that nothing has reached for long.",
+                Gauge::default(),
+            ),
+            heartbeats: metrics.register(
+                "heartbeats",
+                "Turns of the heartbeat: pings sent, pings that did not arrive, and those held back.",
+                Family::default(),
+            ),
             templates: metrics.register(
                 "template_failures",
                 "Times a template failed and the built-in text was sent in its place.",
@@ -131,6 +183,9 @@ impl NotifierMetrics {
             let template = template.to_owned();
             let labels = TemplateLabels { template };
             this.templates.get_or_create(&labels).inc_by(0);
+        }
+        for outcome in HeartbeatOutcome::ALL {
+            this.heartbeats.get_or_create(&outcome.labels()).inc_by(0);
         }
         for kind in [DeadKind::Record, DeadKind::Delivery] {
             this.dead(kind, 0);
@@ -160,6 +215,10 @@ impl NotifierMetrics {
             outcome: outcome.name(),
         };
         self.deliveries.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn heartbeat(&self, outcome: HeartbeatOutcome) {
+        self.heartbeats.get_or_create(&outcome.labels()).inc();
     }
 
     /// A template failed: one of the operator's, or with `built-in/` before its name one of ours.

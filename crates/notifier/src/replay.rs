@@ -5,7 +5,8 @@
 //! of each event for now, so that groups and heartbeats come out as they would have. What stands before
 //! `since` is decided too, and not shown: it is how things stood.
 //!
-//! Not replayed is what no event causes: that nothing was heard of an instance.
+//! Not replayed is what no event causes: that nothing was heard of an instance. What hides what holds in a replay
+//! too; silences do not.
 //!
 //! Must never happen: an incident, a position or a mark of the real ledger that a replay changes; a replay
 //! without an end.
@@ -27,6 +28,8 @@ pub use self::log::replay_log;
 use crate::Error;
 use crate::consume::{self, Done};
 use crate::delivery::{Delivery, DeliveryId};
+use crate::held;
+use crate::hold::Holder;
 use crate::judge::judge;
 use crate::ledger::{Draft, Ledger};
 use crate::notify::{self, GroupKey, Timers};
@@ -198,7 +201,7 @@ impl Replayer {
             let (setup, then) = (self.setup.clone(), self.now);
             let turn = self.ledger.turn(move |draft| {
                 let mut done = Done::default();
-                notify::tick(draft, &key, &setup.routes, then, &mut done)?;
+                notify::tick(draft, &key, &setup, then, &mut done)?;
                 Ok(done)
             });
             let done = turn.await?;
@@ -209,6 +212,26 @@ impl Replayer {
     }
 
     async fn finish(&mut self, done: Done) -> Result<(), Error> {
+        let mut releasing = done.releasing.clone();
+        self.show_told(done).await?;
+        while let Some(id) = releasing.pop_first() {
+            let (setup, now) = (self.setup.clone(), self.now);
+            let turn = self.ledger.turn(move |draft| {
+                let mut done = Done::default();
+                let holder = Holder::Incident(id.clone());
+                if held::release(draft, &setup, &holder, now, &mut done)? {
+                    done.releasing.insert(id);
+                }
+                Ok(done)
+            });
+            let done = turn.await?;
+            releasing.extend(done.releasing.iter().cloned());
+            self.show_told(done).await?;
+        }
+        Ok(())
+    }
+
+    async fn show_told(&mut self, done: Done) -> Result<(), Error> {
         if !done.timers.is_empty() {
             self.timers.apply(done.timers);
             self.next_at = self.timers.next_at();

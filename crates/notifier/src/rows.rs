@@ -16,6 +16,7 @@
 //! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
 //! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
 //! | `r/{receiver digest}` | when it was last notified, for the cap |
+//! | `rf/{target digest}` | since when every attempt at the target failed, and who was told so |
 //! | `d/{target digest}/{seq}` | a delivery still to be made |
 //! | `x/{delivery id}` | the key of that row |
 //! | `c/{delivery id}` | a delivery that is over |
@@ -26,6 +27,12 @@
 //! | `v/{dead letter's id}` | that it was replayed, and how that ended |
 //! | `u/{seq}` | a dead letter's record that is to be decided again |
 //! | `m/{seq}` | a request to the poller still to be put on the bus |
+//! | `z/{silence id}` | a silence; written by the API alone |
+//! | `h/{incident id}` | what is held of the incident, and whether something of it was told |
+//! | `j/{holder}/{incident id}` | that a silence, or an open incident, holds something of the incident |
+//! | `hr/{holder}` | what it held back so far |
+//! | `so/{meeting digest}/{incident id}` | the open incident is a source of a pair of inhibition, with these labels |
+//! | `b/pairs` | the pairs that those rows are of |
 //!
 //! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
 //! its pieces, which stand behind it under its key, a 0xFF byte (never part of UTF-8) and a number.
@@ -39,6 +46,7 @@ use syncbell_store::{Batch, Error, Reader};
 
 use crate::decide::Quiet;
 use crate::delivery::{DeliveryId, Target};
+use crate::hold::Holder;
 
 const PIECE_BYTES: usize = 48 * 1024;
 const WHOLE: u8 = 0;
@@ -161,6 +169,59 @@ pub(crate) fn silence(instance: &str, quiet: &Quiet) -> Key {
     format!("n/{}/{digest}", digest_of(instance)).into_bytes()
 }
 
+pub(crate) const MUTES: &[u8] = b"z/";
+
+pub(crate) fn mute(id: &str) -> Key {
+    format!("z/{id}").into_bytes()
+}
+
+pub(crate) const HELD: &[u8] = b"h/";
+
+pub(crate) fn held(incident: &str) -> Key {
+    format!("h/{incident}").into_bytes()
+}
+
+fn name_of(holder: &Holder) -> String {
+    match holder {
+        Holder::Silence(id) => format!("s{id}"),
+        Holder::Incident(id) => format!("i{id}"),
+    }
+}
+
+pub(crate) fn all_held_by(holder: &Holder) -> Key {
+    format!("j/{}/", name_of(holder)).into_bytes()
+}
+
+/// The beginning of [`all_held_by`] of every incident.
+pub(crate) const HELD_BY_INCIDENTS: &[u8] = b"j/i";
+
+pub(crate) fn held_by(holder: &Holder, incident: &str) -> Key {
+    format!("j/{}/{incident}", name_of(holder)).into_bytes()
+}
+
+pub(crate) fn hold_record(holder: &Holder) -> Key {
+    format!("hr/{}", name_of(holder)).into_bytes()
+}
+
+pub(crate) const SOURCES: &[u8] = b"so/";
+
+pub(crate) fn sources(meeting: &str) -> Key {
+    format!("so/{meeting}/").into_bytes()
+}
+
+pub(crate) fn source(meeting: &str, incident: &str) -> Key {
+    format!("so/{meeting}/{incident}").into_bytes()
+}
+
+pub(crate) const PAIRS: &[u8] = b"b/pairs";
+
+/// `prefix`, and what lies behind every key that begins so and goes on with text.
+pub(crate) fn within(prefix: Key) -> (Key, Key) {
+    let mut until = prefix.clone();
+    until.push(0xFF);
+    (prefix, until)
+}
+
 pub(crate) const BEGUN: &[u8] = b"b/begun";
 
 pub(crate) const LOG_LOST: &[u8] = b"b/log-lost";
@@ -175,6 +236,14 @@ pub(crate) fn waiting(receiver: &str, digest: &str) -> Key {
 
 pub(crate) fn receiver(name: &str) -> Key {
     format!("r/{}", digest_id([Some(name)])).into_bytes()
+}
+
+/// Since when nothing reached a target.
+pub(crate) const FAILING: &[u8] = b"rf/";
+
+pub(crate) fn failing(target: &Target) -> Key {
+    let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
+    format!("rf/{digest}").into_bytes()
 }
 
 pub(crate) fn lane(target: &Target) -> Key {

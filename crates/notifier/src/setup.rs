@@ -6,15 +6,20 @@ use jiff::SignedDuration;
 use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
+use crate::hold::Pairs;
 use crate::route::Routes;
 
 /// Of an instance that is known from events alone: the default `poll_every`.
 const POLL_EVERY: SignedDuration = SignedDuration::from_secs(15);
+/// The default of `rules.blind.after`.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Who is told, by which rules, and what is watched.
 pub(crate) struct Setup {
     pub(crate) routes: Routes,
     pub(crate) rules: Rules,
+    /// What hides what.
+    pub(crate) pairs: Pairs,
     /// The configured instances, and how often each is polled.
     instances: BTreeMap<String, SignedDuration>,
     /// What is to run, by instance.
@@ -41,6 +46,7 @@ impl Setup {
         Self {
             routes: Routes::new(route, receivers),
             rules: Rules::of(rules),
+            pairs: Pairs::new(&rules.inhibit),
             instances: instances.collect(),
             quiet,
         }
@@ -63,8 +69,13 @@ impl Setup {
 
     /// How long past the time by which it was to be heard of it is overdue; none: `blind` is off.
     pub(crate) fn grace(&self, instance: &str) -> Option<SignedDuration> {
+        self.rules.blind.map(|_| self.patience(instance))
+    }
+
+    /// The same, also where `blind` is off.
+    pub(crate) fn patience(&self, instance: &str) -> SignedDuration {
         let poll_every = self.instances.get(instance).copied().unwrap_or(POLL_EVERY);
         let twice = poll_every.checked_mul(2).unwrap_or(SignedDuration::MAX);
-        self.rules.blind.map(|after| after.max(twice))
+        self.rules.blind.unwrap_or(PATIENCE).max(twice)
     }
 }

@@ -189,7 +189,7 @@ fn unwatch(
     let known = incident_of(draft, rule, subject)?;
     if let Some(mut incident) = known.filter(Incident::is_open) {
         incident.close(ClosedBy::Unwatched, now);
-        draft.put(rows::incident(&incident.id), &incident);
+        draft.put_incident(&incident);
     }
     Ok(())
 }
@@ -229,7 +229,7 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), Error> {
     if let Some(incident) = &told.incident {
-        draft.put(rows::incident(&incident.id), incident);
+        draft.put_incident(incident);
     }
     consume::tell(draft, setup, told.entry.as_slice(), now, done)
 }

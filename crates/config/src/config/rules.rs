@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Inhibit;
+
 /// Which rules are on, and their limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSwitches {
@@ -32,6 +34,8 @@ pub struct RuleSwitches {
     pub silent: Option<Silent>,
     /// When an incident in which nothing happens ends by itself.
     pub expire_after: Duration,
+    /// What hides what, beside what is built in.
+    pub inhibit: Vec<Inhibit>,
 }
 
 impl Default for RuleSwitches {
@@ -50,6 +54,7 @@ impl Default for RuleSwitches {
             slow_after: Duration::from_hours(1),
             silent: None,
             expire_after: Duration::from_hours(7 * 24),
+            inhibit: Vec::new(),
         }
     }
 }

@@ -2,5 +2,7 @@
 
 mod begin;
 mod bench;
+mod holds;
+mod replayed;
 mod sight;
 mod splits;

@@ -236,6 +236,12 @@ impl Incident {
         Some(cause)
     }
 
+    /// Whether the task may hold it open: it does, or it is one of more than are kept.
+    pub(crate) fn may_hold(&self, task_id: &TaskId) -> bool {
+        let mut causes = self.causes.iter();
+        self.causes.len() >= CAUSES_LIMIT || causes.any(|cause| cause.task.task_id == *task_id)
+    }
+
     /// Ends it, whatever holds it open.
     pub(crate) fn close(&mut self, why: ClosedBy, now: Timestamp) {
         self.changed_at = now;

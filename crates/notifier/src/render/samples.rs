@@ -86,6 +86,8 @@ fn together() -> Vec<(&'static str, Delivery)> {
         of: at(0),
         at: at(300),
     });
+    let mut instead = one(failure(1));
+    instead.instead_of = Some("ops".into());
     let mixed = vec![failure(1), resolved(failure(2), "rst-9"), blind()];
     let flood = (0..33).map(failure).chain([blind()]);
     let all_clears = (0..11).map(|n| resolved(failure(n), "rst-99"));
@@ -96,6 +98,7 @@ fn together() -> Vec<(&'static str, Delivery)> {
         ("a digest of all-clears", delivery(all_clears.collect())),
         ("reminder", repeat),
         ("replay", replay),
+        ("for a fallback", instead),
     ]
 }
 
@@ -230,6 +233,12 @@ fn entry(rule: &str, severity: Severity, reason: &str, summary: &str) -> Entry {
             task: None,
             resolved_by: None,
             detail: None,
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            annotations: [(
+                "runbook".to_owned(),
+                "https://wiki.example.com/sync".to_owned(),
+            )]
+            .into(),
         },
         event_id: EventId("0123456789abcdef0123456789abcdef".into()),
         message: None,
@@ -309,5 +318,7 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
         last_error: None,
         first_failure_at: None,
         replay: None,
+        fallback: Vec::new(),
+        instead_of: None,
     }
 }

@@ -9,6 +9,8 @@ use syncbell_store::Store;
 use super::super::*;
 use crate::begin::begun;
 use crate::delivery::Delivery;
+use crate::run::Handle;
+use crate::silence::{Silence, SilenceWanted};
 
 pub(super) const INSTANCE: &str = "cri-a";
 
@@ -122,12 +124,49 @@ impl Bench {
 
     /// What this moment of the wall clock brings.
     pub(super) async fn look(&mut self, second: i64) -> Vec<String> {
+        self.look_at(at(second)).await
+    }
+
+    pub(super) async fn look_at(&mut self, now: Timestamp) -> Vec<String> {
         let before = self.told().await.len();
-        let look = self
-            .consumer
-            .look(&mut self.reader, at(second), &mut self.clocks);
+        let look = self.consumer.look(&mut self.reader, now, &mut self.clocks);
         look.await.unwrap();
         self.told().await.split_off(before)
+    }
+
+    /// What the API works with.
+    pub(super) async fn handle(&self) -> Handle {
+        let (store, bus) = (self.store.clone(), self.bus.clone());
+        let kept = syncbell_config::Retention::default();
+        Handle::offline(store, bus, &kept).await.unwrap()
+    }
+
+    /// A silence from now on, so many seconds long by the clock of this machine.
+    pub(super) async fn silence(&mut self, matchers: &[&str], seconds: i64) -> Silence {
+        let wanted = SilenceWanted {
+            matchers: matchers.iter().map(|text| (*text).to_owned()).collect(),
+            starts_at: None,
+            ends_at: Timestamp::now() + SignedDuration::from_secs(seconds),
+            author: "ann".into(),
+            reason: "a move".into(),
+            all: false,
+        };
+        let silence = self.handle().await.add_silence(wanted).await.unwrap();
+        self.attend().await;
+        silence
+    }
+
+    /// Ends a silence by hand. Gives what is told then.
+    pub(super) async fn expire(&mut self, silence: &Silence) -> Vec<String> {
+        let handle = self.handle().await;
+        assert!(handle.expire_silence(&silence.id).await.unwrap().is_some());
+        self.attend().await;
+        self.look_at(Timestamp::now()).await
+    }
+
+    /// As when somebody asked for something.
+    pub(super) async fn attend(&mut self) {
+        self.consumer.attend(&mut self.clocks).await.unwrap();
     }
 
     /// Reads `records` up to the end of the first batch, and dies before what is due beside it.
@@ -139,6 +178,13 @@ impl Bench {
 
     pub(super) async fn take(&mut self, records: Vec<Read>) {
         self.consumer.take(records, &mut self.clocks).await.unwrap();
+    }
+
+    /// What was queued by a replay of dead letters.
+    pub(super) async fn decide_replays(&mut self) -> Vec<String> {
+        let before = self.told().await.len();
+        self.consumer.replay(&mut self.clocks).await.unwrap();
+        self.told().await.split_off(before)
     }
 
     pub(super) async fn deliveries(&self) -> Vec<Delivery> {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use syncbell_bus::{Position, Read, Record};
-use syncbell_config::{RuleSwitches, Silent, SilentSubject, SilentWatch};
+use syncbell_config::{Inhibit, RuleSwitches, Silent, SilentSubject, SilentWatch, parse_matcher};
 use syncbell_event::{Kind, Status};
 use syncbell_store::Store;
 
@@ -27,6 +27,12 @@ fn rules() -> RuleSwitches {
                 subject,
             }],
         }),
+        // What is told of one may wait for the end of another.
+        inhibit: vec![Inhibit {
+            source: vec![parse_matcher("rule=failed").unwrap()],
+            target: vec![parse_matcher("rule=unknown_status").unwrap()],
+            equal: vec!["instance".into()],
+        }],
         ..RuleSwitches::default()
     }
 }
