@@ -187,6 +187,8 @@ async fn open_notifier(
         rules: config.rules.clone(),
         templates: config.templates.clone(),
         console: config.console.clone(),
+        heartbeat: config.heartbeat.clone(),
+        watchdog: config.watchdog,
         retention: config.retention.clone(),
         store,
         lost,

@@ -15,6 +15,7 @@ mod own_rule;
 mod rules;
 mod templates;
 mod test;
+mod watchdog;
 mod window;
 
 use std::net::SocketAddr;
@@ -77,8 +78,10 @@ pub(crate) fn check(
     checker.is_needed_here = part.tells();
     let receivers = checker.receivers(raw.receivers, language);
     config.templates = checker.templates(raw.templates);
+    config.heartbeat = checker.heartbeat(raw.heartbeat);
     checker.is_needed_here = true;
     config.console = checker.console(raw.console);
+    config.watchdog = checker.watchdog(raw.watchdog);
     let windows = checker.windows(raw.windows);
     let known = Known::of(&names, &windows, label::Given { rules, labels });
     let route = checker.route(raw.route, &known);

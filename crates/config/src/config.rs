@@ -8,6 +8,7 @@ mod retention;
 mod rules;
 mod templates;
 mod test;
+mod watchdog;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use self::retention::Retention;
 pub use self::rules::{Marks, OwnRule, RuleSwitches, Severity, Silent, SilentSubject, SilentWatch};
 pub use self::templates::{Console, Language, TEMPLATE_NAMES, TemplateFile, Templates};
 pub use self::test::Test;
+pub use self::watchdog::{Heartbeat, Watchdog};
 use crate::{Hours, Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
@@ -50,6 +52,10 @@ pub struct Config {
     pub templates: Templates,
     /// Links to the registry's console.
     pub console: Console,
+    /// A ping for a dead man's switch outside.
+    pub heartbeat: Option<Heartbeat>,
+    /// When Syncbell tells that it cannot tell.
+    pub watchdog: Watchdog,
     /// What happens at first sight.
     pub baseline: Baseline,
     /// How long the notifier keeps what is over.
@@ -76,6 +82,8 @@ impl Config {
             tests: Vec::new(),
             templates: Templates::default(),
             console: Console::default(),
+            heartbeat: None,
+            watchdog: Watchdog::default(),
             baseline: Baseline::default(),
             retention: Retention::default(),
             disk: Disk::default(),

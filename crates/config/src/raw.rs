@@ -12,6 +12,7 @@ mod route;
 mod rules;
 mod templates;
 mod test;
+mod watchdog;
 mod window;
 
 use schemars::JsonSchema;
@@ -32,6 +33,7 @@ pub(crate) use self::route::Route;
 pub(crate) use self::rules::{OwnRule, Rules, SEVERITIES, Silent, Switch, Timed};
 pub(crate) use self::templates::{Console, Templates};
 pub(crate) use self::test::Test;
+pub(crate) use self::watchdog::{Heartbeat, Watchdog};
 pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
 
@@ -87,6 +89,11 @@ pub(crate) struct Config {
     pub(crate) templates: Option<Spanned<Templates>>,
     /// Links to the registry's console in messages for people.
     pub(crate) console: Option<Console>,
+    /// A ping for a dead man's switch outside, while everything is seen.
+    #[schemars(with = "Option<Heartbeat>")]
+    pub(crate) heartbeat: Option<Spanned<Heartbeat>>,
+    /// When Syncbell tells that it cannot tell.
+    pub(crate) watchdog: Option<Watchdog>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.

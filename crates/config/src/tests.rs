@@ -7,6 +7,7 @@ mod kafka;
 mod routes;
 mod rules;
 mod templates;
+mod watchdog;
 
 use super::*;
 

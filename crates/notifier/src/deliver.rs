@@ -13,6 +13,7 @@ mod webhook;
 mod sign;
 mod answer;
 mod egress;
+mod client;
 mod email;
 mod message;
 mod session;
@@ -32,6 +33,8 @@ use crate::metrics::NotifierMetrics;
 use crate::outcome::Outcome;
 use crate::render::{self, Renderer, Renderers, TemplateFailure};
 
+pub(crate) use client::client;
+pub(crate) use egress::refused_literal;
 pub(crate) use lane::{Lane, LaneSignal};
 
 /// A receiver that can be sent to.
@@ -91,7 +94,7 @@ impl Channel {
     /// Attempts of one lane that may be under way at a time.
     pub(crate) fn concurrency(&self) -> usize {
         match self.kind {
-            ChannelKind::Webhook(_) => webhook::CONCURRENT,
+            ChannelKind::Webhook(_) => client::CONCURRENT,
             ChannelKind::Email(_) => 1,
         }
     }

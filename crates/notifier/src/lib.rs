@@ -29,6 +29,8 @@ mod outcome;
 mod dead_letters;
 mod replay;
 mod trial;
+mod watchdog;
+mod heartbeat;
 mod lag;
 pub mod tail;
 mod api;

@@ -78,6 +78,32 @@ struct RowLabels {
     kind: RowKind,
 }
 
+/// What became of a turn of the heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeartbeatOutcome {
+    Sent,
+    Failed,
+    HeldBack,
+}
+
+impl HeartbeatOutcome {
+    const ALL: [Self; 3] = [Self::Sent, Self::Failed, Self::HeldBack];
+
+    fn labels(self) -> HeartbeatLabels {
+        let outcome = match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::HeldBack => "held_back",
+        };
+        HeartbeatLabels { outcome }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HeartbeatLabels {
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TemplateLabels {
     template: String,
@@ -102,6 +128,8 @@ pub(crate) struct NotifierMetrics {
     forgotten: Family<RowLabels, Counter>,
     pub(crate) latency: Histogram,
     templates: Family<TemplateLabels, Counter>,
+    pub(crate) receivers_failing: Gauge,
+    heartbeats: Family<HeartbeatLabels, Counter>,
 }
 
 impl NotifierMetrics {
@@ -141,6 +169,16 @@ impl NotifierMetrics {
                 "From the poll that saw a change to the receiver that took its alert.",
                 Histogram::new(LATENCY_BUCKETS_SECONDS),
             ),
+            receivers_failing: metrics.register(
+                "receivers_failing",
+                "Receivers, of mail each address, that nothing has reached for long.",
+                Gauge::default(),
+            ),
+            heartbeats: metrics.register(
+                "heartbeats",
+                "Turns of the heartbeat: pings sent, pings that did not arrive, and those held back.",
+                Family::default(),
+            ),
             templates: metrics.register(
                 "template_failures",
                 "Times a template failed and the built-in text was sent in its place.",
@@ -151,6 +189,9 @@ impl NotifierMetrics {
             let template = template.to_owned();
             let labels = TemplateLabels { template };
             this.templates.get_or_create(&labels).inc_by(0);
+        }
+        for outcome in HeartbeatOutcome::ALL {
+            this.heartbeats.get_or_create(&outcome.labels()).inc_by(0);
         }
         for kind in [DeadKind::Record, DeadKind::Delivery] {
             this.dead(kind, 0);
@@ -180,6 +221,10 @@ impl NotifierMetrics {
             outcome: outcome.name(),
         };
         self.deliveries.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn heartbeat(&self, outcome: HeartbeatOutcome) {
+        self.heartbeats.get_or_create(&outcome.labels()).inc();
     }
 
     /// A template failed: one of the operator's, or with `built-in/` before its name one of ours.

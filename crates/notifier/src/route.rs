@@ -3,6 +3,8 @@
 //! A route that matches gives the entry to the first of its own routes that matches, and to those behind it
 //! as long as they say `continue`; where none matches, to its own receivers. So does Alertmanager.
 
+use std::collections::BTreeSet;
+
 use syncbell_config::{Hours, Receiver, ReceiverKind, Route};
 
 use crate::delivery::{Entry, Target};
@@ -77,6 +79,13 @@ impl Routes {
     /// The recipient of that name, if the configuration still has it.
     pub(crate) fn named(&self, name: &str) -> Option<&Recipient> {
         self.recipients().find(|recipient| recipient.name == name)
+    }
+
+    /// Who is told what the receiver of that name does not take, by any route.
+    pub(crate) fn fallbacks(&self, name: &str) -> Vec<Target> {
+        let named = self.recipients().filter(|recipient| recipient.name == name);
+        let all: BTreeSet<&Target> = named.flat_map(|recipient| &recipient.fallback).collect();
+        all.into_iter().cloned().collect()
     }
 
     fn recipients(&self) -> impl Iterator<Item = &Recipient> {

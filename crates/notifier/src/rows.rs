@@ -18,6 +18,7 @@
 //! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
 //! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
 //! | `r/{receiver digest}` | when it was last notified, for the cap |
+//! | `rf/{target digest}` | since when every attempt at the target failed, and who was told so |
 //! | `d/{target digest}/{seq}` | a delivery still to be made |
 //! | `x/{delivery id}` | the key of that row |
 //! | `c/{delivery id}` | a delivery that is over |
@@ -320,6 +321,14 @@ pub(crate) fn waiting(receiver: &str, digest: &str) -> Key {
 
 pub(crate) fn receiver(name: &str) -> Key {
     format!("r/{}", digest_id([Some(name)])).into_bytes()
+}
+
+/// Since when nothing reached a target.
+pub(crate) const FAILING: &[u8] = b"rf/";
+
+pub(crate) fn failing(target: &Target) -> Key {
+    let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
+    format!("rf/{digest}").into_bytes()
 }
 
 pub(crate) fn lane(target: &Target) -> Key {

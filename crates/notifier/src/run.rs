@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::Bus;
 use syncbell_config::{
-    Console, Disk, Instance, Receiver, Retention, Route, RuleSwitches, Templates,
+    Config, Console, Disk, Instance, Receiver, Retention, Route, RuleSwitches, Templates,
 };
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
@@ -19,10 +19,11 @@ use tokio::sync::Notify;
 
 use crate::Error;
 use crate::begin::{self, LedgerLost};
-use crate::consume::Consumer;
+use crate::consume::{Consumer, Wake};
 use crate::dead_letters::{self, LetterBox, Relay};
 use crate::deliver::{Channel, Lane, LaneSignal};
 use crate::delivery::Target;
+use crate::heartbeat::{Heartbeat, Pulse};
 use crate::lag;
 use crate::ledger::Ledger;
 use crate::metrics::NotifierMetrics;
@@ -31,6 +32,7 @@ use crate::render::Renderers;
 use crate::retention::Kept;
 use crate::route::targets;
 use crate::setup::Setup;
+use crate::watchdog::Watchdog;
 
 /// What a notifier is made of.
 pub struct Parts {
@@ -46,6 +48,10 @@ pub struct Parts {
     pub templates: Templates,
     /// Links to the registry's console.
     pub console: Console,
+    /// Where a dead man's switch waits for pings.
+    pub heartbeat: Option<syncbell_config::Heartbeat>,
+    /// When it is told that a receiver fails.
+    pub watchdog: syncbell_config::Watchdog,
     /// How long is kept what is over.
     pub retention: Retention,
     /// The notifier's own store.
@@ -66,6 +72,8 @@ pub struct Notifier {
     consumer: Consumer,
     lanes: Vec<Lane>,
     relay: Relay,
+    watchdog: Watchdog,
+    heartbeat: Option<(Heartbeat, Pulse)>,
     condition: Condition,
     handle: Handle,
 }
@@ -131,19 +139,21 @@ pub fn open_bus(
     Ok(Bus::embedded(&data_dir.join("log"), options)?)
 }
 
-/// For `syncbell check`: compiles the templates and renders samples with them, and prepares every receiver;
-/// sends nothing.
-pub fn check(
-    receivers: &[Receiver],
-    templates: &Templates,
-    console: &Console,
-) -> Result<(), Error> {
-    let renderers = Renderers::try_new(templates, console).map_err(Error::Templates)?;
+/// For `syncbell check`: compiles the templates and renders samples with them, and prepares every receiver and
+/// the heartbeat; sends nothing.
+pub fn check(config: &Config) -> Result<(), Error> {
+    let renderers =
+        Renderers::try_new(&config.templates, &config.console).map_err(Error::Templates)?;
     renderers.check().map_err(Error::Templates)?;
     let metrics = NotifierMetrics::new(&Metrics::new());
-    for receiver in receivers {
+    for receiver in &config.receivers {
         Channel::try_new(receiver, &renderers, metrics.clone())?;
     }
+    config
+        .heartbeat
+        .as_ref()
+        .map(Heartbeat::try_new)
+        .transpose()?;
     Ok(())
 }
 
@@ -232,23 +242,45 @@ impl Notifier {
             buried.clone(),
             condition.clone(),
         );
+        let wake: Arc<Wake> = Arc::new(move |lanes: &BTreeSet<Target>, dead| {
+            for signal in lanes.iter().filter_map(|target| signals.get(target)) {
+                signal.wake();
+            }
+            if dead {
+                woken.notify_one();
+            }
+        });
         let consumer = Consumer {
             ledger: ledger.clone(),
-            setup: consuming.setup,
+            setup: consuming.setup.clone(),
             begun,
             lost: parts.lost,
             kept: Kept::of(&parts.retention, parts.rules.expire_after),
             metrics: metrics.clone(),
             replays: consuming.replays,
-            wake: Arc::new(move |lanes: &BTreeSet<Target>, dead| {
-                for signal in lanes.iter().filter_map(|target| signals.get(target)) {
-                    signal.wake();
-                }
-                if dead {
-                    woken.notify_one();
-                }
-            }),
+            wake: wake.clone(),
         };
+        let watchdog = Watchdog {
+            ledger: ledger.clone(),
+            setup: consuming.setup.clone(),
+            targets: handle.signals.keys().cloned().collect(),
+            after: parts.watchdog.receiver_failing_for,
+            metrics: metrics.clone(),
+            wake,
+        };
+        let heartbeat = parts
+            .heartbeat
+            .as_ref()
+            .map(Heartbeat::try_new)
+            .transpose()?;
+        let heartbeat = heartbeat.map(|heartbeat| {
+            let pulse = Pulse {
+                store: ledger.store.clone(),
+                setup: watchdog.setup.clone(),
+                metrics: metrics.clone(),
+            };
+            (heartbeat, pulse)
+        });
         let relay = Relay {
             ledger,
             publisher: parts.bus.publisher(),
@@ -260,6 +292,8 @@ impl Notifier {
             consumer,
             lanes,
             relay,
+            watchdog,
+            heartbeat,
             condition,
             handle,
         })
@@ -284,6 +318,10 @@ impl Notifier {
         loops.push(shutdown.spawn("consume", self.consumer.run(self.reader, stop.clone())));
         loops.push(shutdown.spawn("dead-letters", self.relay.run(stop.clone())));
         loops.push(shutdown.spawn("lag", lag));
+        loops.push(shutdown.spawn("watchdog", self.watchdog.run(stop.clone())));
+        if let Some((heartbeat, pulse)) = self.heartbeat {
+            loops.push(shutdown.spawn("heartbeat", heartbeat.run(pulse, stop.clone())));
+        }
         let mut ended = Ok(());
         while let Some(done) = loops.next().await {
             // One that ends before the shutdown takes the others with it.

@@ -12,6 +12,8 @@ use crate::route::Routes;
 
 /// Of an instance that is known from events alone: the default `poll_every`.
 const POLL_EVERY: SignedDuration = SignedDuration::from_secs(15);
+/// The default of `rules.blind.after`.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Who is told, by which rules, and what is watched.
 pub(crate) struct Setup {
@@ -74,8 +76,13 @@ impl Setup {
 
     /// How long past the time by which it was to be heard of it is overdue; none: `blind` is off.
     pub(crate) fn grace(&self, instance: &str) -> Option<SignedDuration> {
+        self.rules.blind.map(|_| self.patience(instance))
+    }
+
+    /// The same, also where `blind` is off.
+    pub(crate) fn patience(&self, instance: &str) -> SignedDuration {
         let poll_every = self.instances.get(instance).copied().unwrap_or(POLL_EVERY);
         let twice = poll_every.checked_mul(2).unwrap_or(SignedDuration::MAX);
-        self.rules.blind.map(|after| after.max(twice))
+        self.rules.blind.unwrap_or(PATIENCE).max(twice)
     }
 }

@@ -38,7 +38,7 @@ fn inner(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// The refused address that stands in `url` itself. Such a host is never looked up.
-pub(super) fn refused_literal(url: &Url) -> Option<IpAddr> {
+pub(crate) fn refused_literal(url: &Url) -> Option<IpAddr> {
     let address = match url.host()? {
         Host::Ipv4(address) => IpAddr::V4(address),
         Host::Ipv6(address) => IpAddr::V6(address),

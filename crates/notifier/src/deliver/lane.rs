@@ -23,6 +23,7 @@ use crate::ledger::{Draft, Ledger, pending_after};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::outcome::Outcome;
 use crate::rows;
+use crate::watchdog;
 
 /// Rows kept in memory.
 const WINDOW: usize = 256;
@@ -349,7 +350,10 @@ async fn attempt(
     log(&delivery, &attempt);
     let (given, random) = (outcome.clone(), rand::random::<f64>());
     let left = ledger
-        .patiently(move |draft, now| Ok(record(draft, &delivery, &attempt, &given, random, now)))
+        .patiently(move |draft, now| {
+            watchdog::attempted(draft, &delivery.target, &given, now)?;
+            Ok(record(draft, &delivery, &attempt, &given, random, now))
+        })
         .await?;
     crash_point("deliver.recorded");
     if left.is_none() && !matches!(outcome, Outcome::Delivered { .. }) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Response, redirect, retry};
+use reqwest::{Client, Response};
 use syncbell_config::{Secret, Webhook};
 use syncbell_event::TraceParent;
 use url::Url;
@@ -20,16 +20,12 @@ use crate::outcome::Outcome;
 use crate::render::text;
 
 use super::answer;
-use super::egress::{Filtered, refused_literal};
-use super::setup::{SetupError, pem};
+use super::client::client;
+use super::egress::refused_literal;
+use super::setup::SetupError;
 use super::sign::sign;
 
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Below the 60 s after which many servers close, so that we are first.
-const IDLE_LIMIT: Duration = Duration::from_secs(55);
-/// Attempts that a lane makes at a time, and connections that are kept open for them.
-pub(super) const CONCURRENT: usize = 16;
 const NOTE_LIMIT_CHARS: usize = 200;
 
 /// A receiver of kind `webhook`.
@@ -43,33 +39,8 @@ pub(crate) struct WebhookChannel {
 impl WebhookChannel {
     /// Reads the certificates and prepares the connections. Blocking: only at start.
     pub(crate) fn try_new(webhook: &Webhook) -> Result<Self, SetupError> {
-        let mut client = Client::builder()
-            .user_agent(concat!("syncbell/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .no_proxy()
-            .dns_resolver(Filtered)
-            .connect_timeout(webhook.timeout.min(CONNECT_LIMIT))
-            .pool_idle_timeout(IDLE_LIMIT)
-            .pool_max_idle_per_host(CONCURRENT)
-            .tcp_nodelay(true);
-        let unusable = |error: reqwest::Error| {
-            SetupError::unusable(text::chain(&error.without_url(), NOTE_LIMIT_CHARS))
-        };
-        if webhook.url.scheme() != "https" {
-            // Without TLS the system's certificates are not needed, and need not even exist.
-            client = client.tls_certs_only([]);
-        } else if let Some(path) = &webhook.ca_file {
-            let certificates = Certificate::from_pem_bundle(&pem(path)?).map_err(unusable)?;
-            if certificates.is_empty() {
-                let what = format!("{} holds no certificate", path.display());
-                return Err(SetupError::unusable(what));
-            }
-            client = client.tls_certs_merge(certificates);
-        }
         Ok(Self {
-            client: client.build().map_err(unusable)?,
+            client: client(&webhook.url, webhook.ca_file.as_deref(), webhook.timeout)?,
             url: webhook.url.clone(),
             key: webhook.key.clone(),
             timeout: webhook.timeout,

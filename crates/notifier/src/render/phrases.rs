@@ -128,6 +128,14 @@ pub(super) fn reminder(language: Language, several: bool, totals: &str) -> Strin
     }
 }
 
+/// That a fallback is told what was for another receiver.
+pub(super) fn instead_of(language: Language, receiver: &str) -> String {
+    match language {
+        En => format!("The receiver {receiver} did not take this: you are its fallback."),
+        Zh => format!("接收者 {receiver} 未能收到此消息：您是其后备接收者。"),
+    }
+}
+
 pub(super) fn replay(language: Language, replay: &syncbell_event::Replay) -> String {
     let (since, at, of) = (second(replay.since), second(replay.at), second(replay.of));
     match language {

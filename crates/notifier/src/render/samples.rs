@@ -88,6 +88,8 @@ fn together() -> Vec<(&'static str, Delivery)> {
         of: at(0),
         at: at(300),
     });
+    let mut instead = one(failure(1));
+    instead.instead_of = Some("ops".into());
     let mixed = vec![failure(1), resolved(failure(2), "rst-9"), blind()];
     let flood = (0..33).map(failure).chain([blind()]);
     let all_clears = (0..11).map(|n| resolved(failure(n), "rst-99"));
@@ -98,6 +100,7 @@ fn together() -> Vec<(&'static str, Delivery)> {
         ("a digest of all-clears", delivery(all_clears.collect())),
         ("reminder", repeat),
         ("replay", replay),
+        ("for a fallback", instead),
     ]
 }
 
@@ -232,8 +235,12 @@ fn entry(rule: &str, severity: Severity, reason: &str, summary: &str) -> Entry {
             task: None,
             resolved_by: None,
             detail: None,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            annotations: [(
+                "runbook".to_owned(),
+                "https://wiki.example.com/sync".to_owned(),
+            )]
+            .into(),
         },
         event_id: EventId("0123456789abcdef0123456789abcdef".into()),
         message: None,

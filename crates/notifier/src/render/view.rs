@@ -2,6 +2,7 @@
 //!
 //! Its fields are what templates may use: `config/templates.md` names each, and a test holds that true.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -59,6 +60,8 @@ pub(super) struct View {
     digest: Option<Digest>,
     group: BTreeMap<String, String>,
     receiver: String,
+    /// The receiver that did not take it, where this one is its fallback.
+    instead_of: Option<String>,
     delivery_id: String,
     footer: String,
     command: String,
@@ -84,7 +87,7 @@ struct EntryView {
 
 #[derive(Debug, Serialize)]
 struct Row {
-    label: &'static str,
+    label: Cow<'static, str>,
     value: String,
     url: Option<String>,
 }
@@ -140,6 +143,7 @@ impl View {
                 .map(|(label, value)| (clean(label), clean(value)))
                 .collect(),
             receiver: clean(&delivery.target.receiver),
+            instead_of: delivery.instead_of.as_deref().map(clean),
             footer: phrases::footer(language, &clean(&delivery.target.receiver)),
             command: format!("syncbell deliveries show {delivery_id}"),
             delivery_id,
@@ -218,6 +222,9 @@ fn distinct<'a>(entries: &'a [Entry], value: impl Fn(&'a Entry) -> &'a str) -> V
 }
 
 fn intro(delivery: &Delivery, language: Language) -> Option<String> {
+    if let Some(receiver) = &delivery.instead_of {
+        return Some(phrases::instead_of(language, &clean(receiver)));
+    }
     if let Some(replay) = &delivery.replay {
         return Some(phrases::replay(language, replay));
     }
@@ -344,6 +351,9 @@ fn rows(
     }
     let rule = phrases::rule_and_severity(language, &item.rule, item.severity);
     rows.add(words.rule, rule);
+    for (name, value) in item.annotations.iter().take(LIST_LIMIT) {
+        rows.add(clean(name), value);
+    }
     if let Some(task) = &item.task {
         vendor_rows(&mut rows, task, item.detail.as_ref(), language);
     }
@@ -419,13 +429,18 @@ fn vendor_rows(rows: &mut Rows, task: &SyncTask, detail: Option<&Detail>, langua
 struct Rows(Vec<Row>);
 
 impl Rows {
-    fn add(&mut self, label: &'static str, value: impl AsRef<str>) {
+    fn add(&mut self, label: impl Into<Cow<'static, str>>, value: impl AsRef<str>) {
         self.link(label, value, None);
     }
 
-    fn link(&mut self, label: &'static str, value: impl AsRef<str>, url: Option<&String>) {
+    fn link(
+        &mut self,
+        label: impl Into<Cow<'static, str>>,
+        value: impl AsRef<str>,
+        url: Option<&String>,
+    ) {
         self.0.push(Row {
-            label,
+            label: label.into(),
             value: clean(value.as_ref()),
             url: url.cloned(),
         });

@@ -229,6 +229,7 @@ fn people() -> Arc<Setup> {
     };
     let receiver = Receiver {
         name: "ops".into(),
+        language: syncbell_config::Language::En,
         kind: ReceiverKind::Webhook(webhook),
         language: syncbell_config::Language::En,
     };

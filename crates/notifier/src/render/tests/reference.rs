@@ -20,12 +20,19 @@ fn documented() -> BTreeSet<String> {
         .collect()
 }
 
+/// Their keys are the operator's.
+const MAPS: [&str; 3] = [
+    "group",
+    "entries[].alert.labels",
+    "entries[].alert.annotations",
+];
+
 /// The paths of all leaves.
 fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
-        Value::Object(fields) if path == "group" => {
+        Value::Object(fields) if MAPS.contains(&path) => {
             assert!(fields.values().all(Value::is_string));
-            found.insert("group".to_owned());
+            found.insert(path.to_owned());
         }
         Value::Object(fields) => {
             for (name, field) in fields {
