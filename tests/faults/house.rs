@@ -47,6 +47,9 @@ pub(crate) struct House {
     pub(crate) verify: bool,
     /// What every process of the house finds in its environment.
     pub(crate) env: Vec<(&'static str, OsString)>,
+    /// What a service finds in its environment beside that, where each has a disk of its own: its data lie
+    /// in [`House::disk_of`] it, and not in `data_dir`.
+    pub(crate) disks: Option<BTreeMap<&'static str, Vec<(&'static str, OsString)>>>,
 }
 
 impl House {
@@ -80,7 +83,13 @@ impl House {
             more: String::new(),
             verify: true,
             env: Vec::new(),
+            disks: None,
         }
+    }
+
+    /// The disk of a service that has one of its own.
+    pub(crate) fn disk_of(&self, service: &str) -> PathBuf {
+        self.folder().join("disk").join(service)
     }
 
     /// The same over Kafka, on topics of the house's own.
@@ -133,7 +142,8 @@ impl House {
             .env("ALIBABA_CLOUD_ACCESS_KEY_ID", options.access_key_id)
             .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", options.access_key_secret)
             .log_file(self.folder().join(format!("{service}.log")));
-        for (name, value) in &self.env {
+        let own = self.disks.as_ref().and_then(|disks| disks.get(service));
+        for (name, value) in self.env.iter().chain(own.into_iter().flatten()) {
             launch = launch.env(name, value);
         }
         launch
@@ -142,6 +152,10 @@ impl House {
     /// A configuration of this house.
     pub(crate) fn config(&self, name: &str) -> PathBuf {
         let config = self.folder().join(format!("{name}.yaml"));
+        let data_dir = match self.disks {
+            Some(_) => self.disk_of(name).join("data"),
+            None => self.data_dir.clone(),
+        };
         let text = format!(
             "data_dir: {}\n\
              instances:\n  - {{id: {DEMO_INSTANCE}, region: {DEMO_REGION}, endpoint: '{}', poll_every: 1s}}\n\
@@ -151,7 +165,7 @@ impl House {
              smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
              route: {{receivers: [ops, mail], group_by: ['...']}}\n\
              admin: {{listen: '127.0.0.1:0', notifier_listen: '127.0.0.1:0'}}\n{}{}",
-            self.data_dir.display(),
+            data_dir.display(),
             self.endpoint,
             self.hook,
             self.smtp_port,

@@ -10,11 +10,14 @@
 //! Shown: every row, event and name that the design calls durable is synced before it is answered, and what
 //! a disk keeps of the rest never stops a start nor loses an alert. Not shown: a disk that lies about a sync,
 //! sectors torn in the middle, pages reordered within one sync that was under way, file systems that lose
-//! names after their directory was synced.
+//! names after their directory was synced. Over Kafka poller and notifier have a disk each and lose power at
+//! the same moment; the brokers keep theirs, as `acks=all` over several machines is meant to.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
-use syncbell_testkit::Binary;
+use syncbell_testkit::{Binary, kafka};
 
 use crate::account::{Account, UNDER_WAY};
 use crate::house::{House, WAIT};
@@ -28,27 +31,44 @@ const EARLY: &str = "30";
 #[tokio::test(flavor = "multi_thread")]
 async fn power_loss_embedded() {
     for run in runs("power-loss embedded") {
-        rounds(run).await;
+        rounds(House::build().await, run).await;
     }
 }
 
-async fn rounds(run: Run) {
+#[tokio::test(flavor = "multi_thread")]
+async fn power_loss_kafka() {
+    let Some(kafka) = kafka::shared().await else {
+        return;
+    };
+    for run in runs("power-loss kafka") {
+        let house = House::over_kafka(kafka.bootstrap(), "power-loss").await;
+        rounds(house, run).await;
+    }
+}
+
+async fn rounds(mut house: House, run: Run) {
     let mut rng = run.seed.rng_for("power-loss");
-    let mut house = House::build().await;
     let mut traffic = Traffic::new(house.simulator.world(), run.seed.rng_for("traffic"));
     let library = shim::built("power", house.folder()).await;
-    let disk = house.folder().join("disk");
-    std::fs::create_dir(&disk).expect("the disk");
+    for service in house.services() {
+        std::fs::create_dir_all(house.disk_of(service)).expect("the disk");
+    }
     for round in 0..run.rounds {
-        let shadow = house.folder().join(format!("shadow-{round}"));
         let early = if round % 2 == 0 { "0" } else { EARLY };
-        house.env = vec![
-            ("LD_PRELOAD", library.clone().into()),
-            ("SHIM_ROOT", disk.clone().into()),
-            ("SHIM_SHADOW", shadow.clone().into()),
-            ("SHIM_EARLY", early.into()),
-            ("SHIM_SEED", rng.next_u64().to_string().into()),
-        ];
+        let shadow_of = |service: &str| house.folder().join(format!("shadow-{service}-{round}"));
+        let mut disks = BTreeMap::new();
+        for service in house.services() {
+            let env: Vec<(_, OsString)> = vec![
+                ("LD_PRELOAD", library.clone().into()),
+                ("SHIM_ROOT", house.disk_of(service).into()),
+                ("SHIM_SHADOW", shadow_of(service).into()),
+                ("SHIM_EARLY", early.into()),
+                ("SHIM_SEED", rng.next_u64().to_string().into()),
+            ];
+            disks.insert(*service, env);
+        }
+        let shadows: Vec<_> = house.services().iter().map(|one| shadow_of(one)).collect();
+        house.disks = Some(disks);
         if round == 0 {
             // From an empty disk: the folders themselves have to be there afterwards.
             house.start_and_baseline().await;
@@ -58,10 +78,12 @@ async fn rounds(run: Run) {
         traffic.during(rng.duration(50..2_500)).await;
         let services = house.services();
         house.kill(services).await;
-        lose(&disk, &shadow);
+        for (service, shadow) in services.iter().zip(&shadows) {
+            lose(&house.disk_of(service), shadow);
+        }
         traffic.during(rng.duration(0..200)).await;
     }
-    house.env.clear();
+    house.disks = Some(BTreeMap::new());
     house.start_all();
     let bound = UNDER_WAY * run.rounds;
     Account::settle(&house, &traffic, "power-loss", run.seed, run.rounds, bound).await;

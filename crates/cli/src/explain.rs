@@ -134,7 +134,7 @@ fn fate_lines(fate: &Value, lines: &mut Vec<String>) {
     let line = format!("  {} incident {incident}: {words}", joined(&head));
     lines.push(plain(&line));
     for receiver in list(fate, "receivers") {
-        let name = plain(text(receiver, "receiver"));
+        let name = joined(&[text(receiver, "receiver"), "by", text(receiver, "route")]);
         let waits = text(receiver, "waits_until");
         let deliveries = list(receiver, "deliveries");
         if !waits.is_empty() {
@@ -155,8 +155,9 @@ fn fate_lines(fate: &Value, lines: &mut Vec<String>) {
                 "" => String::new(),
                 note => format!(": {}", plain(note)),
             };
+            let route = plain(text(receiver, "route"));
             lines.push(format!(
-                "    {target}: delivery {id}{repeat} {state}, {attempts} attempts{note}"
+                "    {target} by {route}: delivery {id}{repeat} {state}, {attempts} attempts{note}"
             ));
         }
     }
@@ -185,9 +186,9 @@ mod tests {
                     {"at": "t1", "status": "firing", "rule": "failed", "incident": "i1", "words": "held back: silence s1",
                      "receivers": []},
                     {"at": "t2", "status": "firing", "rule": "failed", "incident": "i1", "words": "told", "receivers": [
-                        {"receiver": "ops", "waits_until": null, "deliveries": [
+                        {"receiver": "ops", "route": "route", "waits_until": null, "deliveries": [
                             {"id": "d1", "state": "delivered", "attempts": 1, "target": "ops", "repeat": false}]},
-                        {"receiver": "mail", "waits_until": "t3", "deliveries": []}]},
+                        {"receiver": "mail", "route": "route.routes[0]", "waits_until": "t3", "deliveries": []}]},
                 ],
             }],
         });
@@ -200,8 +201,8 @@ mod tests {
                 "  rule failed: to be told",
                 "  t1 firing failed incident i1: held back: silence s1",
                 "  t2 firing failed incident i1: told",
-                "    ops: delivery d1 delivered, 1 attempts",
-                "    mail: waits in its group until t3",
+                "    ops by route: delivery d1 delivered, 1 attempts",
+                "    mail by route.routes[0]: waits in its group until t3",
                 "  and 2 more",
             ]
         );

@@ -9,7 +9,9 @@ mod kafka;
 mod receiver;
 mod retention;
 mod route;
+mod label;
 mod rules;
+mod window;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,9 +25,10 @@ use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
-pub use route::matcher as parse_matcher;
+pub use label::matcher as parse_matcher;
 #[cfg(test)]
-pub(crate) use route::{LABELS, RULES};
+pub(crate) use label::{LABELS, RULES};
+use route::Known;
 
 /// Checks `raw`, which was read from `source`.
 pub(crate) fn check(
@@ -63,15 +66,16 @@ pub(crate) fn check(
         }
     }
     config.bus = checker.bus(raw.bus);
+    config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
     checker.is_needed_here = part.tells();
     let receivers = checker.receivers(raw.receivers);
     checker.is_needed_here = true;
-    let route = checker.route(raw.route, &names);
+    let windows = checker.windows(raw.windows);
+    let route = checker.route(raw.route, &Known::of(&names, &windows));
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
-    config.rules = checker.rules(raw.rules, &config.instances);
     config.rules.inhibit = checker.inhibit(raw.inhibit);
     config.baseline = Baseline {
         alert: raw

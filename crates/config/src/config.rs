@@ -19,7 +19,7 @@ pub use self::inhibit::Inhibit;
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::retention::Retention;
 pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
-use crate::{Matcher, Problem, Secret};
+use crate::{Hours, Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
 #[derive(Clone, Debug)]
@@ -230,13 +230,15 @@ pub enum SmtpTls {
     None,
 }
 
-/// Who is told what; one level.
+/// Who is told what: a tree. What a route of the file leaves out is filled in from the one around it.
 #[derive(Clone, Debug, Default)]
 pub struct Route {
     /// Names of receivers; all exist.
     pub receivers: Vec<String>,
     /// All must hold.
     pub matchers: Vec<Matcher>,
+    /// What matches goes on to the routes behind it.
+    pub continues: bool,
     /// Labels to group by; `["..."]` means each by itself; none: the channel's own default.
     pub group_by: Option<Vec<String>>,
     /// How long the first of a quiet group waits.
@@ -245,6 +247,12 @@ pub struct Route {
     pub group_interval: Option<Duration>,
     /// When what stays open is told again.
     pub repeat_interval: Option<Duration>,
+    /// When it may tell.
+    pub hours: Hours,
+    /// The receiver that is told what another one did not take; it exists.
+    pub fallback: Option<String>,
+    /// The first that matches takes it, and those behind it if it continues.
+    pub routes: Vec<Route>,
 }
 
 /// What happens at first sight of an instance.

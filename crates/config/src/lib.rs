@@ -4,6 +4,7 @@ mod raw;
 mod check;
 mod config;
 mod matcher;
+mod window;
 mod secret;
 mod duration;
 mod size;
@@ -29,6 +30,7 @@ pub use matcher::{MatchOp, Matcher};
 pub use problem::{Level, Problem, Problems};
 pub use schema::schema;
 pub use secret::Secret;
+pub use window::{Hours, TimeRange, Window};
 
 /// The largest file that is read, in bytes.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;

@@ -1,24 +1,61 @@
 //! One condition on a label. Pure.
 
+use regex::{Regex, RegexBuilder};
+
+/// A compiled pattern is smaller than this, so that a file of them stays small.
+const PATTERN_BYTES: usize = 256 * 1024;
+
 /// `label=value`, `label!=value`, `label=~pattern`, `label!~pattern`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Matcher {
     /// A label's name.
     pub label: String,
     /// How it is compared.
     pub op: MatchOp,
-    /// A text, or a pattern in which `.*` stands for anything.
+    /// A text, or a regular expression that is to match the whole of it.
     pub value: String,
+    pattern: Option<Regex>,
 }
 
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.label, self.op, &self.value) == (&other.label, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
 impl Matcher {
+    /// The error says what is wrong with the regular expression, on one line.
+    pub fn try_new(
+        label: impl Into<String>,
+        op: MatchOp,
+        value: impl Into<String>,
+    ) -> Result<Self, String> {
+        let (label, value) = (label.into(), value.into());
+        let pattern = match op {
+            MatchOp::Equals | MatchOp::NotEquals => None,
+            MatchOp::Matches | MatchOp::NotMatches => Some(anchored(&value)?),
+        };
+        Ok(Self {
+            label,
+            op,
+            value,
+            pattern,
+        })
+    }
+
     /// Whether it holds for a label that says `found`; an absent one says nothing: an empty text.
     pub fn holds(&self, found: &str) -> bool {
+        let matches = || {
+            let pattern = self.pattern.as_ref();
+            pattern.is_some_and(|pattern| pattern.is_match(found))
+        };
         match self.op {
             MatchOp::Equals => found == self.value,
             MatchOp::NotEquals => found != self.value,
-            MatchOp::Matches => matches(&self.value, found),
-            MatchOp::NotMatches => !matches(&self.value, found),
+            MatchOp::Matches => matches(),
+            MatchOp::NotMatches => !matches(),
         }
     }
 }
@@ -36,23 +73,23 @@ pub enum MatchOp {
     NotMatches,
 }
 
-/// Whether the whole of `text` matches `pattern`, in which `.*` stands for anything.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split(".*");
-    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else {
-        return false;
+/// The whole text is to match, as with Alertmanager.
+fn anchored(pattern: &str) -> Result<Regex, String> {
+    // On its own first: `a)(b` would close the group that anchors it.
+    let build = |text: &str| {
+        RegexBuilder::new(text)
+            .dot_matches_new_line(true)
+            .size_limit(PATTERN_BYTES)
+            .build()
     };
-    let pieces: Vec<&str> = pieces.collect();
-    let Some((last, middle)) = pieces.split_last() else {
-        return rest.is_empty();
-    };
-    for piece in middle {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
+    build(pattern)
+        .and_then(|_| build(&format!("^(?:{pattern})$")))
+        .map_err(|error| {
+            let text = error.to_string();
+            let what = text.lines().last().unwrap_or_default().trim();
+            let what = what.strip_prefix("error: ").unwrap_or(what);
+            format!("`{pattern}` is no regular expression: {what}")
+        })
 }
 
 #[cfg(test)]
@@ -66,15 +103,34 @@ mod tests {
             ("team-.*", "my-team-a", false),
             (".*-prod", "eu-prod", true),
             (".*-prod", "eu-prod-2", false),
-            ("a.*b.*c", "a1b2c", true),
-            ("a.*b.*c", "ac", false),
-            ("a.*a", "a", false),
+            ("a|b", "a", true),
+            ("a|b", "ab", false),
+            ("v1[.](8|9)", "v1.9", true),
+            ("(?i)ERROR", "error", true),
+            (".*", "two\nlines", true),
             ("", "", true),
+            ("", "x", false),
             (".*", "", true),
+            (".+", "", false),
             ("x", "x", true),
             ("x", "xy", false),
         ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+            let of = |op| Matcher::try_new("l", op, pattern).unwrap().holds(text);
+            assert_eq!(of(MatchOp::Matches), expected, "{pattern} {text}");
+            assert_eq!(of(MatchOp::NotMatches), !expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_or_too_large_a_one_is_refused_on_one_line() {
+        for (wrong, what) in [
+            ("a)(b", "unopened group"),
+            ("[a", "unclosed character class"),
+            ("*", "repetition operator missing expression"),
+            (r"\w{1000}{1000}", "size limit"),
+        ] {
+            let error = Matcher::try_new("l", MatchOp::Matches, wrong).unwrap_err();
+            assert!(error.contains(what) && !error.contains('\n'), "{error}");
         }
     }
 }

@@ -7,7 +7,9 @@ mod credentials;
 mod inhibit;
 mod kafka;
 mod retention;
+mod route;
 mod rules;
+mod window;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,7 +24,9 @@ pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
 };
 pub(crate) use self::retention::Retention;
+pub(crate) use self::route::Route;
 pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
+pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
 
 /// What a duration looks like; `duration.rs` reads it.
@@ -56,6 +60,9 @@ pub(crate) struct Config {
     /// Who is told what.
     #[schemars(with = "Route")]
     pub(crate) route: Option<Spanned<Route>>,
+    /// Times of the week, month and year that routes name.
+    #[schemars(with = "Option<Vec<Window>>")]
+    pub(crate) windows: Option<Vec<Spanned<Window>>>,
     /// What is told.
     pub(crate) rules: Option<Rules>,
     /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
@@ -119,7 +126,8 @@ pub(crate) struct Discover {
     #[schemars(with = "Vec<String>")]
     pub(crate) regions: Option<Vec<Spanned<String>>>,
     /// All must hold: `label=value`, `!=`, `=~`, `!~` on `id`, `name`, `status`, `specification`,
-    /// `resource_group_id` or `tag.KEY`; in a pattern `.*` stands for anything. Default: all that run.
+    /// `resource_group_id` or `tag.KEY`; a pattern is a regular expression for the whole text. Default: all
+    /// that run.
     #[schemars(with = "Option<Vec<String>>")]
     #[serde(rename = "match")]
     pub(crate) matchers: Option<Vec<Spanned<String>>>,
@@ -254,36 +262,6 @@ pub(crate) struct Smtp {
     /// The name to say in EHLO. Default: the domain of `from`.
     #[schemars(with = "Option<String>")]
     pub(crate) hello: Text,
-}
-
-/// One level.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    /// Names of receivers.
-    #[schemars(with = "Vec<String>")]
-    pub(crate) receivers: Option<Spanned<Vec<Spanned<String>>>>,
-    /// All must hold: `label=value`, `!=`, `=~`, `!~`; in a pattern `.*` stands for anything.
-    #[schemars(with = "Option<Vec<String>>")]
-    #[serde(rename = "match")]
-    pub(crate) matchers: Option<Vec<Spanned<String>>>,
-    /// Labels; `["..."]` tells each by itself. Default: webhooks `["..."]`, mail `[instance,
-    /// rule]`.
-    #[schemars(with = "Option<Vec<String>>")]
-    pub(crate) group_by: Option<Vec<Spanned<String>>>,
-    /// How long the first of a quiet group waits. Default `0s`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) group_wait: Text,
-    /// How long those after it wait. Default `1m`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) group_interval: Text,
-    /// When what stays open is told again. Default `24h`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) repeat_interval: Text,
-    #[schemars(skip)]
-    pub(crate) fallback: Later,
-    #[schemars(skip)]
-    pub(crate) routes: Later,
 }
 
 /// First sight.

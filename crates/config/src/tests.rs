@@ -4,6 +4,7 @@ mod discovery;
 mod inhibit;
 mod credentials;
 mod kafka;
+mod routes;
 mod rules;
 
 use super::*;
@@ -264,8 +265,8 @@ fn a_route_that_would_tell_nobody_is_refused() {
         ),
         (
             route,
-            "match: ['from.repo=~web-(a|b)']",
-            "only `.*` has a meaning",
+            "match: ['from.repo=~web-(a|b']",
+            "`web-(a|b` is no regular expression: unclosed group",
         ),
         (route, "group_by: ['...', rule]", "it stands alone"),
         (route, "repeat_interval: 0s", "expected more than `0s`"),

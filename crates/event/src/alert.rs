@@ -65,7 +65,7 @@ pub struct AlertItem {
     /// 32 hex of rule and route: the same for each time this route breaks this rule.
     pub incident: String,
     /// The rule: `failed`, `issue`, `stuck`, `vanished`, `unknown_status`, `canceled`, `slow` of a task;
-    /// `blind`, `silent` of an instance.
+    /// `blind`, `silent` of an instance; or the name of one that the configuration adds.
     pub rule: String,
     /// How grave it is.
     pub severity: Severity,
@@ -101,6 +101,12 @@ pub struct AlertItem {
     /// What else the poller found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
+    /// What the rule gives for machines: routes match it as `labels.NAME`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What the rule gives for people: a runbook, a hint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// That an alert tells again what was told before: somebody asked what the rules of now make of the events of
@@ -132,6 +138,9 @@ pub struct AlertData {
     /// It is a replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// The receiver that did not take it, where this one is its fallback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
 }
 
 /// A CloudEvent of type `dev.syncbell.alert.{firing,resolved}.v1`.

@@ -25,18 +25,19 @@ use crate::begin::{Begun, LedgerLost, begin};
 use crate::dead_letters::DeadLetter;
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
-use crate::delivery::{Entry, Target};
-use crate::held::{self, Verdict};
+use crate::delivery::Target;
+use crate::held;
 use crate::hold::Holder;
 use crate::judge::{self, judge};
 use crate::ledger::{Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
-use crate::retention::{self, Kept, Pass};
+use crate::retention::{self, Kept, Passes};
 use crate::rows;
 use crate::setup::Setup;
-use crate::trail::{self, Deciding, Ending};
+use crate::tell;
+use crate::trail::{self, Deciding};
 use crate::watch::{self, Word};
 
 /// Records taken into one batch.
@@ -91,7 +92,7 @@ pub(crate) struct Done {
     pub(crate) deciding: Option<Deciding>,
     pub(crate) dead: u64,
     /// What was seen before is only to be known, see [`begin`](crate::begin).
-    tells_from: Timestamp,
+    pub(crate) tells_from: Timestamp,
 }
 
 /// Caches of rows: when what is to be looked at.
@@ -124,14 +125,15 @@ impl Consumer {
             () = past(&stop, LAST_TRY) => return Ok(()),
         };
         let mut clocks = ready;
-        let mut pass = Pass::new(Instant::now());
+        let mut passes = Passes::new(Instant::now());
         loop {
-            let until_slice = pass.due_at().saturating_duration_since(Instant::now());
+            let until_slice = passes.due_at().saturating_duration_since(Instant::now());
             let sleep = clocks.sleep(Timestamp::now()).min(until_slice);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 read = reader.next(RECORDS_A_TURN) => {
                     let records = read?;
+                    passes.ids.came(records.len() as u64, Instant::now());
                     crash_point("consume.read");
                     // A full disk may make it wait for ever; the log still has the records.
                     tokio::select! {
@@ -158,7 +160,7 @@ impl Consumer {
             }
             tokio::select! {
                 biased;
-                done = self.forget(&mut reader, &mut pass, &mut clocks) => done?,
+                done = self.forget(&mut reader, &mut passes, &mut clocks) => done?,
                 () = past(&stop, LAST_TRY) => return Ok(()),
             }
         }
@@ -376,12 +378,12 @@ impl Consumer {
     async fn forget(
         &self,
         reader: &mut Reader,
-        pass: &mut Pass,
+        passes: &mut Passes,
         clocks: &mut Clocks,
     ) -> Result<(), Error> {
-        if Instant::now() < pass.due_at() {
+        let Some(pass) = passes.due(Instant::now()) else {
             return Ok(());
-        }
+        };
         if pass.asks_for_log() {
             pass.log_begins_at = reader.log_begins_at().await;
         }
@@ -389,7 +391,7 @@ impl Consumer {
         let setup = self.setup.clone();
         let slice = self.ledger.patiently(move |draft, now| {
             let mut done = Done::default();
-            let slice = retention::forget(draft, place.clone(), kept, begins_at, now)?;
+            let slice = retention::forget(draft, &place, kept, begins_at, now)?;
             // What expired hides nothing any more.
             held::release_ended(draft, &setup, now, &mut done)?;
             Ok((done, slice))
@@ -493,49 +495,7 @@ fn observe(
         let (instance, at) = (&seen.instance, seen.observed_at);
         judge::ran(draft, setup, instance, &seen.task, at, now, done)?;
     }
-    tell(draft, setup, &decision.told, now, done)
-}
-
-/// Tells `entries`, in order, or holds them back; what the ledger before this one told is known and not told again.
-/// Then tells what was held back by what ended.
-pub(crate) fn tell(
-    draft: &mut Draft<'_>,
-    setup: &Setup,
-    entries: &[Entry],
-    now: Timestamp,
-    done: &mut Done,
-) -> Result<(), syncbell_store::Error> {
-    for entry in entries {
-        held::note_sources(draft, setup, entry)?;
-        if entry.observed_at < done.tells_from {
-            let deciding = done.deciding.as_mut();
-            trail::note(draft, deciding, entry, Ending::Before, now)?;
-            continue;
-        }
-        let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
-        tracing::info!(
-            task.id = task, event.id = %entry.event_id, instance.id = entry.instance,
-            rule = entry.item.rule, status = entry.item.status.as_str(), "{}", entry.item.summary
-        );
-        let ending = match held::admit(draft, setup, entry, now, done.deciding.as_mut())? {
-            Verdict::Told => {
-                done.told += 1;
-                notify::tell(draft, entry, &setup.routes, now, done)?;
-                Ending::Told(trail::ways(setup, entry))
-            }
-            Verdict::Held(by) => {
-                tracing::info!(event.id = %entry.event_id, "held back: {}", by.words());
-                done.untold += 1;
-                Ending::Held(by)
-            }
-            Verdict::Over => {
-                done.untold += 1;
-                Ending::Over
-            }
-        };
-        trail::note(draft, done.deciding.as_mut(), entry, ending, now)?;
-    }
-    held::release_ended(draft, setup, now, done)
+    tell::tell(draft, setup, &decision.told, now, done)
 }
 
 #[cfg(test)]

@@ -296,6 +296,17 @@ fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -
     known
 }
 
+/// The cause that `entry` told.
+#[cfg(test)]
+pub(crate) fn told_cause(entry: &Entry, since: Timestamp) -> incident::Cause {
+    incident::Cause {
+        task: entry.item.task.clone().expect("it is of a task"),
+        event_id: entry.event_id.clone(),
+        told: true,
+        since,
+    }
+}
+
 /// What stays open, told again: the entries of a repeat.
 pub(crate) fn repeat_entries(incident: &Incident) -> Vec<Entry> {
     let told = incident.causes.iter().filter(|cause| cause.told);

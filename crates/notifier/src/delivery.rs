@@ -131,9 +131,35 @@ pub(crate) struct Delivery {
     /// It tells again what was told before, because somebody asked for a replay of the events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// Who is told if its receiver does not take it; empty once they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Target>,
+    /// The receiver that did not take it, where this one is its fallback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
 }
 
 impl Delivery {
+    /// The same for a fallback, under an id of its own that is the same each time; its place in the lane
+    /// and its times are the caller's.
+    pub(crate) fn instead(&self, target: &Target) -> Self {
+        let parts = ["fallback", &self.id.0, &target.receiver];
+        let parts = parts
+            .map(Some)
+            .into_iter()
+            .chain([target.address.as_deref()]);
+        Self {
+            id: DeliveryId(digest_id(parts)),
+            target: target.clone(),
+            attempts: 0,
+            last_error: None,
+            first_failure_at: None,
+            fallback: Vec::new(),
+            instead_of: Some(self.target.receiver.clone()),
+            ..self.clone()
+        }
+    }
+
     /// The delivery as a step of the trace of its first entry that has one: the same for each attempt.
     pub(crate) fn traceparent(&self) -> Option<TraceParent> {
         let poll = self.entries.iter().find_map(|entry| entry.traceparent)?;

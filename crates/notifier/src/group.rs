@@ -1,6 +1,6 @@
 //! Grouping: which entries go out together, and when. Pure.
 //!
-//! One mechanism for all merging. A group is (receiver, labels). The first entry of a quiet group goes
+//! One mechanism for all merging. A group is (receiver, route, labels). The first entry of a quiet group goes
 //! at once (after `group_wait`, which is 0 by default); what follows waits until `group_interval` after
 //! the last notification; a receiver gets at most `cap` notifications a minute; what stays open is told
 //! again after `repeat_interval`.
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use syncbell_event::{AlertItem, Image, SyncTask, digest_id};
+use syncbell_event::digest_id;
 
 use crate::delivery::Entry;
+use crate::label::Label;
 
 /// Incidents whose end a group waits for before it stops repeating; more are not repeated.
 const OPEN_LIMIT: usize = 1_000;
@@ -52,121 +53,11 @@ impl Policy {
     }
 }
 
-/// What entries can be grouped and matched by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Label {
-    Instance,
-    Rule,
-    Severity,
-    Status,
-    Reason,
-    Incident,
-    SyncRule,
-    From(Part),
-    To(Part),
-}
-
-/// A part of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    Region,
-    Instance,
-    Namespace,
-    Repo,
-    Tag,
-}
-
-impl Label {
-    /// All labels with their names in the configuration and on the wire.
-    pub(crate) const ALL: [(&'static str, Self); 17] = [
-        ("instance", Self::Instance),
-        ("rule", Self::Rule),
-        ("severity", Self::Severity),
-        ("status", Self::Status),
-        ("reason", Self::Reason),
-        ("incident", Self::Incident),
-        ("sync_rule_id", Self::SyncRule),
-        ("from.region_id", Self::From(Part::Region)),
-        ("from.instance_id", Self::From(Part::Instance)),
-        ("from.namespace", Self::From(Part::Namespace)),
-        ("from.repo", Self::From(Part::Repo)),
-        ("from.tag", Self::From(Part::Tag)),
-        ("to.region_id", Self::To(Part::Region)),
-        ("to.instance_id", Self::To(Part::Instance)),
-        ("to.namespace", Self::To(Part::Namespace)),
-        ("to.repo", Self::To(Part::Repo)),
-        ("to.tag", Self::To(Part::Tag)),
-    ];
-
-    /// The label of this name, if there is one.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, label)| *label)
-    }
-
-    fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, label)| *label == self)
-            .map_or("", |(name, _)| *name)
-    }
-
-    /// Its value in `entry`; empty where the entry has none.
-    pub(crate) fn of(self, entry: &Entry) -> String {
-        let item = &entry.item;
-        let task = item.task.as_ref();
-        match self {
-            Self::Instance => entry.instance.clone(),
-            Self::Rule => item.rule.clone(),
-            Self::Severity => item.severity.as_str().to_owned(),
-            Self::Status => item.status.as_str().to_owned(),
-            Self::Reason => item.reason.clone(),
-            Self::Incident => item.incident.clone(),
-            Self::SyncRule => task
-                .map_or(&item.sync_rule_id, |task| &task.sync_rule_id)
-                .clone()
-                .unwrap_or_default(),
-            // Whoever routes by the source is told as well that nothing is seen of it.
-            Self::From(part) if task.is_none() => part.of(Some(&listed_by(item))),
-            Self::From(part) => part.of(task.and_then(|t: &SyncTask| t.from.as_ref())),
-            Self::To(part) => part.of(task.and_then(|t: &SyncTask| t.to.as_ref())),
-        }
-    }
-}
-
-/// Of a condition without a task: the instance that lists the tasks, which it copies from, and the
-/// repository.
-fn listed_by(item: &AlertItem) -> Image {
-    let repo = item.repo.as_deref().and_then(|repo| repo.split_once('/'));
-    Image {
-        region_id: item.region.clone(),
-        instance_id: item.instance.clone(),
-        namespace: repo.map(|(namespace, _)| namespace.to_owned()),
-        repo: repo.map(|(_, repo)| repo.to_owned()),
-        tag: None,
-    }
-}
-
-impl Part {
-    fn of(self, image: Option<&Image>) -> String {
-        let part = image.and_then(|image| match self {
-            Self::Region => image.region_id.as_ref(),
-            Self::Instance => image.instance_id.as_ref(),
-            Self::Namespace => image.namespace.as_ref(),
-            Self::Repo => image.repo.as_ref(),
-            Self::Tag => image.tag.as_ref(),
-        });
-        part.cloned().unwrap_or_default()
-    }
-}
-
 /// The values of `labels` in `entry`.
 pub(crate) fn labels(labels: &[Label], entry: &Entry) -> BTreeMap<String, String> {
     labels
         .iter()
-        .map(|label| (label.name().to_owned(), label.of(entry)))
+        .map(|label| (label.name().into_owned(), label.of(entry)))
         .collect()
 }
 
@@ -179,10 +70,29 @@ pub(crate) fn digest(labels: &BTreeMap<String, String>) -> String {
     )
 }
 
+/// The path of the topmost route.
+pub(crate) const TOP: &str = "route";
+
+/// 32 hex that stand for a group of the route of this path. Of the topmost one it is that of the labels
+/// alone, as it was before there was a tree: the groups of such a ledger go on.
+pub(crate) fn group_digest(route: &str, labels: &BTreeMap<String, String>) -> String {
+    if route == TOP {
+        return digest(labels);
+    }
+    let pairs = labels.iter().flat_map(|(name, value)| [name, value]);
+    let parts = ["route", route]
+        .into_iter()
+        .chain(pairs.map(String::as_str));
+    digest_id(parts.map(Some))
+}
+
 /// A group as it stands in the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub(crate) receiver: String,
+    /// The route that leads to it, none of the topmost: so were they before there was a tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
     /// Entries that wait in rows of their own.
     pub(crate) waiting: u64,
@@ -196,9 +106,10 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(receiver: &str, labels: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(receiver: &str, route: &str, labels: BTreeMap<String, String>) -> Self {
         Self {
             receiver: receiver.to_owned(),
+            route: (route != TOP).then(|| route.to_owned()),
             labels,
             waiting: 0,
             notified_at: None,
@@ -207,6 +118,16 @@ impl Group {
             repeats: 0,
             open: BTreeSet::new(),
         }
+    }
+
+    /// The path of its route.
+    pub(crate) fn route(&self) -> &str {
+        self.route.as_deref().unwrap_or(TOP)
+    }
+
+    /// 32 hex that stand for it beside its receiver.
+    pub(crate) fn digest(&self) -> String {
+        group_digest(self.route(), &self.labels)
     }
 
     /// One entry came. Gives when the group is due now.
@@ -239,6 +160,15 @@ impl Group {
             }
         }
         self.repeat_at = (!self.open.is_empty()).then(|| after(now, policy.repeat_interval));
+    }
+
+    /// What waited went out, each by itself: such groups only wait. `left` entries still do.
+    pub(crate) fn flushed(&mut self, left: u64, now: Timestamp) {
+        self.waiting = left;
+        self.notified_at = Some(now);
+        self.due_at = (left > 0).then_some(now);
+        self.repeat_at = None;
+        self.open.clear();
     }
 
     /// Whether nothing waits in it and nothing is open: it may be forgotten.
@@ -295,7 +225,7 @@ mod tests {
     #[test]
     fn the_first_goes_at_once_and_the_rest_waits_for_the_interval() {
         let policy = Policy::people();
-        let mut group = Group::new("mail", BTreeMap::new());
+        let mut group = Group::new("mail", TOP, BTreeMap::new());
         assert_eq!(group.add(&policy, at(0)), at(0));
         group.notified(&[], 0, &policy, at(0));
         assert_eq!(group.add(&policy, at(10)), at(60));
@@ -307,7 +237,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_holds_a_group_for_its_interval_at_most() {
         let policy = Policy::people();
-        let mut group = Group::new("mail", BTreeMap::new());
+        let mut group = Group::new("mail", TOP, BTreeMap::new());
         group.notified(&[], 0, &policy, at(7_200));
         assert_eq!(group.add(&policy, at(0)), at(60));
     }
@@ -325,48 +255,18 @@ mod tests {
         assert_eq!(recent.allows_at(10, at(60)), at(61));
     }
 
+    /// Of two routes to one receiver each has groups of its own.
     #[test]
-    fn every_label_has_a_name_of_its_own() {
-        for (name, label) in Label::ALL {
-            assert_eq!(Label::named(name), Some(label));
-            assert_eq!(label.name(), name);
-        }
-    }
-
-    #[test]
-    fn labels_work_without_a_task() {
-        let subject = crate::decide::watch::Watch::subject("cri-a");
-        let mut incident =
-            crate::decide::Incident::open(crate::decide::Rule::Blind, subject, "cri-a", at(0));
-        incident.notice = Some(crate::decide::Notice {
-            reason: "denied".into(),
-            message: None,
-            since: at(0),
-            event_id: syncbell_event::EventId("e".into()),
-            region: Some("cn-shanghai".into()),
-            summary: "cannot see cri-a".into(),
-        });
-        let mut entry = crate::decide::repeat_entries(&incident).remove(0);
-        let of = |entry: &Entry, name: &str| Label::named(name).unwrap().of(entry);
-        let expected = [
-            ("instance", "cri-a"),
-            ("rule", "blind"),
-            ("severity", "critical"),
-            ("status", "firing"),
-            ("reason", "denied"),
-            ("from.region_id", "cn-shanghai"),
-            ("from.instance_id", "cri-a"),
-            ("from.namespace", ""),
-            ("to.instance_id", ""),
-            ("sync_rule_id", ""),
-        ];
-        for (name, value) in expected {
-            assert_eq!(of(&entry, name), value, "{name}");
-        }
-        entry.item.repo = Some("team-a/web".into());
-        assert_eq!(of(&entry, "from.namespace"), "team-a");
-        assert_eq!(of(&entry, "from.repo"), "web");
-        entry.item.sync_rule_id = Some("crsr-1".into());
-        assert_eq!(of(&entry, "sync_rule_id"), "crsr-1");
+    fn a_group_belongs_to_its_route() {
+        let labels = BTreeMap::from([("rule".to_owned(), "failed".to_owned())]);
+        let of = |route| Group::new("mail", route, labels.clone()).digest();
+        let paths = [TOP, "route.routes[0]", "route.routes[1]"];
+        let digests: std::collections::BTreeSet<String> = paths.map(of).into();
+        assert_eq!(digests.len(), 3);
+        assert_eq!(of(TOP), digest(&labels), "as before there was a tree");
+        let before = r#"{"receiver":"mail","labels":{"rule":"failed"},"waiting":0,"notified_at":null,
+            "due_at":null,"repeat_at":null,"repeats":0,"open":[]}"#;
+        let group: Group = serde_json::from_str(before).unwrap();
+        assert_eq!((group.route(), group.digest()), (TOP, digest(&labels)));
     }
 }

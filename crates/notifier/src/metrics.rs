@@ -26,7 +26,7 @@ pub(crate) enum DeadKind {
 }
 
 /// A kind of rows of the ledger of which some are forgotten in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub(crate) enum RowKind {
     /// The id of an event.
     Event,

@@ -26,7 +26,7 @@ const ENTRIES_A_NOTIFICATION: usize = 500;
 /// Incidents that a repeat lists.
 const REPEATED_INCIDENTS: usize = 100;
 
-/// A group: (receiver, digest of its labels).
+/// A group: (receiver, digest of its route and labels).
 pub(crate) type GroupKey = (String, String);
 
 /// When groups, or instances, want to be looked at; a cache of what stands in their rows.
@@ -90,7 +90,7 @@ pub(crate) async fn load_timers(store: &Store) -> Result<Timers<GroupKey>, Error
                 for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
                     let group: Group = rows::read(reader, key, row)?;
                     if let Some(at) = group.wakes_at() {
-                        let digest = group::digest(&group.labels);
+                        let digest = group.digest();
                         timers.0.insert((group.receiver, digest), at);
                     }
                 }
@@ -108,43 +108,91 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), Error> {
     for recipient in routes.of(entry) {
-        let Some(by) = &recipient.policy.group_by else {
-            enqueue(
-                draft,
-                recipient,
-                &BTreeMap::new(),
-                std::slice::from_ref(entry),
-                0,
-                now,
-                done,
-            )?;
-            continue;
-        };
-        let labels = group::labels(by, entry);
-        let digest = group::digest(&labels);
-        let key = rows::group(&recipient.name, &digest);
-        let mut group: Group = draft
-            .get(&key)?
-            .unwrap_or_else(|| Group::new(&recipient.name, labels));
-        let due = group.add(&recipient.policy, now);
-        let mut recent = recent(draft, recipient)?;
-        let cap = recipient.policy.cap;
-        if due <= now && group.waiting == 1 && recent.allows_at(cap, now) <= now {
-            let told = vec![entry.clone()];
-            group.notified(&told, 0, &recipient.policy, now);
-            recent.note(cap, now);
-            draft.put(rows::receiver(&recipient.name), &recent);
-            enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
-        } else {
-            let prefix = rows::waiting(&recipient.name, &digest);
-            let row = rows::numbered(prefix, draft.next_number());
-            draft.put(row, entry);
+        match &recipient.policy.group_by {
+            None => alone(draft, entry, recipient, now, done)?,
+            Some(by) => grouped(draft, entry, recipient, group::labels(by, entry), now, done)?,
         }
-        done.timers
-            .insert((recipient.name.clone(), digest), group.wakes_at());
-        draft.put(key, &group);
     }
     Ok(())
+}
+
+/// Each by itself, at once; while its route is mute, in the order in which they came when that is over.
+fn alone(
+    draft: &mut Draft<'_>,
+    entry: &Entry,
+    recipient: &Recipient,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    let none = BTreeMap::new();
+    let mute = recipient.hours.mute_until(now);
+    let key = rows::group(
+        &recipient.name,
+        &group::group_digest(&recipient.path, &none),
+    );
+    let known: Option<Group> = draft.get(&key)?;
+    // What waits goes first, else an end may be told before its beginning.
+    if mute.is_none() && known.as_ref().is_none_or(|group| group.waiting == 0) {
+        let told = std::slice::from_ref(entry);
+        return enqueue(draft, recipient, &none, told, 0, now, done);
+    }
+    let mut group = known.unwrap_or_else(|| Group::new(&recipient.name, &recipient.path, none));
+    group.waiting += 1;
+    group.due_at.get_or_insert(now);
+    wait(draft, entry, &group, mute, done);
+    draft.put(key, &group);
+    Ok(())
+}
+
+fn grouped(
+    draft: &mut Draft<'_>,
+    entry: &Entry,
+    recipient: &Recipient,
+    labels: BTreeMap<String, String>,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    let digest = group::group_digest(&recipient.path, &labels);
+    let key = rows::group(&recipient.name, &digest);
+    let mut group: Group = draft
+        .get(&key)?
+        .unwrap_or_else(|| Group::new(&recipient.name, &recipient.path, labels));
+    let due = group.add(&recipient.policy, now);
+    let mute = recipient.hours.mute_until(now);
+    let mut recent = recent(draft, recipient)?;
+    let cap = recipient.policy.cap;
+    let goes = mute.is_none() && due <= now && group.waiting == 1;
+    if goes && recent.allows_at(cap, now) <= now {
+        let told = vec![entry.clone()];
+        group.notified(&told, 0, &recipient.policy, now);
+        recent.note(cap, now);
+        draft.put(rows::receiver(&recipient.name), &recent);
+        enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
+        done.timers
+            .insert((recipient.name.clone(), digest), group.wakes_at());
+    } else {
+        wait(draft, entry, &group, mute, done);
+    }
+    draft.put(key, &group);
+    Ok(())
+}
+
+/// Puts `entry` behind what waits in `group`, which is looked at when it is due and not `mute` any more.
+/// What it waits for stands in its row; until when it is mute does not, so that the windows of now decide.
+fn wait(
+    draft: &mut Draft<'_>,
+    entry: &Entry,
+    group: &Group,
+    mute: Option<Timestamp>,
+    done: &mut Done,
+) {
+    let digest = group.digest();
+    let prefix = rows::waiting(&group.receiver, &digest);
+    let row = rows::numbered(prefix, draft.next_number());
+    draft.put(row, entry);
+    let wakes_at = group.wakes_at().max(mute);
+    done.timers
+        .insert((group.receiver.clone(), digest), wakes_at);
 }
 
 /// A group's time has come: what waits goes out, or what stays open is told again.
@@ -161,55 +209,38 @@ pub(crate) fn tick(
         done.timers.insert(key.clone(), None);
         return Ok(());
     };
-    let Some(recipient) = setup.routes.named(name) else {
+    let Some(recipient) = setup.routes.at(group.route(), name) else {
         // The receiver left the configuration: what waits for it stays until it is back.
         done.timers.insert(key.clone(), None);
         return Ok(());
     };
     let (policy, cap) = (&recipient.policy, recipient.policy.cap);
     let mut recent = recent(draft, recipient)?;
-    let allowed = recent.allows_at(cap, now);
+    let mute = recipient.hours.mute_until(now);
+    let allowed = mute.unwrap_or_else(|| recent.allows_at(cap, now));
     if allowed > now {
         done.timers.insert(key.clone(), Some(allowed));
         return Ok(());
     }
     if group.due_at.is_some_and(|due| due <= now) {
-        let prefix = rows::waiting(name, digest);
-        let mut told = Vec::new();
-        for (key, first) in draft
-            .reader
-            .scan(&prefix, None, ENTRIES_A_NOTIFICATION * 2)?
-        {
-            if !rows::is_piece(&key) && told.len() < ENTRIES_A_NOTIFICATION {
-                told.push(rows::read::<Entry>(draft.reader, &key, &first)?);
-                draft.delete(key);
-            }
-        }
+        let told = take_waiting(draft, name, digest)?;
         let left = group.waiting.saturating_sub(told.len() as u64);
-        group.notified(&told, if told.is_empty() { 0 } else { left }, policy, now);
-        if !told.is_empty() {
-            recent.note(cap, now);
-            enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
+        let left = if told.is_empty() { 0 } else { left };
+        if policy.group_by.is_none() {
+            group.flushed(left, now);
+            for entry in &told {
+                let one = std::slice::from_ref(entry);
+                enqueue(draft, recipient, &BTreeMap::new(), one, 0, now, done)?;
+            }
+        } else {
+            group.notified(&told, left, policy, now);
+            if !told.is_empty() {
+                recent.note(cap, now);
+                enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
+            }
         }
     } else if group.repeat_at.is_some_and(|at| at <= now) {
-        let mut told = Vec::new();
-        let open: Vec<String> = group.open.iter().cloned().collect();
-        for id in open {
-            match draft.get::<Incident>(&rows::incident(&id))? {
-                Some(incident) if incident.is_open() => {
-                    if told.len() < REPEATED_INCIDENTS {
-                        for entry in repeat_entries(&incident) {
-                            if held::find(draft, setup, &entry, now)?.is_none() {
-                                told.push(entry);
-                            }
-                        }
-                    }
-                }
-                _ => {
-                    group.open.remove(&id);
-                }
-            }
-        }
+        let told = still_open(draft, &mut group, setup, now)?;
         group.repeats = group.repeats.saturating_add(1);
         let repeats = group.repeats;
         group.notified(&told, group.waiting, policy, now);
@@ -222,6 +253,50 @@ pub(crate) fn tick(
     done.timers.insert(key.clone(), group.wakes_at());
     draft.put(row, &group);
     Ok(())
+}
+
+/// What waits in a group, in order, as much as one notification holds.
+fn take_waiting(draft: &mut Draft<'_>, name: &str, digest: &str) -> Result<Vec<Entry>, Error> {
+    let prefix = rows::waiting(name, digest);
+    let mut told = Vec::new();
+    for (key, first) in draft
+        .reader
+        .scan(&prefix, None, ENTRIES_A_NOTIFICATION * 2)?
+    {
+        if !rows::is_piece(&key) && told.len() < ENTRIES_A_NOTIFICATION {
+            told.push(rows::read::<Entry>(draft.reader, &key, &first)?);
+            draft.delete(key);
+        }
+    }
+    Ok(told)
+}
+
+/// What of a group is still open, and not held back now; what is not open is taken out of it.
+fn still_open(
+    draft: &mut Draft<'_>,
+    group: &mut Group,
+    setup: &Setup,
+    now: Timestamp,
+) -> Result<Vec<Entry>, Error> {
+    let mut told = Vec::new();
+    let open: Vec<String> = group.open.iter().cloned().collect();
+    for id in open {
+        match draft.get::<Incident>(&rows::incident(&id))? {
+            Some(incident) if incident.is_open() => {
+                if told.len() < REPEATED_INCIDENTS {
+                    for entry in repeat_entries(&incident) {
+                        if held::find(draft, setup, &entry, now)?.is_none() {
+                            told.push(entry);
+                        }
+                    }
+                }
+            }
+            _ => {
+                group.open.remove(&id);
+            }
+        }
+    }
+    Ok(told)
 }
 
 fn recent(draft: &Draft<'_>, recipient: &Recipient) -> Result<Recent, Error> {
@@ -262,8 +337,13 @@ fn enqueue(
             last_error: None,
             first_failure_at: None,
             replay: None,
+            fallback: recipient.fallback.clone(),
+            instead_of: None,
         });
         done.lanes.insert(target.clone());
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,10 @@
 //!
 //! What may be forgotten, and why nothing is told wrongly without it:
 //! - trails of events, with their ids, or before where there are too many: they decide nothing;
-//! - ids of events, 24 h after they were read: what comes later is known by the task's own row;
+//! - ids of events, 24 h after they were read, and all but the newest of them: what comes later is known by the
+//!   task's own row, and a poller sends again what its outbox held, which is less;
 //! - closed incidents: deciding looks at open ones only. A closed one that opens again is a new one;
-//! - deliveries that are over, with their attempts: their ids keep one from being made twice, which matters
+//! - deliveries that are over, with their attempts, after a time and all but the newest: their ids keep one from being made twice, which matters
 //!   while an event of theirs can be read again, and there the task's row says that it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
@@ -28,9 +29,12 @@
 //! Must never happen: a pass that reads the whole ledger at once; a task forgotten of which the log still
 //! holds an event.
 
+mod holds;
+mod newest;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -45,11 +49,12 @@ use crate::decide::watch::Watch;
 use crate::delivery::Closed;
 use crate::draft::Draft;
 use crate::group::Group;
-use crate::held::{self, HoldRecord, SourceRow};
 use crate::hold::Holder;
 use crate::metrics::{NotifierMetrics, RowKind};
 use crate::rows::{self, Key};
-use crate::silence::Silence;
+
+use holds::holds_nothing;
+use newest::Newest;
 
 /// Rows looked at in one batch.
 const ROWS_A_SLICE: usize = if cfg!(test) { 8 } else { 2_000 };
@@ -67,6 +72,15 @@ const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);
 /// Trails of events that are kept, and their bytes; by the time between two passes it may be more.
 const TRAILS_LIMIT: u64 = 250_000;
 const TRAIL_BYTES_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Rows by which trails are found, however young they are: 50 bytes each.
+const TRAIL_ROWS_LIMIT: u64 = 4 * TRAILS_LIMIT;
+
+/// However young they are: this many ids (23 bytes each), five times what an outbox holds.
+const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 500_000 };
+
+/// However young they are: this many deliveries that are over, some 2 KB each.
+const DELIVERIES_LIMIT: u64 = if cfg!(test) { 20 } else { 50_000 };
 
 /// A group in which nothing happens is kept for so long, for its interval's sake.
 const IDLE_GROUPS: SignedDuration = SignedDuration::from_hours(48);
@@ -101,8 +115,38 @@ impl Kept {
     }
 }
 
+/// Both passes: one over the ids of events, which come with each event, one over everything else.
+pub(crate) struct Passes {
+    pub(crate) ids: Pass,
+    pub(crate) rest: Pass,
+}
+
+impl Passes {
+    pub(crate) fn new(now: Instant) -> Self {
+        let (ids, rest) = RowKind::ALL.split_at(1);
+        Self {
+            ids: Pass::new(ids, now),
+            rest: Pass::new(rest, now),
+        }
+    }
+
+    /// When the next slice is due.
+    pub(crate) fn due_at(&self) -> Instant {
+        self.ids.due_at.min(self.rest.due_at)
+    }
+
+    /// The pass whose slice is due.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<&mut Pass> {
+        let passes = [&mut self.ids, &mut self.rest];
+        let due = passes.into_iter().filter(|pass| pass.due_at <= now);
+        due.min_by_key(|pass| pass.due_at)
+    }
+}
+
 /// A pass under way, and when to go on with it. Memory alone: a restart begins a pass anew.
 pub(crate) struct Pass {
+    /// What it goes over.
+    kinds: &'static [RowKind],
     kind: usize,
     after: Option<Key>,
     rows: u64,
@@ -110,51 +154,86 @@ pub(crate) struct Pass {
     trails: (u64, u64),
     /// How long they are kept, by what the pass before saw.
     trails_kept: SignedDuration,
+    /// Of kinds that are bounded by number too.
+    newest: BTreeMap<RowKind, Newest>,
     /// Everything that was put on the log before this is not there any more; none: nobody knows.
     pub(crate) log_begins_at: Option<Timestamp>,
     began: Instant,
     due_at: Instant,
 }
 
+/// Where a slice begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    kind: RowKind,
+    after: Option<Key>,
+    /// What is older is over, however young.
+    keep_from: Option<Timestamp>,
+}
+
 /// What a slice did.
 #[derive(Debug, Default)]
 pub(crate) struct Slice {
-    kind: usize,
     /// The last row that was looked at; none: there are no more of this kind.
     last: Option<Key>,
     looked_at: u64,
     forgotten: u64,
     trails: u64,
     trail_bytes: u64,
+    /// Of rows of a kind that is bounded by number: the times of those that are left.
+    left_at: Vec<Timestamp>,
 }
 
 impl Pass {
-    pub(crate) fn new(now: Instant) -> Self {
+    fn new(kinds: &'static [RowKind], now: Instant) -> Self {
+        let limit = |kind: &RowKind| match kind {
+            RowKind::Event => Some((*kind, Newest::new(EVENT_IDS_LIMIT))),
+            RowKind::Delivery => Some((*kind, Newest::new(DELIVERIES_LIMIT))),
+            RowKind::Trail => Some((*kind, Newest::new(TRAIL_ROWS_LIMIT))),
+            _ => None,
+        };
         Self {
+            kinds,
             kind: 0,
             after: None,
             rows: 0,
             trails: (0, 0),
             trails_kept: EVENT_IDS,
+            newest: kinds.iter().filter_map(limit).collect(),
             log_begins_at: None,
             began: now,
             due_at: now + SLICE_EVERY,
         }
     }
 
-    /// When the next slice is due.
-    pub(crate) fn due_at(&self) -> Instant {
-        self.due_at
+    fn kind(&self) -> RowKind {
+        self.kinds[self.kind]
     }
 
     /// Whether the next slice needs to know where the log begins.
     pub(crate) fn asks_for_log(&self) -> bool {
-        self.after.is_none() && RowKind::ALL[self.kind] == RowKind::Task
+        self.after.is_none() && self.kind() == RowKind::Task
     }
 
-    /// Where the next slice begins: the kind of its rows, behind which key.
-    pub(crate) fn place(&self) -> (usize, Option<Key>) {
-        (self.kind, self.after.clone())
+    /// Where the next slice begins.
+    pub(crate) fn place(&self) -> Place {
+        let newest = self.newest.get(&self.kind());
+        Place {
+            kind: self.kind(),
+            after: self.after.clone(),
+            keep_from: newest.and_then(Newest::keep_from),
+        }
+    }
+
+    /// Rows of its first kind were put. Once there are clearly too many it goes on at once.
+    pub(crate) fn came(&mut self, n_rows: u64, now: Instant) {
+        let newest = self.newest.get_mut(&self.kinds[0]);
+        if let Some(newest) = newest {
+            newest.came(n_rows);
+            if newest.is_over() {
+                self.due_at = now;
+            }
+        }
     }
 
     /// `kept`, with what is known of the number of trails.
@@ -167,13 +246,25 @@ impl Pass {
 
     /// A slice is done: counts it, and goes on behind it.
     pub(crate) fn went_on(&mut self, slice: Slice, metrics: &NotifierMetrics, now: Instant) {
-        let kind = RowKind::ALL[slice.kind];
+        let (kind, is_first) = (self.kind(), self.after.is_none());
         metrics.forgotten(kind, slice.forgotten);
         self.rows += slice.looked_at - slice.forgotten;
         self.trails.0 += slice.trails;
         self.trails.1 += slice.trail_bytes;
         self.due_at = now + SLICE_EVERY;
         self.after = slice.last;
+        if let Some(newest) = self.newest.get_mut(&kind) {
+            if is_first {
+                newest.begin();
+            }
+            slice.left_at.into_iter().for_each(|at| newest.count(at));
+            if self.after.is_none() {
+                newest.end();
+            }
+            if newest.is_over() {
+                self.due_at = now;
+            }
+        }
         if self.after.is_some() {
             return;
         }
@@ -183,9 +274,11 @@ impl Pass {
             self.trails_kept = trails_kept(self.trails_kept, trails, bytes);
         }
         self.kind += 1;
-        if self.kind == RowKind::ALL.len() {
+        if self.kind == self.kinds.len() {
             self.kind = 0;
-            self.due_at = (self.began + PASS_EVERY).max(self.due_at);
+            if self.due_at > now {
+                self.due_at = (self.began + PASS_EVERY).max(self.due_at);
+            }
             self.began = self.due_at;
         }
     }
@@ -204,18 +297,15 @@ fn trails_kept(kept: SignedDuration, trails: u64, bytes: u64) -> SignedDuration 
 /// One slice: forgets what is over among the next rows of a kind.
 pub(crate) fn forget(
     draft: &mut Draft<'_>,
-    (kind, after): (usize, Option<Key>),
+    place: &Place,
     kept: Kept,
     log_begins_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Slice, Error> {
-    let mut slice = Slice {
-        kind,
-        ..Slice::default()
-    };
-    let row_kind = RowKind::ALL[kind];
-    let (prefix, keys) = prefix(row_kind);
-    let page = draft.reader.scan(prefix, after.as_deref(), ROWS_A_SLICE)?;
+    let mut slice = Slice::default();
+    let (prefix, keys) = prefix(place.kind);
+    let after = place.after.as_deref();
+    let page = draft.reader.scan(prefix, after, ROWS_A_SLICE)?;
     if page.len() == ROWS_A_SLICE {
         slice.last = page.last().map(|(key, _)| key.clone());
     }
@@ -229,13 +319,37 @@ pub(crate) fn forget(
             continue;
         }
         slice.looked_at += 1;
-        let place = (row_kind, key.as_slice(), row.as_slice());
-        if is_over(draft, place, kept, log_begins_at, now, &mut slice)? {
-            slice.forgotten += 1;
-            draft.delete(key);
+        let row = (key.as_slice(), row.as_slice());
+        match stands(draft, place, row, kept, log_begins_at, now, &mut slice)? {
+            Stands::Over => {
+                slice.forgotten += 1;
+                draft.delete(key);
+            }
+            Stands::Of(at) => slice.left_at.push(at),
+            Stands::On => {}
         }
     }
     Ok(slice)
+}
+
+/// How it stands with a row.
+enum Stands {
+    /// It is forgotten.
+    Over,
+    /// It stays; it is of this time, and of a kind that is bounded by number.
+    Of(Timestamp),
+    /// It stays.
+    On,
+}
+
+impl Stands {
+    fn over(is_over: bool) -> Self {
+        if is_over { Self::Over } else { Self::On }
+    }
+
+    fn over_or(is_over: bool, at: Timestamp) -> Self {
+        if is_over { Self::Over } else { Self::Of(at) }
+    }
 }
 
 /// What follows in a key, and so how pieces of larger values are told from rows.
@@ -268,38 +382,44 @@ fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
     }
 }
 
-fn is_over(
+fn stands(
     draft: &mut Draft<'_>,
-    (kind, key, row): (RowKind, &[u8], &[u8]),
+    place: &Place,
+    (key, row): (&[u8], &[u8]),
     kept: Kept,
     log_begins_at: Option<Timestamp>,
     now: Timestamp,
     slice: &mut Slice,
-) -> Result<bool, Error> {
+) -> Result<Stands, Error> {
     let older = |at: Timestamp, kept: SignedDuration| now.duration_since(at) >= kept;
+    let is_surplus = |at: Timestamp| place.keep_from.is_some_and(|from| at < from);
     let gone_from_log = |at: Timestamp| {
         let begins_at = log_begins_at.and_then(|at| at.checked_sub(LATE).ok());
         older(at, kept.tasks) && begins_at.is_some_and(|begins_at| at < begins_at)
     };
-    Ok(match kind {
+    let is_over = match place.kind {
         RowKind::Event => {
             let bytes = rows::bytes(draft.reader, key, row)?;
             let (second, trail) = bytes.split_at(bytes.len().min(4));
-            let read_at = rows::second(second);
-            let is_over = read_at.is_none_or(|at| older(at, EVENT_IDS));
+            let Some(at) = rows::second(second) else {
+                return Ok(Stands::Over);
+            };
+            let is_over = older(at, EVENT_IDS) || is_surplus(at);
             if !trail.is_empty() && !is_over {
-                if read_at.is_some_and(|at| older(at, kept.trails)) {
+                if older(at, kept.trails) {
                     draft.put_bytes(key.to_vec(), second.to_vec());
                 } else {
                     slice.trails += 1;
                     slice.trail_bytes += trail.len() as u64;
                 }
             }
-            is_over
+            return Ok(Stands::over_or(is_over, at));
         }
         RowKind::Trail => {
             let bytes = rows::bytes(draft.reader, key, row)?;
-            rows::second(&bytes).is_none_or(|at| older(at, kept.trails))
+            return Ok(rows::second(&bytes).map_or(Stands::Over, |at| {
+                Stands::over_or(older(at, EVENT_IDS) || is_surplus(at), at)
+            }));
         }
         RowKind::Incident => {
             let mut incident: Incident = rows::read(draft.reader, key, row)?;
@@ -319,14 +439,14 @@ fn is_over(
         }
         RowKind::Delivery => {
             let closed: Closed = rows::read(draft.reader, key, row)?;
-            let is_over = older(closed.at, kept.deliveries);
+            let is_over = older(closed.at, kept.deliveries) || is_surplus(closed.at);
             if is_over {
                 let attempts = rows::attempts(&closed.delivery.id);
                 for (key, _) in draft.reader.scan(&attempts, None, ATTEMPTS_LIMIT)? {
                     draft.delete(key);
                 }
             }
-            is_over
+            return Ok(Stands::over_or(is_over, closed.at));
         }
         RowKind::DeadTrigger => {
             let at: Timestamp = rows::read(draft.reader, key, row)?;
@@ -342,8 +462,8 @@ fn is_over(
             let told_at = group.notified_at.filter(|_| group.is_idle());
             told_at.is_some_and(|at| older(at, IDLE_GROUPS))
         }
-        RowKind::Held | RowKind::Source | RowKind::Silence => {
-            return holds_nothing(draft, kind, key, row, kept, now);
+        kind @ (RowKind::Held | RowKind::Source | RowKind::Silence) => {
+            holds_nothing(draft, kind, (key, row), kept, now)?
         }
         RowKind::Watch => {
             let watch: Watch = rows::read(draft.reader, key, row)?;
@@ -359,36 +479,8 @@ fn is_over(
             let bytes = rows::bytes(draft.reader, key, row)?;
             compact::subject_seen_at(&bytes).is_some_and(gone_from_log)
         }
-    })
-}
-
-/// Of what is held back, and what holds it back.
-fn holds_nothing(
-    draft: &mut Draft<'_>,
-    kind: RowKind,
-    key: &[u8],
-    row: &[u8],
-    kept: Kept,
-    now: Timestamp,
-) -> Result<bool, Error> {
-    match kind {
-        RowKind::Held => held::drop_if_over(draft, key, now),
-        RowKind::Source => {
-            let source: SourceRow = rows::read(draft.reader, key, row)?;
-            Ok(!source.goes_on(draft)?)
-        }
-        _ => {
-            let silence: Silence = rows::read(draft.reader, key, row)?;
-            let record = rows::hold_record(&Holder::Silence(silence.id.clone()));
-            let released = draft.get::<HoldRecord>(&record)?;
-            let is_over = released.is_some_and(|record| record.released)
-                && now.duration_since(silence.end()) >= kept.incidents;
-            if is_over {
-                draft.delete(record);
-            }
-            Ok(is_over)
-        }
-    }
+    };
+    Ok(Stands::over(is_over))
 }
 
 /// Whether the incident that a mark's key ends with is open.

@@ -1,56 +1,139 @@
-//! Who is told: one level of routes, and how each receiver wants it. Pure.
+//! Who is told: the tree of routes, and how each receiver wants it. Pure.
+//!
+//! A route that matches gives the entry to the first of its own routes that matches, and to those behind it
+//! as long as they say `continue`; where none matches, to its own receivers. So does Alertmanager.
 
-use syncbell_config::{Matcher, Receiver, ReceiverKind, Route};
+use syncbell_config::{Hours, Receiver, ReceiverKind, Route};
 
 use crate::delivery::{Entry, Target};
-use crate::group::{Label, Policy};
+use crate::group::{Policy, TOP};
+use crate::label::{Condition, Label};
 
-/// One receiver of the route.
+/// One receiver of one route.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipient {
     /// Its name in the configuration.
     pub(crate) name: String,
+    /// The route's place in the configuration, such as `route.routes[1]`.
+    pub(crate) path: String,
     /// Where it delivers to: one, or for mail one an address.
     pub(crate) targets: Vec<Target>,
     /// How it groups.
     pub(crate) policy: Policy,
+    /// When it may be told.
+    pub(crate) hours: Hours,
+    /// Who is told what it does not take.
+    pub(crate) fallback: Vec<Target>,
 }
 
-/// The whole route: every entry that matches goes to every recipient.
+/// The tree.
 #[derive(Clone, Debug)]
-pub(crate) struct Routes {
-    matchers: Vec<(Label, Matcher)>,
+pub(crate) struct Routes(Node);
+
+#[derive(Clone, Debug)]
+struct Node {
+    conditions: Vec<Condition<Label>>,
+    continues: bool,
     recipients: Vec<Recipient>,
+    routes: Vec<Node>,
 }
 
 impl Routes {
     /// From the checked configuration.
     pub(crate) fn new(route: &Route, receivers: &[Receiver]) -> Self {
-        let named = receivers
-            .iter()
-            .filter(|receiver| route.receivers.contains(&receiver.name));
-        let matchers = route
-            .matchers
-            .iter()
-            .filter_map(|matcher| Some((Label::named(&matcher.label)?, matcher.clone())));
-        Self {
-            matchers: matchers.collect(),
-            recipients: named.map(|receiver| recipient(route, receiver)).collect(),
-        }
+        Self(Node::new(route, receivers, TOP))
     }
 
-    /// The recipients of `entry`.
-    pub(crate) fn of(&self, entry: &Entry) -> &[Recipient] {
-        let mut matchers = self.matchers.iter();
-        let holds = matchers.all(|(label, matcher)| matcher.holds(&label.of(entry)));
-        if holds { &self.recipients } else { &[] }
+    /// Who is told `entry`, in the order of the routes. A receiver is told once, by the first route that
+    /// leads there: to be told the same twice helps nobody.
+    pub(crate) fn of(&self, entry: &Entry) -> Vec<&Recipient> {
+        let mut found = Vec::new();
+        self.0.matching(entry, &mut found);
+        found
+    }
+
+    /// The recipient of that name, if the configuration still has it; by the route of this path, if it is
+    /// still among its receivers.
+    pub(crate) fn at(&self, path: &str, name: &str) -> Option<&Recipient> {
+        let all = || self.recipients().filter(|recipient| recipient.name == name);
+        all()
+            .find(|recipient| recipient.path == path)
+            .or_else(|| all().next())
     }
 
     /// The recipient of that name, if the configuration still has it.
     pub(crate) fn named(&self, name: &str) -> Option<&Recipient> {
-        self.recipients
+        self.recipients().find(|recipient| recipient.name == name)
+    }
+
+    fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        let mut nodes = vec![&self.0];
+        let mut at = 0;
+        while at < nodes.len() {
+            nodes.extend(&nodes[at].routes);
+            at += 1;
+        }
+        nodes.into_iter().flat_map(|node| &node.recipients)
+    }
+}
+
+impl Node {
+    fn new(route: &Route, receivers: &[Receiver], path: &str) -> Self {
+        let children = route.routes.iter().enumerate();
+        let routes = children
+            .map(|(number, child)| Self::new(child, receivers, &format!("{path}.routes[{number}]")))
+            .collect();
+        let named = |name: &String| receivers.iter().find(|receiver| receiver.name == *name);
+        let fallback = route.fallback.as_ref().and_then(named);
+        let recipient = |receiver: &Receiver| {
+            let fallback = fallback.filter(|fallback| fallback.name != receiver.name);
+            Recipient {
+                name: receiver.name.clone(),
+                path: path.to_owned(),
+                targets: targets(receiver),
+                policy: policy(route, receiver),
+                hours: route.hours.clone(),
+                fallback: fallback.map_or_else(Vec::new, targets),
+            }
+        };
+        Self {
+            conditions: Condition::all(&route.matchers),
+            continues: route.continues,
+            recipients: route
+                .receivers
+                .iter()
+                .filter_map(named)
+                .map(recipient)
+                .collect(),
+            routes,
+        }
+    }
+
+    /// Whether it takes `entry`; whom it is for is added to `found`.
+    fn matching<'a>(&'a self, entry: &Entry, found: &mut Vec<&'a Recipient>) -> bool {
+        if !self
+            .conditions
             .iter()
-            .find(|recipient| recipient.name == name)
+            .all(|condition| condition.holds(entry))
+        {
+            return false;
+        }
+        let mut taken = false;
+        for route in &self.routes {
+            let takes = route.matching(entry, found);
+            taken |= takes;
+            if takes && !route.continues {
+                break;
+            }
+        }
+        if !taken {
+            for recipient in &self.recipients {
+                if found.iter().all(|known| known.name != recipient.name) {
+                    found.push(recipient);
+                }
+            }
+        }
+        true
     }
 }
 
@@ -66,7 +149,7 @@ pub(crate) fn targets(receiver: &Receiver) -> Vec<Target> {
     }
 }
 
-fn recipient(route: &Route, receiver: &Receiver) -> Recipient {
+fn policy(route: &Route, receiver: &Receiver) -> Policy {
     let mut policy = match receiver.kind {
         ReceiverKind::Webhook(_) => Policy::each(),
         ReceiverKind::Email(_) => Policy::people(),
@@ -83,43 +166,8 @@ fn recipient(route: &Route, receiver: &Receiver) -> Recipient {
     policy.group_wait = route.group_wait.unwrap_or(policy.group_wait);
     policy.group_interval = route.group_interval.unwrap_or(policy.group_interval);
     policy.repeat_interval = route.repeat_interval.unwrap_or(policy.repeat_interval);
-    Recipient {
-        name: receiver.name.clone(),
-        targets: targets(receiver),
-        policy,
-    }
+    policy
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As with the labels.
-    #[test]
-    fn the_configuration_knows_every_rule() {
-        for rule in crate::decide::Rule::ALL {
-            let text = format!(
-                "instances: [{{id: a, region: b}}]\n\
-                 receivers: [{{name: r, webhook: {{url: 'http://x'}}}}]\n\
-                 route: {{receivers: [r], match: ['rule={}']}}\n",
-                rule.as_str()
-            );
-            let read = syncbell_config::parse(&text, "x", std::path::Path::new("."), &|_| None);
-            assert!(read.is_ok(), "{rule:?}");
-        }
-    }
-
-    /// The configuration checks labels against a list of its own: it may not depend on this crate.
-    #[test]
-    fn the_configuration_knows_every_label() {
-        for (label, _) in Label::ALL {
-            let text = format!(
-                "instances: [{{id: a, region: b}}]\n\
-                 receivers: [{{name: r, webhook: {{url: 'http://x'}}}}]\n\
-                 route: {{receivers: [r], group_by: [{label}]}}\n"
-            );
-            let read = syncbell_config::parse(&text, "x", std::path::Path::new("."), &|_| None);
-            assert!(read.is_ok(), "{label}");
-        }
-    }
-}
+mod tests;

@@ -194,7 +194,6 @@ impl Notifier {
         let begun = begin::begun(&ledger, Timestamp::now()).await?;
         let (renderer, buried) = (Arc::new(Renderer::new()), Arc::new(Notify::new()));
         let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderer, &metrics, &buried)?;
-        let signals = Arc::new(signals);
         let consuming = Consuming {
             replays: Arc::default(),
             setup: Arc::new(Setup::new(
@@ -289,29 +288,32 @@ impl Notifier {
     }
 }
 
+/// How the lanes are woken.
+type Signals = Arc<BTreeMap<Target, Arc<LaneSignal>>>;
+
 /// A lane for each target of each receiver, and how it is woken.
-#[expect(clippy::type_complexity, reason = "the two halves of one loop")]
 fn lanes(
     receivers: &[Receiver],
     ledger: &Ledger,
     renderer: &Arc<Renderer>,
     metrics: &NotifierMetrics,
     buried: &Arc<Notify>,
-) -> Result<(Vec<Lane>, BTreeMap<Target, Arc<LaneSignal>>), Error> {
-    let (mut lanes, mut signals) = (Vec::new(), BTreeMap::new());
+) -> Result<(Vec<Lane>, Signals), Error> {
+    let all = receivers.iter().flat_map(targets);
+    let signals: Signals = Arc::new(all.map(|target| (target, Arc::default())).collect());
+    let mut lanes = Vec::new();
     for receiver in receivers {
         let channel = Channel::try_new(receiver, renderer.clone(), metrics.clone())?;
         metrics.prepare(&receiver.name, channel.name());
         let channel = Arc::new(channel);
         for target in targets(receiver) {
-            let signal = Arc::new(LaneSignal::default());
-            signals.insert(target.clone(), signal.clone());
             lanes.push(Lane {
+                signal: signals[&target].clone(),
+                signals: signals.clone(),
                 target,
                 channel: channel.clone(),
                 ledger: ledger.clone(),
                 metrics: metrics.clone(),
-                signal,
                 buried: buried.clone(),
                 state: Lane::fresh(),
             });

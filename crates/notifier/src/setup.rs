@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
-use crate::hold::Pairs;
+use crate::hold::{Compiled, Pairs};
 use crate::route::Routes;
 
 /// Of an instance that is known from events alone: the default `poll_every`.
@@ -18,6 +18,8 @@ pub(crate) struct Setup {
     pub(crate) rules: Rules,
     /// What hides what.
     pub(crate) pairs: Pairs,
+    /// Of silences, which come and go.
+    pub(crate) compiled: Compiled,
     /// The configured instances, and how often each is polled.
     instances: BTreeMap<String, SignedDuration>,
     /// What is to run, by instance.
@@ -45,6 +47,7 @@ impl Setup {
             routes: Routes::new(route, receivers),
             rules: Rules::of(rules),
             pairs: Pairs::new(&rules.inhibit),
+            compiled: Compiled::default(),
             instances: instances.collect(),
             quiet,
         }

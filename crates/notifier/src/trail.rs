@@ -17,6 +17,7 @@ use crate::delivery::Entry;
 use crate::draft::Draft;
 use crate::group;
 use crate::hold::Holder;
+use crate::route::Recipient;
 use crate::rows;
 use crate::setup::Setup;
 
@@ -143,9 +144,10 @@ pub(crate) enum Ending {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Way {
     pub(crate) receiver: String,
-    /// The group in which it goes out, if it is not told by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) group: Option<String>,
+    /// The route's place in the configuration.
+    pub(crate) route: String,
+    /// The group in which it goes out, or waits while the route is mute.
+    pub(crate) group: String,
 }
 
 /// The event that is decided now, with its trail so far.
@@ -200,14 +202,15 @@ pub(crate) fn word(kind: Kind) -> &'static str {
 
 /// The ways of `entry`.
 pub(crate) fn ways(setup: &Setup, entry: &Entry) -> Vec<Way> {
-    let recipients = setup.routes.of(entry).iter();
-    let way = |recipient: &crate::route::Recipient| Way {
-        receiver: recipient.name.clone(),
-        group: recipient
-            .policy
-            .group_by
-            .as_ref()
-            .map(|by| group::digest(&group::labels(by, entry))),
+    let recipients = setup.routes.of(entry).into_iter();
+    let way = |recipient: &Recipient| {
+        let by = recipient.policy.group_by.as_ref();
+        let labels = by.map(|by| group::labels(by, entry)).unwrap_or_default();
+        Way {
+            receiver: recipient.name.clone(),
+            route: recipient.path.clone(),
+            group: group::group_digest(&recipient.path, &labels),
+        }
     };
     recipients.map(way).collect()
 }

@@ -332,11 +332,7 @@ mod tests {
     }
 
     fn matcher(label: &str, op: MatchOp, value: &str) -> Matcher {
-        Matcher {
-            label: label.to_owned(),
-            op,
-            value: value.to_owned(),
-        }
+        Matcher::try_new(label, op, value).unwrap()
     }
 
     #[test]

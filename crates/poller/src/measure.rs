@@ -1,5 +1,6 @@
 //! For the benchmarks: what is private to the poller, run once and timed.
 
+mod feed;
 mod scale;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::metrics::PollerMetrics;
 use crate::outbox::Outbox;
 use crate::publish::Relay;
 
+pub use feed::Feed;
 pub use scale::{Scale, Turn, parts, timed};
 
 /// Rows that are put into the outbox at once.

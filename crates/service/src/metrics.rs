@@ -7,6 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Metric, Registry};
 
@@ -51,10 +52,31 @@ impl Metrics {
         help: &'static str,
         read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
     ) {
+        self.collect(name, help, MetricType::Gauge, read);
+    }
+
+    /// As [`Metrics::observe`], of what only grows while the process lives; `_total` is added to the name.
+    pub fn observe_counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) {
+        self.collect(name, help, MetricType::Counter, read);
+    }
+
+    fn collect(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricType,
+        read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_collector(Box::new(Observed {
             name,
             help,
+            kind,
             read: Box::new(read),
         }));
     }
@@ -95,6 +117,7 @@ pub struct Sample {
 struct Observed {
     name: &'static str,
     help: &'static str,
+    kind: MetricType,
     read: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
 }
 
@@ -106,10 +129,13 @@ impl std::fmt::Debug for Observed {
 
 impl Collector for Observed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut family =
-            encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, self.kind)?;
         for sample in (self.read)() {
-            ConstGauge::new(sample.value).encode(family.encode_family(&sample.labels)?)?;
+            let series = family.encode_family(&sample.labels)?;
+            match self.kind {
+                MetricType::Counter => ConstCounter::new(sample.value).encode(series)?,
+                _ => ConstGauge::new(sample.value).encode(series)?,
+            }
         }
         Ok(())
     }
@@ -150,6 +176,24 @@ mod tests {
         );
         lag.lock().unwrap().truncate(1);
         assert!(!metrics.encode().contains("partition=\"1\""));
+    }
+
+    #[test]
+    fn what_only_grows_is_a_counter() {
+        let metrics = Metrics::new();
+        metrics.observe_counter("compactions", "Made.", || {
+            vec![Sample {
+                labels: vec![("store", "poller".to_owned())],
+                value: 2.0,
+            }]
+        });
+        let text = metrics.encode();
+        assert!(
+            text.contains("# TYPE syncbell_compactions counter"),
+            "{text}"
+        );
+        let line = "syncbell_compactions_total{store=\"poller\"} 2";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

@@ -221,18 +221,7 @@ async fn a_compaction_without_room_is_left_until_there_is_some() {
     assert!(size.files_bytes > 4 * size.live_bytes, "{size:?}");
     assert_eq!((size.compactions, size.rows), (0, 30 * 20));
     store.close().await.unwrap();
-    let names = std::fs::read_dir(disk.store()).unwrap();
-    let n_databases = names
-        .filter(|entry| {
-            entry
-                .as_ref()
-                .unwrap()
-                .file_name()
-                .to_string_lossy()
-                .starts_with("rows-")
-        })
-        .count();
-    assert_eq!(n_databases, 1);
+    assert_eq!(n_databases(&disk.store()), 1);
 
     // With room it is made at the next start.
     disk.empty();
@@ -253,4 +242,84 @@ async fn a_compaction_without_room_is_left_until_there_is_some() {
             .len(),
         20
     );
+}
+
+/// The names of the databases in a store's folder.
+fn n_databases(store: &Path) -> usize {
+    let names = std::fs::read_dir(store).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with("rows-"))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_fills_the_disk_is_dropped_and_made_again_with_room() {
+    // Whether the disk fills while the copy is made is a matter of moments.
+    for _ in 0..10 {
+        match interrupted_copy().await {
+            Some(true) | None => return,
+            Some(false) => {}
+        }
+    }
+    panic!("ten copies were made faster than their disk was full");
+}
+
+/// Fills the disk as soon as a copy is begun. Gives whether that ended the copy; `None` without a disk.
+async fn interrupted_copy() -> Option<bool> {
+    let disk = SmallDisk::mount(256 * MIB)?;
+    let store = open(&disk.store(), u64::MAX).unwrap();
+    // The same rows over and over: files several times as large as what lives in them.
+    let mut size = store.size().await.unwrap();
+    while size.files_bytes < 16 * MIB || size.files_bytes < 6 * size.live_bytes {
+        for number in 0..500 {
+            store.commit(batch(number)).await.unwrap();
+        }
+        size = store.size().await.unwrap();
+    }
+    store.close().await.unwrap();
+    let (folder, rest) = (disk.store(), disk.dir.path().join("rest"));
+    disk.fill(3 * size.live_bytes);
+    let (filler, deadline) = (rest.clone(), Instant::now() + Duration::from_secs(20));
+    let filling = tokio::task::spawn_blocking(move || {
+        while n_databases(&folder) < 2 && Instant::now() < deadline {
+            std::hint::spin_loop();
+        }
+        let mut rest = std::fs::File::create(filler).unwrap();
+        while rest.write_all(&[7; 256 * 1024]).is_ok() {}
+    });
+    let store = open(&disk.store(), 4 * MIB).unwrap();
+    let mut n_acknowledged = 500;
+    while !filling.is_finished() {
+        match store.commit(batch(n_acknowledged)).await {
+            Ok(()) => n_acknowledged += 1,
+            Err(error) => assert!(is_full(&error), "{error}"),
+        }
+    }
+    filling.await.unwrap();
+    std::fs::remove_file(rest).unwrap();
+    disk.empty();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while let Err(error) = store.commit(batch(n_acknowledged)).await {
+        assert!(is_full(&error), "{error}");
+        assert!(Instant::now() < deadline, "it never takes rows again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    n_acknowledged += 1;
+    let made = store.size().await.unwrap().compactions > 0;
+    store.close().await.unwrap();
+
+    let store = open(&disk.store(), 4 * MIB).unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !made && store.size().await.unwrap().compactions == 0 {
+        store.commit(batch(0)).await.unwrap();
+        assert!(Instant::now() < deadline, "it is never compacted");
+    }
+    for number in 0..n_acknowledged {
+        let rows = store.scan(number.to_be_bytes(), None, 100).await.unwrap();
+        assert_eq!(rows.len(), 20, "batch {number}");
+    }
+    store.close().await.unwrap();
+    assert_eq!(n_databases(&disk.store()), 1, "nothing half is left");
+    Some(!made)
 }

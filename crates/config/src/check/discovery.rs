@@ -75,7 +75,7 @@ impl Checker<'_> {
 }
 
 fn matcher(text: &str) -> Result<Matcher, String> {
-    let matcher = super::route::condition(text)?;
+    let matcher = super::label::condition(text)?;
     let label = matcher.label.as_str();
     let is_tag = label
         .strip_prefix("tag.")

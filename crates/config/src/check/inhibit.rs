@@ -3,10 +3,9 @@
 use serde_saphyr::{Location, Spanned};
 
 use super::Checker;
-use super::route::{LABELS, matcher};
+use super::label::{exists, matcher};
 use crate::Matcher;
 use crate::config::Inhibit;
-use crate::problem::suggestion;
 use crate::raw;
 
 /// Pairs in a file; each is looked at with each alert.
@@ -61,9 +60,7 @@ impl Checker<'_> {
     fn equal(&mut self, raw: Vec<Spanned<String>>) -> Vec<String> {
         let mut labels: Vec<String> = Vec::new();
         for label in raw {
-            if !LABELS.contains(&label.value.as_str()) {
-                let hint = suggestion(&label.value, &LABELS);
-                let message = format!("unknown label `{}`{hint}", label.value);
+            if let Err(message) = exists(&label.value) {
                 self.error(label.referenced, message);
             } else if !labels.contains(&label.value) {
                 labels.push(label.value);

@@ -1,113 +1,198 @@
-//! The route: who is told what, by which labels, how often.
+//! The routes: who is told what, by which labels, how often, when.
 
 use serde_saphyr::{Location, Spanned};
 
-use super::Checker;
+use super::{Checker, label};
 use crate::config::Route;
 use crate::problem::suggestion;
 use crate::raw;
-use crate::{MatchOp, Matcher};
+use crate::{Hours, Matcher, Window};
 
-/// Labels that entries have; kept in step with the notifier by a test there.
-pub(crate) const LABELS: [&str; 17] = [
-    "instance",
-    "rule",
-    "severity",
-    "status",
-    "reason",
-    "incident",
-    "sync_rule_id",
-    "from.region_id",
-    "from.instance_id",
-    "from.namespace",
-    "from.repo",
-    "from.tag",
-    "to.region_id",
-    "to.instance_id",
-    "to.namespace",
-    "to.repo",
-    "to.tag",
-];
+/// Routes within routes.
+const DEPTH_LIMIT: usize = 8;
 
-/// The rules' names; kept in step with the notifier by a test there.
-pub(crate) const RULES: [&str; 9] = [
-    "blind",
-    "failed",
-    "issue",
-    "stuck",
-    "vanished",
-    "unknown_status",
-    "silent",
-    "canceled",
-    "slow",
-];
+/// Routes in all.
+const ROUTES_LIMIT: usize = 1_000;
 
-/// Labels whose values are known: any other value would match nothing, and nobody would be told.
-const CLOSED: [(&str, &[&str]); 3] = [
-    ("rule", &RULES),
-    ("severity", &["critical", "error", "warning", "info"]),
-    ("status", &["firing", "resolved"]),
-];
+/// What the rest of the file names.
+pub(super) struct Known<'a> {
+    /// All receivers in the file.
+    receivers: Vec<&'a str>,
+    windows: &'a [Window],
+}
 
-const EXPECTED: &str = "expected `label=value`, `!=`, `=~` or `!~`";
+impl<'a> Known<'a> {
+    pub(super) fn of(receivers: &'a [String], windows: &'a [Window]) -> Self {
+        Self {
+            receivers: receivers.iter().map(String::as_str).collect(),
+            windows,
+        }
+    }
+}
 
 impl Checker<'_> {
-    /// `names`: of all receivers in the file.
-    pub(super) fn route(&mut self, raw: Option<Spanned<raw::Route>>, names: &[String]) -> Route {
-        let mut route = Route::default();
+    pub(super) fn route(&mut self, raw: Option<Spanned<raw::Route>>, known: &Known<'_>) -> Route {
         let Some(raw) = raw else {
             self.error(
                 Location::UNKNOWN,
                 "the key `route` is missing: nobody would be told",
             );
-            return route;
+            return Route::default();
         };
-        let at = raw.referenced;
-        let raw = raw.value;
-        self.later("fallback", &raw.fallback);
-        self.later("routes", &raw.routes);
-        route.receivers = self.told(raw.receivers, names, at);
-        for text in raw.matchers.unwrap_or_default() {
-            match matcher(&text.value) {
-                Ok(matcher) => route.matchers.push(matcher),
-                Err(message) => self.error(text.referenced, message),
-            }
+        if raw.value.receivers.is_none() {
+            let message = "the key `receivers` is missing here: nobody would be told";
+            self.error(raw.referenced, message);
         }
-        route.group_by = raw.group_by.map(|labels| self.group_by(labels));
-        route.group_wait = self.optional_duration("group_wait", raw.group_wait);
-        route.group_interval = self.optional_duration("group_interval", raw.group_interval);
-        route.repeat_interval = self.positive("repeat_interval", raw.repeat_interval);
+        if let Some(continues) = &raw.value.continues {
+            let message = "`continue` at the top: there is no route behind it";
+            self.error(continues.referenced, message);
+        }
+        let mut left = ROUTES_LIMIT;
+        self.node(raw, &Route::default(), known, DEPTH_LIMIT, &mut left)
+    }
+
+    /// One route, with what it leaves out taken from `around`.
+    fn node(
+        &mut self,
+        raw: Spanned<raw::Route>,
+        around: &Route,
+        known: &Known<'_>,
+        depth: usize,
+        left: &mut usize,
+    ) -> Route {
+        let (at, raw) = (raw.referenced, raw.value);
+        let matchers = self.matchers(raw.matchers);
+        let told = raw.receivers.map(|receivers| self.told(receivers, known));
+        let (around_mute, around_active) = (&around.hours.mute, &around.hours.active);
+        let hours = Hours {
+            mute: self
+                .hours(raw.mute, known)
+                .unwrap_or_else(|| around_mute.clone()),
+            active: self
+                .hours(raw.active, known)
+                .unwrap_or_else(|| around_active.clone()),
+        };
+        let group_by = raw.group_by.map(|labels| self.group_by(labels));
+        let fallback = raw
+            .fallback
+            .and_then(|name| self.named_receiver(name, known));
+        let mut route = Route {
+            receivers: told.unwrap_or_else(|| around.receivers.clone()),
+            matchers,
+            continues: raw.continues.is_some_and(|continues| continues.value),
+            group_by: group_by.or_else(|| around.group_by.clone()),
+            group_wait: self
+                .optional_duration("group_wait", raw.group_wait)
+                .or(around.group_wait),
+            group_interval: self
+                .optional_duration("group_interval", raw.group_interval)
+                .or(around.group_interval),
+            repeat_interval: self
+                .positive("repeat_interval", raw.repeat_interval)
+                .or(around.repeat_interval),
+            hours,
+            fallback: fallback.or_else(|| around.fallback.clone()),
+            routes: Vec::new(),
+        };
+        let children = raw.routes.unwrap_or_default();
+        if depth == 1 && !children.is_empty() {
+            let message = format!("routes within routes: at most {DEPTH_LIMIT} levels");
+            self.error(at, message);
+            return route;
+        }
+        for child in children {
+            if *left == 0 {
+                self.error(child.referenced, format!("more than {ROUTES_LIMIT} routes"));
+                break;
+            }
+            *left -= 1;
+            let at = child.referenced;
+            let child = self.node(child, &route, known, depth - 1, left);
+            self.reachable(&route.routes, &child, at);
+            route.routes.push(child);
+        }
         route
     }
 
-    fn told(
-        &mut self,
-        raw: Option<Spanned<Vec<Spanned<String>>>>,
-        names: &[String],
-        at: Location,
-    ) -> Vec<String> {
-        let mut told: Vec<String> = Vec::new();
-        let Some(raw) = raw else {
-            self.error(
-                at,
-                "the key `receivers` is missing here: nobody would be told",
-            );
-            return told;
+    /// An earlier route that takes all that this one could match leaves it nothing.
+    fn reachable(&mut self, before: &[Route], route: &Route, at: Location) {
+        let takes_all = |earlier: &Route| {
+            let mut matchers = earlier.matchers.iter();
+            !earlier.continues && matchers.all(|matcher| route.matchers.contains(matcher))
         };
+        if let Some(number) = before.iter().position(takes_all) {
+            let what = if before[number].matchers.is_empty() {
+                "has no `match` and takes everything"
+            } else {
+                "takes everything that this one matches"
+            };
+            let message = format!(
+                "this route can never match: `routes[{number}]` before it {what}; put it first, \
+                 or give that one `continue: true`"
+            );
+            self.error(at, message);
+        }
+    }
+
+    pub(super) fn matchers(&mut self, raw: Option<Vec<Spanned<String>>>) -> Vec<Matcher> {
+        let mut matchers = Vec::new();
+        for text in raw.unwrap_or_default() {
+            match label::matcher(&text.value) {
+                Ok(matcher) => matchers.push(matcher),
+                Err(message) => self.error(text.referenced, message),
+            }
+        }
+        matchers
+    }
+
+    fn told(&mut self, raw: Spanned<Vec<Spanned<String>>>, known: &Known<'_>) -> Vec<String> {
+        let mut told: Vec<String> = Vec::new();
         if raw.value.is_empty() {
             self.error(raw.referenced, "`receivers` is empty: nobody is told");
         }
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for name in raw.value {
-            if !names.contains(&name.value.as_str()) {
-                let hint = suggestion(&name.value, &names);
-                let message = format!("no receiver is named `{}`{hint}", name.value);
-                self.error(name.referenced, message);
-            } else if !told.contains(&name.value) {
-                told.push(name.value);
+            if let Some(name) = self.named_receiver(name, known)
+                && !told.contains(&name)
+            {
+                told.push(name);
             }
         }
         told
+    }
+
+    fn named_receiver(&mut self, name: Spanned<String>, known: &Known<'_>) -> Option<String> {
+        if known.receivers.contains(&name.value.as_str()) {
+            return Some(name.value);
+        }
+        let hint = suggestion(&name.value, &known.receivers);
+        let message = format!("no receiver is named `{}`{hint}", name.value);
+        self.error(name.referenced, message);
+        None
+    }
+
+    fn hours(
+        &mut self,
+        raw: Option<Vec<Spanned<String>>>,
+        known: &Known<'_>,
+    ) -> Option<Vec<Window>> {
+        let mut windows = Vec::new();
+        for name in raw? {
+            let of_name = |window: &&Window| window.name == name.value;
+            if let Some(window) = known.windows.iter().find(of_name) {
+                windows.push(window.clone());
+                continue;
+            }
+            let names = known.windows.iter().map(|window| window.name.as_str());
+            let names: Vec<&str> = names.collect();
+            let hint = if names.is_empty() {
+                ": there is no key `windows`".to_owned()
+            } else {
+                suggestion(&name.value, &names)
+            };
+            let message = format!("no window is named `{}`{hint}", name.value);
+            self.error(name.referenced, message);
+        }
+        Some(windows)
     }
 
     fn group_by(&mut self, raw: Vec<Spanned<String>>) -> Vec<String> {
@@ -118,76 +203,13 @@ impl Checker<'_> {
                 if !only {
                     self.error(label.referenced, "`...` is every label: it stands alone");
                 }
-            } else if !LABELS.contains(&label.value.as_str()) {
-                let hint = suggestion(&label.value, &LABELS);
-                self.error(
-                    label.referenced,
-                    format!("unknown label `{}`{hint}", label.value),
-                );
+            } else if let Err(message) = label::exists(&label.value) {
+                self.error(label.referenced, message);
             }
             if !labels.contains(&label.value) {
                 labels.push(label.value);
             }
         }
         labels
-    }
-}
-
-/// A condition on a label of any name.
-pub(super) fn condition(text: &str) -> Result<Matcher, String> {
-    let at = text.find(['=', '!']).ok_or(EXPECTED)?;
-    let (label, rest) = text.split_at(at);
-    let ops = [
-        ("=~", MatchOp::Matches),
-        ("!~", MatchOp::NotMatches),
-        ("!=", MatchOp::NotEquals),
-        ("=", MatchOp::Equals),
-    ];
-    let found = ops
-        .into_iter()
-        .find_map(|(sign, op)| Some((op, rest.strip_prefix(sign)?)));
-    let (op, value) = found.ok_or(EXPECTED)?;
-    let (label, value) = (label.trim().to_owned(), value.trim().to_owned());
-    if matches!(op, MatchOp::Matches | MatchOp::NotMatches) {
-        check_pattern(&value)?;
-    }
-    Ok(Matcher { label, op, value })
-}
-
-/// A condition on a label that alerts have: `label=value`, `!=`, `=~`, `!~`. The error says what is wrong with it,
-/// for whoever wrote it.
-pub fn matcher(text: &str) -> Result<Matcher, String> {
-    let matcher = condition(text)?;
-    let (label, value) = (matcher.label.as_str(), matcher.value.as_str());
-    if !LABELS.contains(&label) {
-        return Err(format!(
-            "unknown label `{label}`{}",
-            suggestion(label, &LABELS)
-        ));
-    }
-    let known = CLOSED.iter().find(|(name, _)| *name == label);
-    let compares = matches!(matcher.op, MatchOp::Equals | MatchOp::NotEquals);
-    if let Some((_, known)) = known
-        && compares
-        && !known.contains(&value)
-    {
-        return Err(format!(
-            "unknown {label} `{value}`{}",
-            suggestion(value, known)
-        ));
-    }
-    Ok(matcher)
-}
-
-/// Only `.*` has a meaning in a pattern. The other signs of regular expressions would be taken as
-/// plain text and match nothing, so they are refused.
-fn check_pattern(value: &str) -> Result<(), String> {
-    match value.replace(".*", "").find([
-        '*', '+', '?', '|', '(', ')', '[', ']', '{', '}', '^', '$', '\\',
-    ]) {
-        None => Ok(()),
-        Some(_) => Err(format!(
-            "the pattern `{value}`: only `.*` has a meaning, for any text"
-        )),
     }
 }

@@ -103,7 +103,7 @@ impl Consumer {
 
     /// Decides the records of dead letters that are to be decided again, in the order in which they were
     /// asked for.
-    async fn replay(&self, clocks: &mut Clocks) -> Result<(), Error> {
+    pub(super) async fn replay(&self, clocks: &mut Clocks) -> Result<(), Error> {
         loop {
             let setup = self.setup.clone();
             let slice = self.ledger.patiently(move |draft, now| {

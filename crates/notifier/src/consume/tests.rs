@@ -3,6 +3,7 @@
 mod begin;
 mod bench;
 mod holds;
+mod replayed;
 mod sight;
 mod splits;
 mod trails;

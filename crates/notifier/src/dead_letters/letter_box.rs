@@ -198,7 +198,7 @@ impl LetterBox {
     }
 
     /// What the ledger knows of a replay, with how it ended, or stands.
-    pub(super) async fn replayed(&self, id: &str) -> Result<Option<Replayed>, Error> {
+    pub(crate) async fn replayed(&self, id: &str) -> Result<Option<Replayed>, Error> {
         let (Some(ledger), id) = (&self.ledger, id.to_owned()) else {
             return Ok(None);
         };

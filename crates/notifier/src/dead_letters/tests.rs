@@ -123,6 +123,8 @@ fn delivery(seq: u64, status: AlertStatus, summary: &str) -> Delivery {
         task: None,
         resolved_by: None,
         detail: None,
+        labels: std::collections::BTreeMap::new(),
+        annotations: std::collections::BTreeMap::new(),
     };
     Delivery {
         id: DeliveryId(format!("id-{seq}")),
@@ -146,6 +148,8 @@ fn delivery(seq: u64, status: AlertStatus, summary: &str) -> Delivery {
         last_error: Some("500".into()),
         first_failure_at: None,
         replay: None,
+        fallback: Vec::new(),
+        instead_of: None,
     }
 }
 

@@ -112,6 +112,8 @@ pub(crate) fn entry(incident: &Incident, status: AlertStatus) -> Option<Entry> {
             task: None,
             resolved_by: None,
             detail: None,
+            labels: std::collections::BTreeMap::new(),
+            annotations: std::collections::BTreeMap::new(),
         },
         event_id: notice.event_id.clone(),
         message: notice.message.clone(),

@@ -218,6 +218,8 @@ pub(super) fn entry(
             task: Some(cause.task.clone()),
             resolved_by: None,
             detail: None,
+            labels: std::collections::BTreeMap::new(),
+            annotations: std::collections::BTreeMap::new(),
         },
         event_id: cause.event_id.clone(),
         message: None,

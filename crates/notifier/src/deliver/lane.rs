@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use syncbell_event::TraceParent;
 use syncbell_service::crash_point;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::dead_letters::DeathClass;
 use crate::deliver::Channel;
-use crate::deliver::record::{bury, drop_resolve, is_expired, record};
+use crate::deliver::record::{bury, drop_resolve, hand_over, is_expired, record};
 use crate::delivery::{Attempt, Delivery, Entry, Target};
 use crate::ledger::{Draft, Ledger, pending_after};
 use crate::metrics::{DeadKind, NotifierMetrics};
@@ -63,6 +63,8 @@ pub(crate) struct Lane {
     pub(crate) ledger: Ledger,
     pub(crate) metrics: NotifierMetrics,
     pub(crate) signal: Arc<LaneSignal>,
+    /// Of all lanes: that of a fallback is woken.
+    pub(crate) signals: Arc<BTreeMap<Target, Arc<LaneSignal>>>,
     /// Called when a dead letter was written.
     pub(crate) buried: Arc<Notify>,
     pub(crate) state: LaneState,
@@ -113,30 +115,43 @@ impl Lane {
             while let Some(seq) = self.state.startable(now, self.channel.concurrency()) {
                 self.state.under_way.insert(seq);
                 let delivery = self.state.window[&seq].clone();
-                attempts.push(attempt(
+                let fallback = delivery.fallback.clone();
+                let attempt = attempt(
                     delivery,
                     self.state.stopped.is_some(),
                     self.channel.clone(),
                     self.ledger.clone(),
                     self.metrics.clone(),
                     self.buried.clone(),
-                ));
+                );
+                attempts.push(attempt.map(|recorded| (fallback, recorded)));
             }
             let sleep = self.state.sleep(now);
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(recorded) = attempts.next() => {
+                Some((fallback, recorded)) = attempts.next() => {
                     look |= self.settle(recorded?);
+                    self.wake(&fallback);
                 }
                 () = self.signal.wake.notified() => look = true,
                 () = tokio::time::sleep(sleep) => {}
             }
         }
-        while let Some(recorded) = attempts.next().await {
+        while let Some((_, recorded)) = attempts.next().await {
             self.settle(recorded?);
         }
         self.channel.shutdown().await;
         Ok(())
+    }
+
+    /// Rows may stand in the lanes of a fallback.
+    fn wake(&self, fallback: &[Target]) {
+        for signal in fallback
+            .iter()
+            .filter_map(|target| self.signals.get(target))
+        {
+            signal.wake();
+        }
     }
 
     /// Loads rows behind those known. True if all of them are known now.
@@ -247,9 +262,9 @@ impl LaneState {
                     .map(|entry| entry.item.incident.as_str())
             };
             let free = !incidents().any(|incident| waiting.contains(incident));
-            // A stopped lane only lets go of what is too old.
+            // A stopped lane only lets go of what is too old, and lets its fallback know of the rest.
             let due = match self.stopped {
-                Some(_) => is_expired(delivery, now),
+                Some(_) => is_expired(delivery, now) || !delivery.fallback.is_empty(),
                 None => delivery.due_at <= now,
             };
             if due && free && !self.under_way.contains(seq) {
@@ -305,19 +320,7 @@ async fn attempt(
         });
     }
     if stopped {
-        let reason = format!("expired: {}", delivery.last_error.as_deref().unwrap_or("-"));
-        let closing = move |draft: &mut Draft<'_>, now| {
-            bury(draft, &delivery, DeathClass::Expired, &reason, now);
-            Ok(())
-        };
-        ledger.patiently(closing).await?;
-        metrics.dead(DeadKind::Delivery, 1);
-        buried.notify_one();
-        return Ok(Recorded {
-            seq,
-            left: None,
-            outcome: None,
-        });
+        return let_go(delivery, &ledger, &metrics, &buried).await;
     }
     let (began, began_at) = (Instant::now(), Timestamp::now());
     let outcome = channel.send(&delivery, began_at).await;
@@ -357,6 +360,43 @@ async fn attempt(
         seq,
         left,
         outcome: Some(outcome),
+    })
+}
+
+/// Of a stopped lane: its fallback is told, and what is too old is given up.
+async fn let_go(
+    delivery: Delivery,
+    ledger: &Ledger,
+    metrics: &NotifierMetrics,
+    buried: &Notify,
+) -> Result<Recorded, Error> {
+    let seq = delivery.seq;
+    if !is_expired(&delivery, Timestamp::now()) {
+        let handing_over = move |draft: &mut Draft<'_>, now| {
+            let mut delivery = delivery.clone();
+            hand_over(draft, &mut delivery, now);
+            let row = rows::numbered(rows::lane(&delivery.target), delivery.seq);
+            draft.put(row, &delivery);
+            Ok(delivery)
+        };
+        return Ok(Recorded {
+            seq,
+            left: Some(ledger.patiently(handing_over).await?),
+            outcome: None,
+        });
+    }
+    let reason = format!("expired: {}", delivery.last_error.as_deref().unwrap_or("-"));
+    let closing = move |draft: &mut Draft<'_>, now| {
+        bury(draft, &delivery, DeathClass::Expired, &reason, now);
+        Ok(())
+    };
+    ledger.patiently(closing).await?;
+    metrics.dead(DeadKind::Delivery, 1);
+    buried.notify_one();
+    Ok(Recorded {
+        seq,
+        left: None,
+        outcome: None,
     })
 }
 

@@ -53,7 +53,11 @@ pub(super) fn record(
         }
         Outcome::RetryAfter { after, .. } => *after,
         Outcome::Transient { .. } => backoff().delay(attempt.number.saturating_sub(1), random),
-        Outcome::PermanentTarget { .. } => Duration::ZERO,
+        Outcome::PermanentTarget { .. } => {
+            // It stays pending, in case that somebody repairs the receiver; others are told meanwhile.
+            hand_over(draft, &mut delivery, now);
+            Duration::ZERO
+        }
     };
     delivery.last_error = Some(outcome.note().to_owned());
     delivery.first_failure_at.get_or_insert(attempt.at);
@@ -83,8 +87,31 @@ pub(crate) fn bury(
     why: &str,
     now: Timestamp,
 ) {
-    finish(draft, delivery, Ending::Dead, why, now);
-    draft.bury(&DeadLetter::of_delivery(delivery, class, why, now));
+    let mut delivery = delivery.clone();
+    if class != DeathClass::ReceiverGone {
+        hand_over(draft, &mut delivery, now);
+    }
+    finish(draft, &delivery, Ending::Dead, why, now);
+    draft.bury(&DeadLetter::of_delivery(&delivery, class, why, now));
+}
+
+/// Gives what its receiver does not take to the fallback, once. A replay is for whom it was asked.
+pub(super) fn hand_over(draft: &mut Draft<'_>, delivery: &mut Delivery, now: Timestamp) {
+    for target in std::mem::take(&mut delivery.fallback) {
+        if delivery.replay.is_some() {
+            continue;
+        }
+        tracing::warn!(
+            delivery.id = %delivery.id, receiver = delivery.target.receiver,
+            "not taken: its fallback {target} is told"
+        );
+        draft.enqueue(&Delivery {
+            seq: draft.next_number(),
+            created_at: now,
+            due_at: now,
+            ..delivery.instead(&target)
+        });
+    }
 }
 
 /// Closes the row; of a dead one the triggers are marked.
@@ -147,7 +174,10 @@ pub(crate) fn drop_resolve(
         draft.put(key, &dropped);
     }
     let why = "its trigger is in the dead letters";
-    finish(draft, delivery, Ending::Dropped, why, now);
+    let mut delivery = delivery.clone();
+    // Whoever was told that it began is told that it ended.
+    hand_over(draft, &mut delivery, now);
+    finish(draft, &delivery, Ending::Dropped, why, now);
     Ok(true)
 }
 

@@ -33,6 +33,8 @@ fn entry(rule: &str, repo: &str) -> Entry {
             task: Some(task),
             resolved_by: None,
             detail: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
         },
         event_id: EventId("e".into()),
         message: None,
@@ -54,7 +56,7 @@ fn mute(id: &str, texts: &[&str], from: i64, to: i64) -> Mute {
         id: id.into(),
         starts_at: at(from),
         ends_at: at(to),
-        matchers: matchers(texts),
+        matchers: Arc::new(matchers(texts)),
     }
 }
 

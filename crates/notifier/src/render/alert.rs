@@ -52,6 +52,7 @@ fn whole(delivery: &Delivery) -> Alert {
             .collect(),
         more: 0,
         replay: delivery.replay.clone(),
+        instead_of: delivery.instead_of.clone(),
     };
     Alert::new(delivery.id.0.clone(), delivery.created_at, data)
 }

@@ -61,6 +61,8 @@ fn firing(task: SyncTask) -> Entry {
             task: Some(task),
             resolved_by: None,
             detail: None,
+            labels: std::collections::BTreeMap::new(),
+            annotations: std::collections::BTreeMap::new(),
         },
         event_id: EventId("e1".into()),
         message: None,
@@ -96,6 +98,8 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
         last_error: None,
         first_failure_at: None,
         replay: None,
+        fallback: Vec::new(),
+        instead_of: None,
     }
 }
 

@@ -12,8 +12,10 @@ use super::*;
 use crate::consume::{Done, consume};
 use crate::decide::{ClosedBy, Rule, Subject};
 use crate::delivery::{Delivery, DeliveryId, Ending, Target};
+use crate::held::HoldRecord;
 use crate::ledger::Ledger;
 use crate::setup::Setup;
+use crate::silence::Silence;
 
 fn now() -> Timestamp {
     "2026-06-01T00:00:00Z".parse().unwrap()
@@ -33,16 +35,24 @@ async fn ledger() -> Ledger {
 
 /// A whole pass, in slices. Gives how many it took.
 async fn pass(ledger: &Ledger, log_begins_at: Option<Timestamp>) -> usize {
+    let mut passes = Passes::new(Instant::now());
+    let ids = pass_over(ledger, &mut passes.ids, log_begins_at).await;
+    ids + pass_over(ledger, &mut passes.rest, log_begins_at).await
+}
+
+/// As [`pass`], one of the two.
+async fn pass_over(ledger: &Ledger, pass: &mut Pass, log_begins_at: Option<Timestamp>) -> usize {
     let metrics = NotifierMetrics::new(&Metrics::new());
-    let mut pass = Pass::new(Instant::now());
+    let last = pass.kinds[pass.kinds.len() - 1];
     let mut slices = 0;
     loop {
         let place = pass.place();
+        let kind = place.kind;
         let slice = ledger
-            .turn(move |draft| forget(draft, place, kept(), log_begins_at, now()))
+            .turn(move |draft| forget(draft, &place, kept(), log_begins_at, now()))
             .await
             .unwrap();
-        let is_last = slice.last.is_none() && slice.kind == RowKind::ALL.len() - 1;
+        let is_last = slice.last.is_none() && kind == last;
         pass.went_on(slice, &metrics, Instant::now());
         slices += 1;
         if is_last {
@@ -84,6 +94,8 @@ fn closed(id: &str, at: Timestamp) -> Closed {
         last_error: None,
         first_failure_at: None,
         replay: None,
+        fallback: Vec::new(),
+        instead_of: None,
     };
     Closed {
         delivery,
@@ -174,6 +186,58 @@ async fn a_pass_comes_to_the_end_of_any_number_of_rows_in_slices() {
     assert_eq!(keys(&ledger, "e/").await.len(), 50);
 }
 
+/// Puts `n` ids of events that were read in as many seconds up to now.
+async fn put_ids(ledger: &Ledger, n: u32) {
+    let put = ledger.turn(move |draft| {
+        for n in 0..n {
+            let id = EventId(format!("{n:032x}"));
+            let at = now() - SignedDuration::from_secs(n.into());
+            draft.put_bytes(rows::event(&id), rows::second_bytes(at));
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+}
+
+#[tokio::test]
+async fn of_young_ids_the_newest_are_left_at_once_where_too_many_come() {
+    let ledger = ledger().await;
+    put_ids(&ledger, 100).await;
+    let (mut passes, began) = (Passes::new(Instant::now()), Instant::now());
+    passes.ids.came(48, began);
+    assert!(passes.ids.due_at > began, "a few more than are kept");
+    passes.ids.came(52, began);
+    assert_eq!(passes.ids.due_at, began);
+    // The first pass counts, the second forgets; neither waits.
+    for left in [100, 40] {
+        assert!(passes.ids.due_at <= Instant::now());
+        pass_over(&ledger, &mut passes.ids, None).await;
+        assert_eq!(keys(&ledger, "e/").await.len(), left);
+    }
+    assert!(passes.ids.due_at > Instant::now(), "the next one has time");
+    let oldest = EventId(format!("{:032x}", 39));
+    let has = ledger.turn(move |draft| draft.has(&rows::event(&oldest)));
+    assert!(has.await.unwrap());
+}
+
+#[tokio::test]
+async fn of_young_deliveries_the_newest_are_left() {
+    let ledger = ledger().await;
+    let put = ledger.turn(|draft| {
+        for n in 0..30 {
+            let closed = closed(&format!("{n:032x}"), now() - SignedDuration::from_secs(n));
+            draft.put(rows::closed(&closed.delivery.id), &closed);
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    let mut passes = Passes::new(Instant::now());
+    for left in [30, 20] {
+        pass_over(&ledger, &mut passes.rest, None).await;
+        assert_eq!(keys(&ledger, "c/").await.len(), left);
+    }
+}
+
 #[tokio::test]
 async fn an_idle_group_is_forgotten_and_one_with_something_open_is_not() {
     let ledger = ledger().await;
@@ -183,7 +247,7 @@ async fn an_idle_group_is_forgotten_and_one_with_something_open_is_not() {
             ("open", true, ago(3)),
             ("new", false, ago(1)),
         ] {
-            let mut group = Group::new(name, BTreeMap::new());
+            let mut group = Group::new(name, crate::group::TOP, BTreeMap::new());
             group.notified_at = Some(at);
             if open {
                 group.open.insert("i".into());
@@ -455,14 +519,15 @@ async fn a_trail_goes_with_the_id_of_its_event_and_earlier_where_there_are_too_m
         trails: SignedDuration::from_hours(10),
         ..kept()
     };
-    for kind in [RowKind::Event, RowKind::Trail] {
-        let kind = RowKind::ALL.iter().position(|one| *one == kind).unwrap();
-        let slice = ledger.turn(move |draft| forget(draft, (kind, None), tight, None, now()));
-        slice.await.unwrap();
-    }
+    let place = Place {
+        kind: RowKind::Event,
+        after: None,
+        keep_from: None,
+    };
+    let slice = ledger.turn(move |draft| forget(draft, &place, tight, None, now()));
+    slice.await.unwrap();
     let events = ledger.store.scan(b"e/".to_vec(), None, 10).await.unwrap();
     assert_eq!(sizes(events), [5, 7], "its id stays");
-    assert_eq!(keys(&ledger, "ex/").await.len(), 1);
 }
 
 #[test]

@@ -179,6 +179,13 @@ impl Bench {
         self.consumer.take(records, &mut self.clocks).await.unwrap();
     }
 
+    /// What was queued by a replay of dead letters.
+    pub(super) async fn decide_replays(&mut self) -> Vec<String> {
+        let before = self.told().await.len();
+        self.consumer.replay(&mut self.clocks).await.unwrap();
+        self.told().await.split_off(before)
+    }
+
     pub(super) async fn deliveries(&self) -> Vec<Delivery> {
         let read = self.store.read(|reader| {
             let rows = reader.scan(b"d/", None, 10_000)?;

@@ -8,6 +8,7 @@ use syncbell_store::Store;
 
 use super::super::*;
 use super::bench::{Bench, INSTANCE, at, setup, task};
+use crate::delivery::Entry;
 use crate::silence::{Silence, SilenceRow};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);

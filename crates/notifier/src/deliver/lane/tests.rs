@@ -36,6 +36,8 @@ fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
                 task: None,
                 resolved_by: None,
                 detail: None,
+                labels: std::collections::BTreeMap::new(),
+                annotations: std::collections::BTreeMap::new(),
             },
             event_id: EventId(format!("e-{seq}")),
             message: None,
@@ -52,6 +54,8 @@ fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
         last_error: None,
         first_failure_at: None,
         replay: None,
+        fallback: Vec::new(),
+        instead_of: None,
     }
 }
 
@@ -183,4 +187,84 @@ async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
         !trigger_is_dead(&ledger, &resolve).await.unwrap(),
         "its trigger was delivered"
     );
+}
+
+fn mail() -> Target {
+    Target {
+        receiver: "mail".into(),
+        address: Some("c@d.example".into()),
+    }
+}
+
+/// What became of `row` at its first attempt, and what then waits for the fallback.
+async fn handed_over(ledger: &Ledger, row: Delivery, outcome: Outcome) -> Vec<Delivery> {
+    let attempt = Attempt {
+        number: 1,
+        at: now(),
+        duration_ms: 1,
+        outcome: String::new(),
+        note: String::new(),
+    };
+    let turn = ledger.turn(move |draft| Ok(record(draft, &row, &attempt, &outcome, 1.0, now())));
+    turn.await.unwrap();
+    pending_after(&ledger.store, &mail(), None, 10)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_a_receiver_refuses_goes_to_its_fallback_once_and_so_does_the_end() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let mut trigger = delivery(1, "a", AlertStatus::Firing);
+    trigger.fallback = vec![mail()];
+    let transient = Outcome::Transient {
+        note: "HTTP 500".into(),
+        maybe_delivered: false,
+    };
+    assert!(
+        handed_over(&ledger, trigger.clone(), transient)
+            .await
+            .is_empty()
+    );
+    let stops = Outcome::PermanentTarget {
+        note: "HTTP 410".into(),
+    };
+    let told = handed_over(&ledger, trigger.clone(), stops).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].instead_of.as_deref(), Some("ops"));
+    assert_eq!(
+        (&told[0].entries, &told[0].target),
+        (&trigger.entries, &mail())
+    );
+    assert_ne!(told[0].id, trigger.id);
+    let left = pending_after(&ledger.store, &trigger.target, None, 10)
+        .await
+        .unwrap();
+    assert!(left[0].fallback.is_empty(), "it is told once");
+
+    // Refused for good in the end: nobody is told again, and its end goes the same way.
+    let refused = Outcome::PermanentMessage {
+        note: "HTTP 413".into(),
+    };
+    assert_eq!(
+        handed_over(&ledger, left[0].clone(), refused).await.len(),
+        1
+    );
+    let mut resolve = delivery(2, "a", AlertStatus::Resolved);
+    resolve.fallback = vec![mail()];
+    assert!(drop_it(&ledger, &resolve).await.unwrap());
+    let told = pending_after(&ledger.store, &mail(), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[1].entries[0].item.status, AlertStatus::Resolved);
+}
+
+#[tokio::test]
+async fn a_stopped_lane_lets_its_fallback_know() {
+    let mut row = delivery(1, "a", AlertStatus::Firing);
+    row.fallback = vec![mail()];
+    let mut state = state(vec![row]);
+    state.stopped = Some("HTTP 410".into());
+    assert_eq!(state.startable(now(), 8), Some(1));
 }

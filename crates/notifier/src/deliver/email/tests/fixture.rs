@@ -51,6 +51,8 @@ fn entry(incident: &str) -> Entry {
             task: None,
             resolved_by: None,
             detail: None,
+            labels: std::collections::BTreeMap::new(),
+            annotations: std::collections::BTreeMap::new(),
         },
         event_id: EventId("e1".into()),
         message: None,
@@ -80,6 +82,8 @@ pub(super) fn delivery(incidents: &[&str]) -> Delivery {
         last_error: None,
         first_failure_at: None,
         replay: None,
+        fallback: Vec::new(),
+        instead_of: None,
     }
 }
 
