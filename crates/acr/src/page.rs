@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for &mut Glance<'de> {
             match field {
                 Field::Id if self.id.is_none() => self.id = Some(map.next_value()?),
                 Field::Created if self.created_ms.is_none() => {
-                    self.created_ms = map.next_value()?
+                    self.created_ms = map.next_value()?;
                 }
                 Field::Id | Field::Created => return Ok(()),
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),

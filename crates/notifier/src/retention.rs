@@ -398,14 +398,14 @@ fn stands(
         older(at, kept.tasks) && begins_at.is_some_and(|begins_at| at < begins_at)
     };
     let is_over = match place.kind {
-        RowKind::Event => {
+        RowKind::Event | RowKind::Trail => {
             let bytes = rows::bytes(draft.reader, key, row)?;
             let (second, trail) = bytes.split_at(bytes.len().min(4));
             let Some(at) = rows::second(second) else {
                 return Ok(Stands::Over);
             };
             let is_over = older(at, EVENT_IDS) || is_surplus(at);
-            if !trail.is_empty() && !is_over {
+            if !is_over && !trail.is_empty() {
                 if older(at, kept.trails) {
                     draft.put_bytes(key.to_vec(), second.to_vec());
                 } else {
@@ -415,28 +415,7 @@ fn stands(
             }
             return Ok(Stands::over_or(is_over, at));
         }
-        RowKind::Trail => {
-            let bytes = rows::bytes(draft.reader, key, row)?;
-            return Ok(rows::second(&bytes).map_or(Stands::Over, |at| {
-                Stands::over_or(older(at, EVENT_IDS) || is_surplus(at), at)
-            }));
-        }
-        RowKind::Incident => {
-            let mut incident: Incident = rows::read(draft.reader, key, row)?;
-            if incident.expire(kept.expire_after, now) {
-                tracing::info!(
-                    incident = incident.id,
-                    "an incident expired: nothing happened in it"
-                );
-                draft.put_incident(&incident);
-            }
-            let closed = incident.closed.as_ref();
-            let is_over = closed.is_some_and(|closed| older(closed.at, kept.incidents));
-            if is_over {
-                draft.delete(rows::hold_record(&Holder::Incident(incident.id)));
-            }
-            is_over
-        }
+        RowKind::Incident => incident_is_over(draft, (key, row), kept, now)?,
         RowKind::Delivery => {
             let closed: Closed = rows::read(draft.reader, key, row)?;
             let is_over = older(closed.at, kept.deliveries) || is_surplus(closed.at);
@@ -481,6 +460,29 @@ fn stands(
         }
     };
     Ok(Stands::over(is_over))
+}
+
+/// Closes an incident in which nothing happened for long; whether it has been closed for long.
+fn incident_is_over(
+    draft: &mut Draft<'_>,
+    (key, row): (&[u8], &[u8]),
+    kept: Kept,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let mut incident: Incident = rows::read(draft.reader, key, row)?;
+    if incident.expire(kept.expire_after, now) {
+        tracing::info!(
+            incident = incident.id,
+            "an incident expired: nothing happened in it"
+        );
+        draft.put_incident(&incident);
+    }
+    let closed = incident.closed.as_ref();
+    let is_over = closed.is_some_and(|closed| now.duration_since(closed.at) >= kept.incidents);
+    if is_over {
+        draft.delete(rows::hold_record(&Holder::Incident(incident.id)));
+    }
+    Ok(is_over)
 }
 
 /// Whether the incident that a mark's key ends with is open.

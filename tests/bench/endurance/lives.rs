@@ -1,4 +1,4 @@
-//! Tasks that are begun, run and end, over and over, as changes that a poller found.
+//! Tasks that are begun, run and end, over and over, as changes that a poller found; some of them at a time.
 
 use jiff::{SignedDuration, Timestamp};
 use syncbell_event::{Change, Envelope, Image, Kind, Source, Status, SyncTask};
@@ -7,6 +7,8 @@ pub(crate) const INSTANCE: &str = "cri-kmsiwlxxdcva0001";
 pub(crate) const REGION: &str = "cn-shanghai";
 
 const TASKS: u64 = 200_000;
+/// Open at a time.
+const OPEN: u64 = 2_000;
 /// Begun, running, ended.
 const STEPS: u64 = 3;
 const ONE_FAILS_OF: u64 = 1_000;
@@ -31,24 +33,21 @@ impl Lives {
     }
 
     fn step(&mut self) -> Envelope {
-        let (task, round) = (self.n % TASKS, self.n / TASKS);
+        let wave = self.n / (OPEN * STEPS);
+        let step = self.n / OPEN % STEPS;
+        let task = (wave * OPEN + self.n % OPEN) % TASKS;
+        let life = wave / (TASKS / OPEN);
         self.n += 1;
-        let now = Timestamp::now();
-        // A round is a minute of the registry, so that no state comes twice.
-        let at = |round: u64| {
-            let minutes = i64::try_from(round).expect("few");
-            Timestamp::UNIX_EPOCH
-                + SignedDuration::from_hours(24 * 365 * 50)
-                + SignedDuration::from_mins(minutes)
+        let before = match (life, step) {
+            (0, 0) => None,
+            (_, 0) => Some(state(task, life - 1, STEPS - 1)),
+            _ => Some(state(task, life, step - 1)),
         };
-        let after = state(task, round, at(round));
-        let before = round
-            .checked_sub(1)
-            .map(|round| state(task, round, at(round)));
-        if round % STEPS == STEPS - 1 {
-            let failed_before = round >= STEPS && fails(task, round - STEPS);
-            self.n_told += u64::from(fails(task, round)) + u64::from(failed_before);
+        if step == STEPS - 1 {
+            let failed_before = life > 0 && fails(task, life - 1);
+            self.n_told += u64::from(fails(task, life)) + u64::from(failed_before);
         }
+        let after = state(task, life, step);
         let change = Change {
             kind: if before.is_some() {
                 Kind::Updated
@@ -65,21 +64,20 @@ impl Lives {
             region: REGION.to_owned(),
             instance: INSTANCE.to_owned(),
         };
-        change.into_envelope(&source, now, None)
+        change.into_envelope(&source, Timestamp::now(), None)
     }
 }
 
-/// Whether the task's life that ends in `round` fails: never two in a row.
-fn fails(task: u64, round: u64) -> bool {
-    let life = round / STEPS;
+/// Whether that life of the task ends with a failure: never two in a row.
+fn fails(task: u64, life: u64) -> bool {
     life.is_multiple_of(2) && (task + life).is_multiple_of(ONE_FAILS_OF)
 }
 
-fn state(task: u64, round: u64, modified_at: Timestamp) -> SyncTask {
-    let status = match round % STEPS {
+fn state(task: u64, life: u64, step: u64) -> SyncTask {
+    let status = match step {
         0 => Status::Pending,
         1 => Status::Synchronizing,
-        _ if fails(task, round) => Status::Error,
+        _ if fails(task, life) => Status::Error,
         _ => Status::Success,
     };
     let mut state = SyncTask::new(format!("rst-4kfd7fk6{task:08}"), status);
@@ -95,7 +93,10 @@ fn state(task: u64, round: u64, modified_at: Timestamp) -> SyncTask {
     state.trigger = Some("PASSIVE".to_owned());
     state.from = Some(image(REGION, INSTANCE));
     state.to = Some(image("cn-shenzhen", "cri-k77rd2eo9zttneqo"));
-    state.created_at = Some(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 50));
-    state.modified_at = Some(modified_at);
+    // A step is a minute of the registry, so that no state comes twice.
+    let minutes = i64::try_from(life * STEPS + step).expect("few");
+    let begun = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 50);
+    state.created_at = Some(begun);
+    state.modified_at = Some(begun + SignedDuration::from_mins(minutes));
     state
 }

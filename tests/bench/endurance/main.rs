@@ -6,13 +6,13 @@
 //!
 //! Everything is what `syncbell run` is made of, in one process, on its own folders and by the wall clock: the
 //! poller's outbox and publish loop, the embedded log, the notifier with a webhook. Only the registry is left
-//! out. The events are those of 200,000 tasks which are begun, run and end over and over; one end of a thousand
-//! is a failure that the next one heals.
+//! out. The events are those of 200,000 tasks which are begun, run and end over and over, 2,000 at a time; one
+//! end of a thousand is a failure that the next one heals.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
 mod lives;
-#[expect(dead_code, reason = "CPU is for the other benchmark")]
+#[expect(dead_code, reason = "the CPU is for the other benchmark")]
 #[path = "../scale/process.rs"]
 mod process;
 
