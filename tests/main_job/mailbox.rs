@@ -9,7 +9,7 @@ use syncbell_testkit::Mail;
 pub(crate) fn told_by(mail: &Mail) -> Vec<Got> {
     let text = text_of(mail);
     let id = mail.message_id();
-    if text.contains("By rule:") {
+    if text.contains("\nThe gravest:\n") || text.contains("\nAll of them:\n") {
         digest(&text, &id)
     } else {
         let parts = text.split("\n----");
@@ -57,12 +57,14 @@ fn digest(text: &str, id: &str) -> Vec<Got> {
             .filter_map(|after| after.split("\n\n").next());
         lines.flat_map(str::lines).collect::<Vec<_>>()
     };
-    let count = block("By rule:");
-    let [count] = count.as_slice() else {
-        panic!("more than one rule or status in {text}");
-    };
+    let count = text.lines().find_map(|line| line.strip_prefix("  Rule "));
+    let count = count.expect("rules are counted");
+    assert!(
+        !count.contains(','),
+        "more than one rule or status in {text}"
+    );
     let words: Vec<&str> = count.split_whitespace().collect();
-    let [n, "x", rule, status] = words.as_slice() else {
+    let [n, "×", rule, status] = words.as_slice() else {
         panic!("no count of a rule: {count}");
     };
     let status = match *status {

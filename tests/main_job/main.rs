@@ -12,6 +12,7 @@ mod bad_input;
 mod dead_letters;
 mod events;
 mod status;
+mod templates;
 mod tasks;
 mod services;
 mod folders;

@@ -20,7 +20,8 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
             syncbell_poller::Surroundings::of_process(),
         );
         poller.await.context(Failure::Configuration)?;
-        syncbell_notifier::check(&config.receivers).context(Failure::Configuration)
+        syncbell_notifier::check(&config.receivers, &config.templates, &config.console)
+            .context(Failure::Configuration)
     })?;
     for warning in &config.warnings {
         anstream::eprintln!("{}", warning.render(false));

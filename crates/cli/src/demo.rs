@@ -87,6 +87,7 @@ fn config(
     };
     config.receivers.push(Receiver {
         name: "demo".to_owned(),
+        language: syncbell_config::Language::En,
         kind: ReceiverKind::Webhook(webhook),
     });
     config.route = Route {

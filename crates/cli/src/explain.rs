@@ -134,13 +134,17 @@ fn fate_lines(fate: &Value, lines: &mut Vec<String>) {
     let line = format!("  {} incident {incident}: {words}", joined(&head));
     lines.push(plain(&line));
     for receiver in list(fate, "receivers") {
-        let name = joined(&[text(receiver, "receiver"), "by", text(receiver, "route")]);
+        let name = plain(text(receiver, "receiver"));
+        let by = match text(receiver, "route") {
+            "" => String::new(),
+            route => format!(" by {}", plain(route)),
+        };
         let waits = text(receiver, "waits_until");
         let deliveries = list(receiver, "deliveries");
         if !waits.is_empty() {
-            lines.push(format!("    {name}: waits in its group until {waits}"));
+            lines.push(format!("    {name}{by}: waits in its group until {waits}"));
         } else if deliveries.is_empty() {
-            lines.push(format!("    {name}: no delivery is known any more"));
+            lines.push(format!("    {name}{by}: no delivery is known any more"));
         }
         for delivery in deliveries {
             let (id, state) = (text(delivery, "id"), text(delivery, "state"));
@@ -155,9 +159,8 @@ fn fate_lines(fate: &Value, lines: &mut Vec<String>) {
                 "" => String::new(),
                 note => format!(": {}", plain(note)),
             };
-            let route = plain(text(receiver, "route"));
             lines.push(format!(
-                "    {target} by {route}: delivery {id}{repeat} {state}, {attempts} attempts{note}"
+                "    {target}{by}: delivery {id}{repeat} {state}, {attempts} attempts{note}"
             ));
         }
     }
@@ -186,9 +189,9 @@ mod tests {
                     {"at": "t1", "status": "firing", "rule": "failed", "incident": "i1", "words": "held back: silence s1",
                      "receivers": []},
                     {"at": "t2", "status": "firing", "rule": "failed", "incident": "i1", "words": "told", "receivers": [
-                        {"receiver": "ops", "route": "route", "waits_until": null, "deliveries": [
+                        {"receiver": "ops", "waits_until": null, "deliveries": [
                             {"id": "d1", "state": "delivered", "attempts": 1, "target": "ops", "repeat": false}]},
-                        {"receiver": "mail", "route": "route.routes[0]", "waits_until": "t3", "deliveries": []}]},
+                        {"receiver": "mail", "route": "route.routes[1]", "waits_until": "t3", "deliveries": []}]},
                 ],
             }],
         });
@@ -201,8 +204,8 @@ mod tests {
                 "  rule failed: to be told",
                 "  t1 firing failed incident i1: held back: silence s1",
                 "  t2 firing failed incident i1: told",
-                "    ops by route: delivery d1 delivered, 1 attempts",
-                "    mail by route.routes[0]: waits in its group until t3",
+                "    ops: delivery d1 delivered, 1 attempts",
+                "    mail by route.routes[1]: waits in its group until t3",
                 "  and 2 more",
             ]
         );

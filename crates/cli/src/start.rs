@@ -185,6 +185,8 @@ async fn open_notifier(
         receivers: config.receivers.clone(),
         route: config.route.clone(),
         rules: config.rules.clone(),
+        templates: config.templates.clone(),
+        console: config.console.clone(),
         retention: config.retention.clone(),
         store,
         lost,

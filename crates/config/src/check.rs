@@ -3,6 +3,7 @@
 mod credentials;
 mod discovery;
 mod files;
+mod flapping;
 mod inhibit;
 mod instances;
 mod kafka;
@@ -11,6 +12,7 @@ mod retention;
 mod route;
 mod label;
 mod rules;
+mod templates;
 mod window;
 
 use std::net::SocketAddr;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Credentials, Disk, WayOut};
+use crate::config::{Admin, Baseline, Config, Credentials, Disk, Language, WayOut};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
 use crate::{Env, Part, duration, size};
@@ -68,15 +70,19 @@ pub(crate) fn check(
     config.bus = checker.bus(raw.bus);
     config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
+    let language = checker.language(raw.language, Language::default());
     checker.is_needed_here = part.tells();
-    let receivers = checker.receivers(raw.receivers);
+    let receivers = checker.receivers(raw.receivers, language);
+    config.templates = checker.templates(raw.templates);
     checker.is_needed_here = true;
+    config.console = checker.console(raw.console);
     let windows = checker.windows(raw.windows);
     let route = checker.route(raw.route, &Known::of(&names, &windows));
     if part.keeps_receivers() {
         (config.receivers, config.route) = (receivers, route);
     }
     config.rules.inhibit = checker.inhibit(raw.inhibit);
+    config.rules.flapping = checker.flapping(raw.flapping);
     config.baseline = Baseline {
         alert: raw
             .baseline

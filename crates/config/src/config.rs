@@ -1,10 +1,12 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
 mod credentials;
+mod flapping;
 mod inhibit;
 mod kafka;
 mod retention;
 mod rules;
+mod templates;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,10 +17,12 @@ use url::Url;
 pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
+pub use self::flapping::Flapping;
 pub use self::inhibit::Inhibit;
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::retention::Retention;
 pub use self::rules::{RuleSwitches, Silent, SilentSubject, SilentWatch};
+pub use self::templates::{Console, Language, TEMPLATE_NAMES, TemplateFile, Templates};
 use crate::{Hours, Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
@@ -38,6 +42,10 @@ pub struct Config {
     pub route: Route,
     /// Which rules are on.
     pub rules: RuleSwitches,
+    /// The operator's templates.
+    pub templates: Templates,
+    /// Links to the registry's console.
+    pub console: Console,
     /// What happens at first sight.
     pub baseline: Baseline,
     /// How long the notifier keeps what is over.
@@ -61,6 +69,8 @@ impl Config {
             receivers: Vec::new(),
             route: Route::default(),
             rules: RuleSwitches::default(),
+            templates: Templates::default(),
+            console: Console::default(),
             baseline: Baseline::default(),
             retention: Retention::default(),
             disk: Disk::default(),
@@ -161,6 +171,8 @@ pub enum Bus {
 pub struct Receiver {
     /// Unique.
     pub name: String,
+    /// In which language.
+    pub language: Language,
     /// How.
     pub kind: ReceiverKind,
 }

@@ -77,6 +77,22 @@ impl Problems {
 }
 
 impl Problem {
+    /// An error in another file that the configuration names: at `line` and `column` of its `text`, both from 1.
+    pub fn of_text(file: &str, text: &str, line: u64, column: u64, message: String) -> Self {
+        let shown = text
+            .lines()
+            .nth(usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX));
+        let excerpt = shown.filter(|line| line.chars().count() <= LINE_LIMIT);
+        Self {
+            level: Level::Error,
+            file: file.to_owned(),
+            line,
+            column,
+            message,
+            excerpt: excerpt.unwrap_or_default().to_owned(),
+        }
+    }
+
     /// `file:line:column`, or the file.
     pub fn place(&self) -> String {
         match self.line {

@@ -4,11 +4,13 @@
 //! flatten, tags) lose line and column.
 
 mod credentials;
+mod flapping;
 mod inhibit;
 mod kafka;
 mod retention;
 mod route;
 mod rules;
+mod templates;
 mod window;
 
 use schemars::JsonSchema;
@@ -19,6 +21,7 @@ use serde_saphyr::Spanned;
 pub(crate) use self::credentials::{
     AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
 };
+pub(crate) use self::flapping::Flapping;
 pub(crate) use self::inhibit::Inhibit;
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
@@ -26,6 +29,7 @@ pub(crate) use self::kafka::{
 pub(crate) use self::retention::Retention;
 pub(crate) use self::route::Route;
 pub(crate) use self::rules::{Rules, Silent, Switch, Timed};
+pub(crate) use self::templates::{Console, Templates};
 pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
 
@@ -68,6 +72,16 @@ pub(crate) struct Config {
     /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
     #[schemars(with = "Option<Vec<Inhibit>>")]
     pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,
+    /// When a condition that begins and ends over and over is told less often.
+    pub(crate) flapping: Option<Flapping>,
+    /// What messages for people are written in: `en` or `zh`. Default `en`.
+    #[schemars(with = "Option<String>", extend("enum" = ["en", "zh"]))]
+    pub(crate) language: Text,
+    /// Own templates in place of built-in ones.
+    #[schemars(with = "Option<Templates>")]
+    pub(crate) templates: Option<Spanned<Templates>>,
+    /// Links to the registry's console in messages for people.
+    pub(crate) console: Option<Console>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.
@@ -173,6 +187,9 @@ pub(crate) struct Receiver {
     /// Unique; routes name it.
     #[schemars(with = "String")]
     pub(crate) name: Text,
+    /// What messages are written in: `en` or `zh`. Default: `language` of the whole file.
+    #[schemars(with = "Option<String>", extend("enum" = ["en", "zh"]))]
+    pub(crate) language: Text,
     /// A generic webhook: Standard Webhooks signature, CloudEvents body.
     #[schemars(with = "Option<Webhook>")]
     pub(crate) webhook: Option<Spanned<Webhook>>,

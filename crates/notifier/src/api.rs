@@ -15,7 +15,7 @@ use crate::decide::{ClosedBy, Incident};
 use crate::deliver::record;
 use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
 use crate::explain::stands;
-use crate::render::Renderer;
+use crate::render;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
 use crate::silence::{Silence, SilenceRow, SilenceWanted};
@@ -321,7 +321,7 @@ impl Handle {
         let Some((delivery, state, note, attempts)) = found.await? else {
             return Ok(None);
         };
-        let alert: Option<Alert> = serde_json::from_slice(&Renderer::new().webhook(&delivery)).ok();
+        let alert: Option<Alert> = serde_json::from_slice(&render::webhook(&delivery)).ok();
         Ok(Some(json!({
             "delivery": delivery_row(&delivery, state, note.as_deref().unwrap_or_default()),
             "due_at": delivery.due_at,

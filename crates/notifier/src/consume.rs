@@ -387,7 +387,7 @@ impl Consumer {
         if pass.asks_for_log() {
             pass.log_begins_at = reader.log_begins_at().await;
         }
-        let (place, kept, begins_at) = (pass.place(), pass.kept(self.kept), pass.log_begins_at);
+        let (place, kept, begins_at) = (pass.place(), self.kept, pass.log_begins_at);
         let setup = self.setup.clone();
         let slice = self.ledger.patiently(move |draft, now| {
             let mut done = Done::default();

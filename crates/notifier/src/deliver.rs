@@ -18,8 +18,9 @@ mod message;
 mod session;
 mod reply;
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use syncbell_config::{Receiver, ReceiverKind};
@@ -29,7 +30,7 @@ use crate::Error;
 use crate::delivery::Delivery;
 use crate::metrics::NotifierMetrics;
 use crate::outcome::Outcome;
-use crate::render::Renderer;
+use crate::render::{self, Renderer, Renderers, TemplateFailure};
 
 pub(crate) use lane::{Lane, LaneSignal};
 
@@ -38,6 +39,8 @@ pub(crate) struct Channel {
     kind: ChannelKind,
     renderer: Arc<Renderer>,
     metrics: NotifierMetrics,
+    /// Templates of which it was logged that they fail.
+    failing: Mutex<BTreeSet<String>>,
 }
 
 enum ChannelKind {
@@ -49,7 +52,7 @@ impl Channel {
     /// Prepares the receiver; sends nothing.
     pub(crate) fn try_new(
         receiver: &Receiver,
-        renderer: Arc<Renderer>,
+        renderers: &Renderers,
         metrics: NotifierMetrics,
     ) -> Result<Self, Error> {
         let named = |error: setup::SetupError| {
@@ -71,8 +74,9 @@ impl Channel {
         };
         Ok(Self {
             kind,
-            renderer,
+            renderer: renderers.of(receiver.language),
             metrics,
+            failing: Mutex::default(),
         })
     }
 
@@ -96,19 +100,31 @@ impl Channel {
     pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
         match &self.kind {
             ChannelKind::Webhook(channel) => {
-                let body = self.renderer.webhook(delivery);
+                let body = render::webhook(delivery);
                 let trace = delivery.traceparent();
                 crash_point("deliver.webhook-rendered");
                 channel.send(&delivery.id, trace, body, now).await
             }
             ChannelKind::Email(channel) => {
                 let mail = self.renderer.mail(delivery, now);
-                if mail.plain_fallback {
-                    self.metrics.plain_texts.inc();
-                }
+                self.note(&mail.failures, delivery);
                 crash_point("deliver.mail-rendered");
                 let address = delivery.target.address.as_deref().unwrap_or_default();
                 channel.send(address, delivery, mail, now).await
+            }
+        }
+    }
+
+    /// Counts templates that failed, and says each once.
+    fn note(&self, failures: &[TemplateFailure], delivery: &Delivery) {
+        for TemplateFailure { template, why } in failures {
+            self.metrics.template_failed(template);
+            let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+            if failing.insert(template.clone()) {
+                tracing::error!(
+                    template, why, receiver = delivery.target.receiver, delivery.id = %delivery.id,
+                    "a template failed: the built-in text is sent; said once a template"
+                );
             }
         }
     }

@@ -16,6 +16,9 @@ pub enum Error {
         /// Why not.
         what: String,
     },
+    /// A template does not compile, or does not render: the operator changes it.
+    #[error("the templates do not work:\n{0}")]
+    Templates(syncbell_config::Problems),
     /// The ledger is broken: the process stops.
     #[error("the ledger failed: {0}")]
     Ledger(#[from] syncbell_store::Error),

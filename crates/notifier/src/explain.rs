@@ -175,17 +175,20 @@ fn shown_way(reader: &Reader, event_id: &str, fate: &Fate, way: &Way) -> Result<
             }));
         }
     }
-    let key = rows::group(&way.receiver, &way.group);
-    let group: Option<Group> = match reader.get(&key)? {
-        Some(row) => Some(rows::read(reader, &key, &row)?),
-        None => None,
-    };
-    let due_at = group.as_ref().and_then(|group| group.due_at);
-    let waits_until: Option<Timestamp> = due_at.filter(|_| deliveries.is_empty());
+    let mut waits_until: Option<Timestamp> = None;
+    let mut labels = Value::Null;
+    if let Some(digest) = &way.group {
+        let key = rows::group(&way.receiver, digest);
+        if let Some(row) = reader.get(&key)? {
+            let group: Group = rows::read(reader, &key, &row)?;
+            labels = json!(group.labels);
+            waits_until = group.due_at.filter(|_| deliveries.is_empty());
+        }
+    }
     Ok(json!({
         "receiver": way.receiver,
         "route": way.route,
-        "group": group.map(|group| group.labels),
+        "group": labels,
         "waits_until": waits_until,
         "deliveries": deliveries,
     }))

@@ -9,6 +9,7 @@ mod decide;
 mod watch;
 mod judge;
 mod hold;
+mod flap;
 mod held;
 mod silence;
 mod trail;

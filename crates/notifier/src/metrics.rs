@@ -45,6 +45,8 @@ pub(crate) enum RowKind {
     /// That an incident hides others.
     Source,
     Silence,
+    /// When an incident began and ended of late.
+    Turns,
     Watch,
     Task,
     Route,
@@ -52,7 +54,7 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// In the order of a pass.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Event,
         Self::Trail,
         Self::Incident,
@@ -64,6 +66,7 @@ impl RowKind {
         Self::Held,
         Self::Source,
         Self::Silence,
+        Self::Turns,
         Self::Watch,
         Self::Task,
         Self::Route,
@@ -73,6 +76,11 @@ impl RowKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RowLabels {
     kind: RowKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TemplateLabels {
+    template: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,7 +101,7 @@ pub(crate) struct NotifierMetrics {
     rows: Family<RowLabels, Gauge>,
     forgotten: Family<RowLabels, Counter>,
     pub(crate) latency: Histogram,
-    pub(crate) plain_texts: Counter,
+    templates: Family<TemplateLabels, Counter>,
 }
 
 impl NotifierMetrics {
@@ -133,12 +141,17 @@ impl NotifierMetrics {
                 "From the poll that saw a change to the receiver that took its alert.",
                 Histogram::new(LATENCY_BUCKETS_SECONDS),
             ),
-            plain_texts: metrics.register(
-                "plain_texts",
-                "Messages sent as built-in plain text because a template failed.",
-                Counter::default(),
+            templates: metrics.register(
+                "template_failures",
+                "Times a template failed and the built-in text was sent in its place.",
+                Family::default(),
             ),
         };
+        for template in syncbell_config::TEMPLATE_NAMES {
+            let template = template.to_owned();
+            let labels = TemplateLabels { template };
+            this.templates.get_or_create(&labels).inc_by(0);
+        }
         for kind in [DeadKind::Record, DeadKind::Delivery] {
             this.dead(kind, 0);
         }
@@ -167,6 +180,13 @@ impl NotifierMetrics {
             outcome: outcome.name(),
         };
         self.deliveries.get_or_create(&labels).inc();
+    }
+
+    /// A template failed: one of the operator's, or with `built-in/` before its name one of ours.
+    pub(crate) fn template_failed(&self, template: &str) {
+        let template = template.to_owned();
+        let labels = TemplateLabels { template };
+        self.templates.get_or_create(&labels).inc();
     }
 
     pub(crate) fn dead(&self, kind: DeadKind, count: u64) {

@@ -1,38 +1,48 @@
 //! Turns a delivery into what its channel sends: the JSON of a webhook, or the texts of a mail.
 //!
 //! In: a delivery, frozen; for mail also now, because "12 minutes ago" ages. Out: bytes and texts. It
-//! cannot fail: a template that does not render gives the built-in plain text instead, and says so.
+//! cannot fail: where a template of the operator does not render, the built-in one does, and that is said.
 //!
 //! Must never happen: a name from the registry that ends a line, adds a header or becomes markup; a
 //! message of unbounded size; a task that is told without its id.
 
 mod alert;
-mod notice;
-pub(crate) mod text;
 mod view;
+mod digest;
+mod headline;
+mod phrases;
+mod words;
+mod notice;
+mod notice_zh;
+mod links;
+mod templates;
+mod samples;
+pub(crate) mod text;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use minijinja::{AutoEscape, Environment};
+use minijinja::value::Serde;
+use syncbell_config::{Console, Language, Problem, Problems, Templates as Files};
 use syncbell_event::{AlertStatus, Severity};
 
 use crate::delivery::{Delivery, Entry};
 
-use view::View;
+use templates::{Part, Templates};
+use view::{Manner, View};
 
-/// Instructions that one template may run. The largest mail, a full digest, takes under 5,000.
-const FUEL: u64 = 100_000;
+pub(crate) use templates::TemplateFailure;
+
 const SUBJECT_LIMIT_CHARS: usize = 150;
+const TITLE_LIMIT_CHARS: usize = 300;
 
-const TEMPLATES: [(&str, &str); 3] = [
-    (
-        "mail.subject",
-        include_str!("render/templates/mail.subject"),
-    ),
-    ("mail.txt", include_str!("render/templates/mail.txt")),
-    ("mail.html", include_str!("render/templates/mail.html")),
-];
+/// The rule of what the notifier tells of itself: nothing reaches a receiver.
+pub(crate) const RECEIVER_FAILING: &str = "receiver_failing";
+
+/// The label of its group that names the receiver.
+pub(crate) const FAILING_RECEIVER: &str = "receiver";
 
 /// The texts of a mail, without its headers.
 #[derive(Clone, Debug)]
@@ -43,108 +53,147 @@ pub(crate) struct Mail {
     pub(crate) text: String,
     /// A whole HTML page with nothing to load.
     pub(crate) html: String,
-    /// A template failed and this is the built-in plain text: count it.
-    pub(crate) plain_fallback: bool,
+    /// Templates in whose place something built-in was used: count them.
+    pub(crate) failures: Vec<TemplateFailure>,
 }
 
-/// Renders deliveries. Build it once.
+/// Renders deliveries in one language. Build it once.
 pub(crate) struct Renderer {
-    templates: Environment<'static>,
+    language: Language,
+    console: Console,
+    templates: Templates,
+}
+
+/// A renderer for each language.
+#[derive(Clone)]
+pub(crate) struct Renderers {
+    en: Arc<Renderer>,
+    zh: Arc<Renderer>,
+}
+
+impl Renderers {
+    /// Compiles the operator's templates. The problems are for people: show them, exit 78.
+    pub(crate) fn try_new(files: &Files, console: &Console) -> Result<Self, Problems> {
+        let [en, zh] = Language::ALL.map(|language| Renderer::try_new(language, files, console));
+        match (en, zh) {
+            (Ok(en), Ok(zh)) => Ok(Self {
+                en: Arc::new(en),
+                zh: Arc::new(zh),
+            }),
+            (en, zh) => Err(problems(
+                [en.err(), zh.err()].into_iter().flatten().flatten(),
+            )),
+        }
+    }
+
+    /// The one of a language.
+    pub(crate) fn of(&self, language: Language) -> Arc<Renderer> {
+        match language {
+            Language::En => self.en.clone(),
+            Language::Zh => self.zh.clone(),
+        }
+    }
+
+    /// Renders samples with the operator's templates, in both languages. The problems are for people.
+    pub(crate) fn check(&self) -> Result<(), Problems> {
+        let found = [&self.en, &self.zh].map(|renderer| renderer.check());
+        let found = problems(found.into_iter().flatten());
+        if found.0.is_empty() {
+            Ok(())
+        } else {
+            Err(found)
+        }
+    }
+}
+
+/// A file without a language in its name is read for both: what is wrong with it is said once.
+fn problems(found: impl IntoIterator<Item = Problem>) -> Problems {
+    let mut told: Vec<Problem> = Vec::new();
+    for problem in found {
+        if !told.iter().any(|known| known.place() == problem.place()) {
+            told.push(problem);
+        }
+    }
+    Problems(told)
+}
+
+/// The body of a generic webhook: JSON of the alert CloudEvent, at most 256 KiB. What does not fit is
+/// left out in whole items and counted in `more`.
+pub(crate) fn webhook(delivery: &Delivery) -> Vec<u8> {
+    alert::json(delivery)
 }
 
 impl Renderer {
-    /// With the built-in templates.
-    pub(crate) fn new() -> Self {
-        let mut templates = environment();
-        for (name, source) in TEMPLATES {
-            templates
-                .add_template(name, source)
-                .expect("the built-in templates parse: every test of this room renders them");
-        }
-        Self { templates }
-    }
-
-    /// The body of a generic webhook: JSON of the alert CloudEvent, at most 256 KiB. What does not fit is
-    /// left out in whole items and counted in `more`.
-    #[expect(
-        clippy::unused_self,
-        reason = "all renderings are asked of the renderer"
-    )]
-    pub(crate) fn webhook(&self, delivery: &Delivery) -> Vec<u8> {
-        alert::json(delivery)
+    fn try_new(language: Language, files: &Files, console: &Console) -> Result<Self, Vec<Problem>> {
+        Ok(Self {
+            language,
+            console: console.clone(),
+            templates: Templates::try_new(files, language)?,
+        })
     }
 
     /// The texts of a mail that is sent at `now`.
     pub(crate) fn mail(&self, delivery: &Delivery, now: Timestamp) -> Mail {
-        let view = View::of(delivery, now);
-        match self.render_mail(&view) {
-            Ok(mail) => mail,
-            Err(error) => {
-                tracing::warn!(
-                    delivery.id = %delivery.id,
-                    error = &error as &dyn std::error::Error,
-                    "could not render the mail, sending the built-in plain text"
-                );
-                plain(&view)
-            }
-        }
-    }
-
-    fn render_mail(&self, view: &View) -> Result<Mail, minijinja::Error> {
-        let render = |name| {
-            self.templates
-                .get_template(name)?
-                .render(minijinja::value::Serde(view))
+        let mut view = self.view(delivery, now);
+        let mut failures = Vec::new();
+        let mut part = |view: &View, part: Part| {
+            let value = minijinja::Value::from(Serde(view));
+            self.templates.render(part, &value, &mut failures)
         };
-        Ok(Mail {
-            subject: text::line(&render("mail.subject")?, SUBJECT_LIMIT_CHARS),
-            text: render("mail.txt")?,
-            html: render("mail.html")?,
-            plain_fallback: false,
-        })
+        if let Some(title) = part(&view, Part::Title) {
+            view.title = text::line(&title, TITLE_LIMIT_CHARS);
+        }
+        let subject = part(&view, Part::Subject);
+        let subject = subject.unwrap_or_else(|| format!("{} {}", view.prefix, view.subject));
+        let text = part(&view, Part::Text);
+        let html = part(&view, Part::Html);
+        Mail {
+            subject: text::line(&subject, SUBJECT_LIMIT_CHARS),
+            text: text.unwrap_or_else(|| view.to_string()),
+            html: html.unwrap_or_else(|| plain_html(&view)),
+            failures,
+        }
+    }
+
+    fn view(&self, delivery: &Delivery, now: Timestamp) -> View {
+        let manner = Manner {
+            language: self.language,
+            console: &self.console,
+        };
+        View::of(delivery, manner, now)
+    }
+
+    /// The first problem of each of the operator's templates.
+    fn check(&self) -> Vec<Problem> {
+        let samples: Vec<_> = samples::all()
+            .into_iter()
+            .map(|(name, delivery)| {
+                let view = self.view(&delivery, samples::now());
+                (name, minijinja::Value::from(Serde(&view)))
+            })
+            .collect();
+        let of = |part: Part| {
+            let mut found = samples.iter();
+            found.find_map(|(name, view)| self.templates.problem(part, view, name))
+        };
+        Part::ALL.into_iter().filter_map(of).collect()
     }
 }
 
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_fuel(Some(FUEL));
-    let mut syntax = minijinja::syntax::SyntaxConfig::builder();
-    syntax
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true);
-    environment.set_syntax(
-        syntax
-            .build()
-            .expect("whitespace options alone cannot conflict"),
-    );
-    environment.set_auto_escape_callback(|name| {
-        if name == "mail.html" {
-            AutoEscape::Html
-        } else {
-            AutoEscape::None
-        }
-    });
-    environment.add_filter("pad", |text: String| format!("{text:<10}"));
-    environment
-}
-
-/// What is sent when a template fails: everything that the view holds, without any beauty.
-fn plain(view: &View) -> Mail {
-    let text = view.to_string();
-    let escaped = text
+/// What is sent when even the built-in template fails: everything that the view holds, without any beauty.
+fn plain_html(view: &View) -> String {
+    let escaped = view
+        .to_string()
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;");
-    Mail {
-        subject: text::line(
-            &format!("{} {}", view.prefix, view.subject),
-            SUBJECT_LIMIT_CHARS,
-        ),
-        html: format!("<!doctype html>\n<meta charset=\"utf-8\">\n<pre>{escaped}</pre>\n"),
-        text,
-        plain_fallback: true,
-    }
+    format!("<!doctype html>\n<meta charset=\"utf-8\">\n<pre>{escaped}</pre>\n")
+}
+
+/// The receiver that a delivery about [`RECEIVER_FAILING`] is about.
+fn receiver_of(delivery: &Delivery) -> String {
+    let named = delivery.group.get(FAILING_RECEIVER);
+    text::line(named.map_or("?", String::as_str), 200)
 }
 
 /// Whether a mail with these entries is about trouble that goes on: some incident fires at its end.

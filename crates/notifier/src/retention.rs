@@ -13,6 +13,7 @@
 //!   while an event of theirs can be read again, and there the task's row says that it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
+//! - when incidents began and ended, a day later: it is no flapping any more;
 //! - what is held back of an incident that is over, and that it hid others: nobody will be told;
 //! - silences, the time of incidents after they ended, once what they held back was looked at;
 //! - tasks that ended well, after a long time, and only if the log holds nothing that was read of them. Such
@@ -29,7 +30,6 @@
 //! Must never happen: a pass that reads the whole ledger at once; a task forgotten of which the log still
 //! holds an event.
 
-mod holds;
 mod newest;
 #[cfg(test)]
 mod tests;
@@ -48,12 +48,14 @@ use crate::decide::Incident;
 use crate::decide::watch::Watch;
 use crate::delivery::Closed;
 use crate::draft::Draft;
+use crate::flap::Turns;
 use crate::group::Group;
+use crate::held::{self, HoldRecord, SourceRow};
 use crate::hold::Holder;
 use crate::metrics::{NotifierMetrics, RowKind};
 use crate::rows::{self, Key};
+use crate::silence::Silence;
 
-use holds::holds_nothing;
 use newest::Newest;
 
 /// Rows looked at in one batch.
@@ -69,18 +71,21 @@ const PASS_EVERY: Duration = Duration::from_mins(10);
 /// How long event ids are remembered.
 const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);
 
-/// Trails of events that are kept, and their bytes; by the time between two passes it may be more.
-const TRAILS_LIMIT: u64 = 250_000;
-const TRAIL_BYTES_LIMIT: u64 = 64 * 1024 * 1024;
-
-/// Rows by which trails are found, however young they are: 50 bytes each.
-const TRAIL_ROWS_LIMIT: u64 = 4 * TRAILS_LIMIT;
-
-/// However young they are: this many ids (23 bytes each), five times what an outbox holds.
-const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 500_000 };
+/// However young they are: this many ids (23 bytes each), twice what an outbox holds.
+const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 200_000 };
 
 /// However young they are: this many deliveries that are over, some 2 KB each.
 const DELIVERIES_LIMIT: u64 = if cfg!(test) { 20 } else { 50_000 };
+
+/// However young they are: this many rows by which trails are found, one or two an event; with its trail some 300
+/// bytes.
+const TRAILS_LIMIT: u64 = if cfg!(test) { 20 } else { 30_000 };
+
+/// How many more of both may be there before a pass goes on at once.
+const SLACK: u64 = if cfg!(test) { 8 } else { 40_000 };
+
+/// For so long it matters when an incident began and ended: the configuration allows no more.
+const TURNS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A group in which nothing happens is kept for so long, for its interval's sake.
 const IDLE_GROUPS: SignedDuration = SignedDuration::from_hours(48);
@@ -97,8 +102,6 @@ pub(crate) struct Kept {
     tasks: SignedDuration,
     /// When an incident in which nothing happens ends.
     expire_after: SignedDuration,
-    /// Trails of events; less than their ids where there are very many.
-    trails: SignedDuration,
 }
 
 impl Kept {
@@ -110,12 +113,11 @@ impl Kept {
             dead_letters: time(retention.dead_letters),
             tasks: time(retention.tasks),
             expire_after: time(expire_after),
-            trails: EVENT_IDS,
         }
     }
 }
 
-/// Both passes: one over the ids of events, which come with each event, one over everything else.
+/// Both passes: one over what comes with each event, one over everything else.
 pub(crate) struct Passes {
     pub(crate) ids: Pass,
     pub(crate) rest: Pass,
@@ -123,7 +125,7 @@ pub(crate) struct Passes {
 
 impl Passes {
     pub(crate) fn new(now: Instant) -> Self {
-        let (ids, rest) = RowKind::ALL.split_at(1);
+        let (ids, rest) = RowKind::ALL.split_at(2);
         Self {
             ids: Pass::new(ids, now),
             rest: Pass::new(rest, now),
@@ -150,10 +152,6 @@ pub(crate) struct Pass {
     kind: usize,
     after: Option<Key>,
     rows: u64,
-    /// Trails that this pass has seen, with their bytes.
-    trails: (u64, u64),
-    /// How long they are kept, by what the pass before saw.
-    trails_kept: SignedDuration,
     /// Of kinds that are bounded by number too.
     newest: BTreeMap<RowKind, Newest>,
     /// Everything that was put on the log before this is not there any more; none: nobody knows.
@@ -169,6 +167,8 @@ pub(crate) struct Place {
     after: Option<Key>,
     /// What is older is over, however young.
     keep_from: Option<Timestamp>,
+    /// Where events are looked at: the trail of an older one is over.
+    trails_from: Option<Timestamp>,
 }
 
 /// What a slice did.
@@ -178,8 +178,6 @@ pub(crate) struct Slice {
     last: Option<Key>,
     looked_at: u64,
     forgotten: u64,
-    trails: u64,
-    trail_bytes: u64,
     /// Of rows of a kind that is bounded by number: the times of those that are left.
     left_at: Vec<Timestamp>,
 }
@@ -187,9 +185,9 @@ pub(crate) struct Slice {
 impl Pass {
     fn new(kinds: &'static [RowKind], now: Instant) -> Self {
         let limit = |kind: &RowKind| match kind {
-            RowKind::Event => Some((*kind, Newest::new(EVENT_IDS_LIMIT))),
-            RowKind::Delivery => Some((*kind, Newest::new(DELIVERIES_LIMIT))),
-            RowKind::Trail => Some((*kind, Newest::new(TRAIL_ROWS_LIMIT))),
+            RowKind::Event => Some((*kind, Newest::new(EVENT_IDS_LIMIT, SLACK))),
+            RowKind::Trail => Some((*kind, Newest::new(TRAILS_LIMIT, SLACK))),
+            RowKind::Delivery => Some((*kind, Newest::new(DELIVERIES_LIMIT, DELIVERIES_LIMIT / 5))),
             _ => None,
         };
         Self {
@@ -197,8 +195,6 @@ impl Pass {
             kind: 0,
             after: None,
             rows: 0,
-            trails: (0, 0),
-            trails_kept: EVENT_IDS,
             newest: kinds.iter().filter_map(limit).collect(),
             log_begins_at: None,
             began: now,
@@ -217,18 +213,18 @@ impl Pass {
 
     /// Where the next slice begins.
     pub(crate) fn place(&self) -> Place {
-        let newest = self.newest.get(&self.kind());
+        let keep_from = |kind| self.newest.get(&kind).and_then(Newest::keep_from);
         Place {
             kind: self.kind(),
             after: self.after.clone(),
-            keep_from: newest.and_then(Newest::keep_from),
+            keep_from: keep_from(self.kind()),
+            trails_from: keep_from(RowKind::Trail),
         }
     }
 
-    /// Rows of its first kind were put. Once there are clearly too many it goes on at once.
+    /// So many rows of its kinds were put. Once there are clearly too many it goes on at once.
     pub(crate) fn came(&mut self, n_rows: u64, now: Instant) {
-        let newest = self.newest.get_mut(&self.kinds[0]);
-        if let Some(newest) = newest {
+        for newest in self.newest.values_mut() {
             newest.came(n_rows);
             if newest.is_over() {
                 self.due_at = now;
@@ -236,12 +232,8 @@ impl Pass {
         }
     }
 
-    /// `kept`, with what is known of the number of trails.
-    pub(crate) fn kept(&self, kept: Kept) -> Kept {
-        Kept {
-            trails: self.trails_kept,
-            ..kept
-        }
+    fn is_over(&self) -> bool {
+        self.newest.values().any(Newest::is_over)
     }
 
     /// A slice is done: counts it, and goes on behind it.
@@ -249,10 +241,9 @@ impl Pass {
         let (kind, is_first) = (self.kind(), self.after.is_none());
         metrics.forgotten(kind, slice.forgotten);
         self.rows += slice.looked_at - slice.forgotten;
-        self.trails.0 += slice.trails;
-        self.trails.1 += slice.trail_bytes;
         self.due_at = now + SLICE_EVERY;
         self.after = slice.last;
+        let kind_is_bounded = self.newest.contains_key(&kind);
         if let Some(newest) = self.newest.get_mut(&kind) {
             if is_first {
                 newest.begin();
@@ -261,18 +252,14 @@ impl Pass {
             if self.after.is_none() {
                 newest.end();
             }
-            if newest.is_over() {
-                self.due_at = now;
-            }
+        }
+        if kind_is_bounded && self.is_over() {
+            self.due_at = now;
         }
         if self.after.is_some() {
             return;
         }
         metrics.rows(kind, std::mem::take(&mut self.rows));
-        if kind == RowKind::Event {
-            let (trails, bytes) = std::mem::take(&mut self.trails);
-            self.trails_kept = trails_kept(self.trails_kept, trails, bytes);
-        }
         self.kind += 1;
         if self.kind == self.kinds.len() {
             self.kind = 0;
@@ -282,16 +269,6 @@ impl Pass {
             self.began = self.due_at;
         }
     }
-}
-
-/// How long trails are kept, where so many of them, of so many bytes, are not older than `kept`: the time shrinks with
-/// what is too much, and comes back as it gets less.
-fn trails_kept(kept: SignedDuration, trails: u64, bytes: u64) -> SignedDuration {
-    let room = |limit: u64, found: u64| limit.saturating_mul(100) / found.max(1);
-    let percent = room(TRAILS_LIMIT, trails).min(room(TRAIL_BYTES_LIMIT, bytes));
-    let percent = i32::try_from(percent.clamp(1, 200)).unwrap_or(100);
-    let minute = SignedDuration::from_mins(1);
-    (kept.saturating_mul(percent) / 100).clamp(minute, EVENT_IDS)
 }
 
 /// One slice: forgets what is over among the next rows of a kind.
@@ -319,8 +296,7 @@ pub(crate) fn forget(
             continue;
         }
         slice.looked_at += 1;
-        let row = (key.as_slice(), row.as_slice());
-        match stands(draft, place, row, kept, log_begins_at, now, &mut slice)? {
+        match stands(draft, place, &key, &row, kept, log_begins_at, now)? {
             Stands::Over => {
                 slice.forgotten += 1;
                 draft.delete(key);
@@ -376,6 +352,7 @@ fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
         RowKind::Held => (rows::HELD, Keys::Text),
         RowKind::Source => (rows::SOURCES, Keys::Text),
         RowKind::Silence => (rows::MUTES, Keys::Text),
+        RowKind::Turns => (rows::TURNS, Keys::Text),
         RowKind::Watch => (rows::WATCHES, Keys::Text),
         RowKind::Task => (b"t/", Keys::Digest),
         RowKind::Route => (b"s/", Keys::Digest),
@@ -385,11 +362,11 @@ fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
 fn stands(
     draft: &mut Draft<'_>,
     place: &Place,
-    (key, row): (&[u8], &[u8]),
+    key: &[u8],
+    row: &[u8],
     kept: Kept,
     log_begins_at: Option<Timestamp>,
     now: Timestamp,
-    slice: &mut Slice,
 ) -> Result<Stands, Error> {
     let older = |at: Timestamp, kept: SignedDuration| now.duration_since(at) >= kept;
     let is_surplus = |at: Timestamp| place.keep_from.is_some_and(|from| at < from);
@@ -400,22 +377,18 @@ fn stands(
     let is_over = match place.kind {
         RowKind::Event | RowKind::Trail => {
             let bytes = rows::bytes(draft.reader, key, row)?;
-            let (second, trail) = bytes.split_at(bytes.len().min(4));
+            let (second, trail) = bytes.split_at(bytes.len().min(rows::SECOND_BYTES));
             let Some(at) = rows::second(second) else {
                 return Ok(Stands::Over);
             };
             let is_over = older(at, EVENT_IDS) || is_surplus(at);
-            if !is_over && !trail.is_empty() {
-                if older(at, kept.trails) {
-                    draft.put_bytes(key.to_vec(), second.to_vec());
-                } else {
-                    slice.trails += 1;
-                    slice.trail_bytes += trail.len() as u64;
-                }
+            let untrailed = place.trails_from.is_some_and(|from| at < from);
+            if !is_over && untrailed && !trail.is_empty() {
+                draft.put_bytes(key.to_vec(), second.to_vec());
             }
             return Ok(Stands::over_or(is_over, at));
         }
-        RowKind::Incident => incident_is_over(draft, (key, row), kept, now)?,
+        RowKind::Incident => incident_is_over(draft, key, row, kept, now)?,
         RowKind::Delivery => {
             let closed: Closed = rows::read(draft.reader, key, row)?;
             let is_over = older(closed.at, kept.deliveries) || is_surplus(closed.at);
@@ -441,8 +414,12 @@ fn stands(
             let told_at = group.notified_at.filter(|_| group.is_idle());
             told_at.is_some_and(|at| older(at, IDLE_GROUPS))
         }
-        kind @ (RowKind::Held | RowKind::Source | RowKind::Silence) => {
-            holds_nothing(draft, kind, (key, row), kept, now)?
+        RowKind::Held | RowKind::Source | RowKind::Silence => {
+            holds_nothing(draft, place.kind, key, row, kept, now)?
+        }
+        RowKind::Turns => {
+            let turns: Turns = rows::read(draft.reader, key, row)?;
+            turns.last().is_none_or(|at| older(at, TURNS_KEPT))
         }
         RowKind::Watch => {
             let watch: Watch = rows::read(draft.reader, key, row)?;
@@ -462,10 +439,40 @@ fn stands(
     Ok(Stands::over(is_over))
 }
 
+/// Of what is held back, and what holds it back.
+fn holds_nothing(
+    draft: &mut Draft<'_>,
+    kind: RowKind,
+    key: &[u8],
+    row: &[u8],
+    kept: Kept,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    match kind {
+        RowKind::Held => held::drop_if_over(draft, key, now),
+        RowKind::Source => {
+            let source: SourceRow = rows::read(draft.reader, key, row)?;
+            Ok(!source.goes_on(draft)?)
+        }
+        _ => {
+            let silence: Silence = rows::read(draft.reader, key, row)?;
+            let record = rows::hold_record(&Holder::Silence(silence.id.clone()));
+            let released = draft.get::<HoldRecord>(&record)?;
+            let is_over = released.is_some_and(|record| record.released)
+                && now.duration_since(silence.end()) >= kept.incidents;
+            if is_over {
+                draft.delete(record);
+            }
+            Ok(is_over)
+        }
+    }
+}
+
 /// Closes an incident in which nothing happened for long; whether it has been closed for long.
 fn incident_is_over(
     draft: &mut Draft<'_>,
-    (key, row): (&[u8], &[u8]),
+    key: &[u8],
+    row: &[u8],
     kept: Kept,
     now: Timestamp,
 ) -> Result<bool, Error> {

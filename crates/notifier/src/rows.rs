@@ -105,6 +105,9 @@ pub(crate) fn hex(bytes: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
+/// Bytes of [`second_bytes`].
+pub(crate) const SECOND_BYTES: usize = 4;
+
 /// A time in four bytes, to the second, until 2106: when an event was read.
 pub(crate) fn second_bytes(at: Timestamp) -> Vec<u8> {
     let second = u32::try_from(at.as_second().max(0)).unwrap_or(u32::MAX);
@@ -204,6 +207,13 @@ pub(crate) fn held_by(holder: &Holder, incident: &str) -> Key {
 
 pub(crate) fn hold_record(holder: &Holder) -> Key {
     format!("hr/{}", name_of(holder)).into_bytes()
+}
+
+/// When an incident began and ended of late.
+pub(crate) const TURNS: &[u8] = b"fl/";
+
+pub(crate) fn turns(incident: &str) -> Key {
+    format!("fl/{incident}").into_bytes()
 }
 
 pub(crate) const SOURCES: &[u8] = b"so/";

@@ -10,7 +10,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::Bus;
-use syncbell_config::{Disk, Instance, Receiver, Retention, Route, RuleSwitches};
+use syncbell_config::{
+    Console, Disk, Instance, Receiver, Retention, Route, RuleSwitches, Templates,
+};
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
 use tokio::sync::Notify;
@@ -25,7 +27,7 @@ use crate::lag;
 use crate::ledger::Ledger;
 use crate::metrics::NotifierMetrics;
 use crate::reader::Reader;
-use crate::render::Renderer;
+use crate::render::Renderers;
 use crate::retention::Kept;
 use crate::route::targets;
 use crate::setup::Setup;
@@ -40,6 +42,10 @@ pub struct Parts {
     pub route: Route,
     /// What is told.
     pub rules: RuleSwitches,
+    /// In which form: the operator's templates.
+    pub templates: Templates,
+    /// Links to the registry's console.
+    pub console: Console,
     /// How long is kept what is over.
     pub retention: Retention,
     /// The notifier's own store.
@@ -125,14 +131,18 @@ pub fn open_bus(
     Ok(Bus::embedded(&data_dir.join("log"), options)?)
 }
 
-/// For `syncbell check`: prepares every receiver, sends nothing.
-pub fn check(receivers: &[Receiver]) -> Result<(), Error> {
-    let (renderer, metrics) = (
-        Arc::new(Renderer::new()),
-        NotifierMetrics::new(&Metrics::new()),
-    );
+/// For `syncbell check`: compiles the templates and renders samples with them, and prepares every receiver;
+/// sends nothing.
+pub fn check(
+    receivers: &[Receiver],
+    templates: &Templates,
+    console: &Console,
+) -> Result<(), Error> {
+    let renderers = Renderers::try_new(templates, console).map_err(Error::Templates)?;
+    renderers.check().map_err(Error::Templates)?;
+    let metrics = NotifierMetrics::new(&Metrics::new());
     for receiver in receivers {
-        Channel::try_new(receiver, renderer.clone(), metrics.clone())?;
+        Channel::try_new(receiver, &renderers, metrics.clone())?;
     }
     Ok(())
 }
@@ -192,8 +202,10 @@ impl Notifier {
         let metrics = NotifierMetrics::new(&parts.metrics);
         let ledger = Ledger::open(parts.store).await?;
         let begun = begin::begun(&ledger, Timestamp::now()).await?;
-        let (renderer, buried) = (Arc::new(Renderer::new()), Arc::new(Notify::new()));
-        let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderer, &metrics, &buried)?;
+        let renderers =
+            Renderers::try_new(&parts.templates, &parts.console).map_err(Error::Templates)?;
+        let buried = Arc::new(Notify::new());
+        let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderers, &metrics, &buried)?;
         let consuming = Consuming {
             replays: Arc::default(),
             setup: Arc::new(Setup::new(
@@ -295,7 +307,7 @@ type Signals = Arc<BTreeMap<Target, Arc<LaneSignal>>>;
 fn lanes(
     receivers: &[Receiver],
     ledger: &Ledger,
-    renderer: &Arc<Renderer>,
+    renderers: &Renderers,
     metrics: &NotifierMetrics,
     buried: &Arc<Notify>,
 ) -> Result<(Vec<Lane>, Signals), Error> {
@@ -303,7 +315,7 @@ fn lanes(
     let signals: Signals = Arc::new(all.map(|target| (target, Arc::default())).collect());
     let mut lanes = Vec::new();
     for receiver in receivers {
-        let channel = Channel::try_new(receiver, renderer.clone(), metrics.clone())?;
+        let channel = Channel::try_new(receiver, renderers, metrics.clone())?;
         metrics.prepare(&receiver.name, channel.name());
         let channel = Arc::new(channel);
         for target in targets(receiver) {

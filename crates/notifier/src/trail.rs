@@ -144,10 +144,12 @@ pub(crate) enum Ending {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Way {
     pub(crate) receiver: String,
-    /// The route's place in the configuration.
+    /// Its place in the configuration, such as `route.routes[1]`.
+    #[serde(default)]
     pub(crate) route: String,
-    /// The group in which it goes out, or waits while the route is mute.
-    pub(crate) group: String,
+    /// The group in which it goes out, if it is not told by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
 }
 
 /// The event that is decided now, with its trail so far.
@@ -202,17 +204,16 @@ pub(crate) fn word(kind: Kind) -> &'static str {
 
 /// The ways of `entry`.
 pub(crate) fn ways(setup: &Setup, entry: &Entry) -> Vec<Way> {
-    let recipients = setup.routes.of(entry).into_iter();
     let way = |recipient: &Recipient| {
         let by = recipient.policy.group_by.as_ref();
-        let labels = by.map(|by| group::labels(by, entry)).unwrap_or_default();
+        let labels = by.map(|by| group::labels(by, entry));
         Way {
             receiver: recipient.name.clone(),
             route: recipient.path.clone(),
-            group: group::group_digest(&recipient.path, &labels),
+            group: labels.map(|labels| group::group_digest(&recipient.path, &labels)),
         }
     };
-    recipients.map(way).collect()
+    setup.routes.of(entry).into_iter().map(way).collect()
 }
 
 /// Notes what became of `entry`: in the trail of its own event, else of the one that is decided, else in one of its

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use serde_saphyr::{Location, Spanned};
 
 use super::Checker;
-use crate::config::{Email, Receiver, ReceiverKind, Smtp, SmtpTls, Webhook};
+use crate::config::{Email, Language, Receiver, ReceiverKind, Smtp, SmtpTls, Webhook};
 use crate::problem::suggestion;
 use crate::raw;
 use crate::secret::Secret;
@@ -27,6 +27,7 @@ impl Checker<'_> {
     pub(super) fn receivers(
         &mut self,
         raw: Option<Spanned<Vec<Spanned<raw::Receiver>>>>,
+        language: Language,
     ) -> Vec<Receiver> {
         let Some(raw) = raw else {
             self.error(
@@ -49,12 +50,17 @@ impl Checker<'_> {
                     format!("the receiver `{}` stands here twice", name.value),
                 );
             }
-            receivers.extend(self.receiver(raw.value, raw.referenced));
+            receivers.extend(self.receiver(raw.value, raw.referenced, language));
         }
         receivers
     }
 
-    fn receiver(&mut self, raw: raw::Receiver, at: Location) -> Option<Receiver> {
+    fn receiver(
+        &mut self,
+        raw: raw::Receiver,
+        at: Location,
+        language: Language,
+    ) -> Option<Receiver> {
         let later = [
             ("slack", &raw.slack),
             ("teams", &raw.teams),
@@ -76,6 +82,7 @@ impl Checker<'_> {
         for (key, value) in later {
             self.later(key, value);
         }
+        let language = self.language(raw.language, language);
         let name = self.required("name", raw.name, at).map(|name| name.value);
         let who = name.as_deref().unwrap_or("this receiver").to_owned();
         let kind = match (raw.webhook, raw.email) {
@@ -103,6 +110,7 @@ impl Checker<'_> {
         };
         Some(Receiver {
             name: name?,
+            language,
             kind: kind?,
         })
     }

@@ -42,6 +42,7 @@ fn entry(rule: &str, repo: &str) -> Entry {
         history: vec![],
         instance: "cri-a".into(),
         observed_at: at(0),
+        flapping: false,
         traceparent: None,
     }
 }
@@ -214,4 +215,17 @@ fn other_pairs_have_another_digest() {
     let digests: std::collections::BTreeSet<String> = all.iter().map(Pairs::digest).collect();
     assert_eq!(digests.len(), all.len());
     assert_eq!(Pairs::new(&[one()]).digest(), all[1].digest());
+}
+
+#[test]
+fn matchers_of_a_silence_are_read_once() {
+    let compiled = Compiled::default();
+    let texts = ["from.namespace=~team-(a|b)".to_owned()];
+    let first = compiled.matchers("s", &texts).unwrap();
+    assert!(Arc::ptr_eq(
+        &first,
+        &compiled.matchers("s", &texts).unwrap()
+    ));
+    assert!(first.hold(&entry("failed", "web")));
+    assert!(compiled.matchers("t", &["rule".to_owned()]).is_none());
 }

@@ -1,18 +1,28 @@
 //! What a person does about it: of conditions that the facts alone do not explain. Pure.
 
+use syncbell_config::Language;
 use syncbell_event::AlertItem;
 
+use super::{RECEIVER_FAILING, notice_zh};
+
 /// What did not run, of `silent`.
-pub(super) fn of(item: &AlertItem) -> Option<String> {
-    let rule = item
-        .sync_rule_id
-        .as_ref()
-        .map(|id| format!("sync rule {id}"));
+pub(super) fn of(language: Language, item: &AlertItem) -> Option<String> {
+    let rule = item.sync_rule_id.as_ref().map(|id| match language {
+        Language::En => format!("sync rule {id}"),
+        Language::Zh => format!("同步规则 {id}"),
+    });
     rule.or_else(|| item.repo.clone())
 }
 
 /// What is not known while it lasts, and what to do.
-pub(super) fn advice(item: &AlertItem) -> Option<(&'static str, &'static str)> {
+pub(super) fn advice(language: Language, item: &AlertItem) -> Option<(&'static str, &'static str)> {
+    match language {
+        Language::En => english(item),
+        Language::Zh => notice_zh::advice(item),
+    }
+}
+
+fn english(item: &AlertItem) -> Option<(&'static str, &'static str)> {
     match item.rule.as_str() {
         "blind" => Some((BLIND, blind(&item.reason))),
         "silent" => Some((
@@ -32,6 +42,12 @@ pub(super) fn advice(item: &AlertItem) -> Option<(&'static str, &'static str)> {
         "unknown_status" => Some((
             "Whether the task goes on or failed is not known: Syncbell knows no such status.",
             "Look at the task in the registry's console, and report the status to Syncbell's maintainers.",
+        )),
+        RECEIVER_FAILING => Some((
+            "What is told to this receiver waits and is tried again for 24 hours, then goes to the dead letters. You \
+             are told this as the fallback.",
+            "See `syncbell deliveries list` for the errors, and repair or replace the receiver; `syncbell \
+             dead-letters replay` sends again what was given up.",
         )),
         _ => None,
     }

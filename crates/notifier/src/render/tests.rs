@@ -1,4 +1,11 @@
 mod notices;
+mod digests;
+mod own;
+mod properties;
+mod reference;
+mod languages;
+
+use std::sync::LazyLock;
 
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -70,6 +77,7 @@ fn firing(task: SyncTask) -> Entry {
         history: Vec::new(),
         instance: "cri-source".into(),
         observed_at: at("2026-01-02T03:04:06Z"),
+        flapping: false,
         traceparent: None,
     }
 }
@@ -103,16 +111,25 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
     }
 }
 
+fn renderer(language: Language) -> Arc<Renderer> {
+    static BUILT_IN: LazyLock<Renderers> =
+        LazyLock::new(|| Renderers::try_new(&Files::default(), &Console::default()).unwrap());
+    BUILT_IN.of(language)
+}
+
 fn mail(delivery: &Delivery) -> Mail {
-    let mail = Renderer::new().mail(delivery, at("2026-01-02T03:16:20Z"));
-    assert!(!mail.plain_fallback);
+    let mail = renderer(Language::En).mail(delivery, at("2026-01-02T03:16:20Z"));
+    assert_eq!(mail.failures, []);
     assert!(mail.subject.chars().count() <= 150);
     assert!(!mail.subject.chars().any(char::is_control));
+    let without_links = mail
+        .html
+        .replace("<a href=\"https:&#x2f;&#x2f;cr.console", "");
     for remote in [
         "http:", "https:", "src=", "<script", "<link", "url(", "@import",
     ] {
         assert!(
-            !mail.html.contains(remote),
+            !without_links.contains(remote),
             "the mail would load something: {remote}"
         );
     }
@@ -297,32 +314,6 @@ fn a_task_without_a_route_and_a_condition_without_a_task_are_told() {
 }
 
 #[test]
-fn a_broken_template_gives_the_plain_text_and_says_so() {
-    let delivery_of = |entries| delivery(entries);
-    for broken in [
-        "{{ nothing.of.this }}",
-        "{% for i in range(99999) %}{{ i }}{% endfor %}",
-    ] {
-        let mut renderer = Renderer::new();
-        renderer
-            .templates
-            .add_template("mail.html", broken)
-            .unwrap();
-        let mut entry = firing(task("rst-<b>1", Status::Error, Some("NETWORK_ERROR")));
-        entry.history = vec!["yesterday".into()];
-        let mail = renderer.mail(&delivery_of(vec![entry]), at("2026-01-02T03:16:20Z"));
-        assert!(mail.plain_fallback);
-        assert!(
-            mail.text
-                .contains("Task: rst-<b>1 (ERROR with NETWORK_ERROR)")
-        );
-        assert!(mail.html.contains("rst-&lt;b&gt;1"));
-        let digest = renderer.mail(&delivery_of(many(11)), at("2026-01-02T03:16:20Z"));
-        assert!(digest.plain_fallback && digest.text.contains("rst-10"));
-    }
-}
-
-#[test]
 fn a_replay_says_that_nothing_happened_anew() {
     let mut delivery = delivery(vec![firing(task("rst-1", Status::Error, None))]);
     delivery.replay = Some(syncbell_event::Replay {
@@ -337,8 +328,8 @@ fn a_replay_says_that_nothing_happened_anew() {
     );
     let said =
         "This is a replay: nothing happened anew. The events since 2026-01-02 01:00:00 UTC were";
-    assert!(mail.text.starts_with(said) && mail.html.contains(said));
-    let alert: Alert = serde_json::from_slice(&Renderer::new().webhook(&delivery)).unwrap();
+    assert!(mail.text.contains(said) && mail.html.contains(said));
+    let alert: Alert = serde_json::from_slice(&webhook(&delivery)).unwrap();
     assert_eq!(alert.data.replay, delivery.replay);
 }
 
@@ -346,7 +337,7 @@ fn a_replay_says_that_nothing_happened_anew() {
 fn the_webhook_body_is_the_alert_event() {
     let entry = firing(task("rst-1", Status::Error, Some("NETWORK_ERROR")));
     let delivery = delivery(vec![entry.clone()]);
-    let body = Renderer::new().webhook(&delivery);
+    let body = webhook(&delivery);
     let alert: Alert = serde_json::from_slice(&body).unwrap();
     assert_eq!(alert.id, "00112233445566778899aabbccddeeff");
     assert_eq!(alert.kind, "dev.syncbell.alert.firing.v1");
@@ -355,11 +346,7 @@ fn the_webhook_body_is_the_alert_event() {
     assert_eq!(alert.data.group, delivery.group);
     assert_eq!(alert.data.alerts, [entry.item]);
     assert_eq!(alert.data.more, 0);
-    assert_eq!(
-        body,
-        Renderer::new().webhook(&delivery),
-        "a retry sends the same bytes"
-    );
+    assert_eq!(body, webhook(&delivery), "a retry sends the same bytes");
 }
 
 #[test]
@@ -370,7 +357,7 @@ fn a_large_body_loses_whole_items_and_counts_them() {
         .collect();
     entries.push(firing(task("rst-last", Status::Error, None)));
     let delivery = delivery(entries.clone());
-    let body = Renderer::new().webhook(&delivery);
+    let body = webhook(&delivery);
     assert!(
         body.len() <= 256 * 1024 && body.len() > 250 * 1024,
         "{}",
@@ -399,7 +386,7 @@ fn one_alert_that_is_too_large_is_told_in_part() {
     task.extra.insert("Blob".into(), huge.clone().into());
     let mut delivery = delivery(vec![firing(task)]);
     delivery.group.insert("reason".into(), huge);
-    let body = Renderer::new().webhook(&delivery);
+    let body = webhook(&delivery);
     assert!(body.len() <= 256 * 1024);
     let alert: Alert = serde_json::from_slice(&body).unwrap();
     assert_eq!(alert.data.more, 0);

@@ -24,6 +24,15 @@ pub(crate) fn clip(text: &str, limit: usize) -> String {
     }
 }
 
+/// `text` with blanks behind it, up to `width` columns. Letters of Chinese, Japanese and Korean take two.
+pub(super) fn padded(text: &str, width: usize) -> String {
+    let taken: usize = text
+        .chars()
+        .map(|c| if c < '\u{1100}' { 1 } else { 2 })
+        .sum();
+    format!("{text}{}", " ".repeat(width.saturating_sub(taken)))
+}
+
 /// An error with its causes, as one line.
 pub(crate) fn chain(error: &dyn std::error::Error, limit: usize) -> String {
     let mut text = error.to_string();

@@ -1,30 +1,34 @@
 //! What a mail says, in words, before it gets a form. Every text in a view is one clean line.
+//!
+//! Its fields are what templates may use: `config/templates.md` names each, and a test holds that true.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use syncbell_event::{AlertStatus, Detail, Image, Status, SyncTask};
+use serde_json::Value;
+use syncbell_config::{Console, Language};
+use syncbell_event::{AlertItem, AlertStatus, Detail, Image, Status, SyncTask};
 
 use crate::delivery::{Delivery, Entry};
 
-use super::notice;
-use super::text::{ago, clip, counted, line, second, spoken};
-use super::{only_incident, severity, status};
+use super::digest::{self, Digest};
+use super::text::{clip, line};
+use super::words::{self, Words};
+use super::{
+    RECEIVER_FAILING, headline, links, notice, only_incident, phrases, receiver_of, severity,
+    status,
+};
 
 /// More entries than this are told as a digest.
 const FULL_LIMIT: usize = 10;
-/// Entries that a digest names.
-const DIGEST_LINES: usize = 20;
-/// Entries beyond those of which at least the task id is named.
-const DIGEST_IDS: usize = 1_000;
-const ID_LIMIT_CHARS: usize = 60;
-/// Rules or repositories that a digest counts by name.
-const DIGEST_COUNTS: usize = 10;
 const HISTORY_LIMIT: usize = 5;
 const LAYERS_LIMIT: usize = 3;
 const TEXT_LIMIT_CHARS: usize = 300;
+/// Values of a list that came from outside.
+const LIST_LIMIT: usize = 20;
+const GROUP_LIMIT: usize = 50;
 /// With the longest prefix in front, a subject stays below 150 characters and its base is the same for
 /// firing and resolved.
 const SUBJECT_BASE_LIMIT_CHARS: usize = 139;
@@ -36,14 +40,29 @@ pub(super) struct View {
     pub(super) prefix: &'static str,
     /// The rest of the subject.
     pub(super) subject: String,
+    /// Above the entries; for what comes after it, as the template `email.title` has it.
+    pub(super) title: String,
+    language: &'static str,
     fires: bool,
     severity: &'static str,
+    repeat: bool,
+    replay: bool,
+    /// Entries in all.
+    count: usize,
+    firing: usize,
+    resolved: usize,
     /// Said before all entries.
     intro: Option<String>,
+    /// `37 of 40 syncs of v1.8 failed`
+    batches: Vec<String>,
     entries: Vec<EntryView>,
     digest: Option<Digest>,
+    group: BTreeMap<String, String>,
     receiver: String,
     delivery_id: String,
+    footer: String,
+    command: String,
+    words: &'static Words,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,264 +74,344 @@ struct EntryView {
     rows: Vec<Row>,
     /// What happened before on this route; none: not to be mentioned.
     history: Option<Vec<String>>,
+    instance: String,
+    occurrence: u32,
+    message: Option<String>,
+    links: Links,
+    /// As it stands on the wire, each text one clean line.
+    alert: Value,
 }
 
 #[derive(Debug, Serialize)]
 struct Row {
     label: &'static str,
     value: String,
+    url: Option<String>,
 }
 
+/// To the registry's console.
 #[derive(Debug, Serialize)]
-struct Digest {
-    rules: Vec<String>,
-    repositories: Vec<String>,
-    lines: Vec<String>,
-    /// Those that have no line.
-    more: usize,
-    /// Their task ids: even in a flood, a task is told with its id.
-    more_tasks: String,
+struct Links {
+    /// Of the instance that lists it.
+    instance: Option<String>,
+    /// Of the source's repository.
+    from: Option<String>,
+    /// Of the target's repository.
+    to: Option<String>,
+}
+
+/// How a view is said.
+#[derive(Clone, Copy)]
+pub(super) struct Manner<'a> {
+    pub(super) language: Language,
+    pub(super) console: &'a Console,
 }
 
 impl View {
-    pub(super) fn of(delivery: &Delivery, now: Timestamp) -> Self {
-        let entries = &delivery.entries;
+    pub(super) fn of(delivery: &Delivery, manner: Manner<'_>, now: Timestamp) -> Self {
+        let (language, entries) = (manner.language, &delivery.entries);
         let fires = status(entries) == AlertStatus::Firing;
         let is_digest = entries.len() > FULL_LIMIT;
         let full = if is_digest { &[][..] } else { entries };
+        let firing = entries.iter().filter(|entry| entry.fires()).count();
+        let (subject, title, batches) = titles(delivery, language);
+        let group = delivery.group.iter().take(GROUP_LIMIT);
+        let delivery_id = clean(&delivery.id.0);
         Self {
-            prefix: match (&delivery.replay, fires) {
-                (Some(_), _) => "[REPLAY]",
-                (None, true) => "[FIRING]",
-                (None, false) => "[RESOLVED]",
-            },
-            subject: subject(entries),
+            prefix: phrases::prefix(language, fires, delivery.replay.is_some()),
+            subject,
+            title,
+            language: language.as_str(),
             fires,
             severity: severity(entries).as_str(),
-            intro: intro(delivery),
+            repeat: delivery.repeat,
+            replay: delivery.replay.is_some(),
+            count: entries.len(),
+            firing,
+            resolved: entries.len() - firing,
+            intro: intro(delivery, language),
+            batches,
             entries: full
                 .iter()
-                .map(|entry| EntryView::of(entry, delivery, now))
+                .map(|entry| EntryView::of(entry, delivery, manner, now))
                 .collect(),
-            digest: is_digest.then(|| Digest::of(entries)),
+            digest: is_digest.then(|| Digest::of(language, delivery)),
+            group: group
+                .map(|(label, value)| (clean(label), clean(value)))
+                .collect(),
             receiver: clean(&delivery.target.receiver),
-            delivery_id: clean(&delivery.id.0),
+            footer: phrases::footer(language, &clean(&delivery.target.receiver)),
+            command: format!("syncbell deliveries show {delivery_id}"),
+            delivery_id,
+            words: words::of(language),
         }
     }
 }
 
-/// One incident: the same at each of its mails, so that clients thread them. Several: their number.
-fn subject(entries: &[Entry]) -> String {
+/// Subject, title, and what else is to be said of batches. Of one incident the subject is the same at each of its
+/// mails, so that clients thread them. Several: their number, or how much of a batch failed.
+fn titles(delivery: &Delivery, language: Language) -> (String, String, Vec<String>) {
+    let entries = &delivery.entries;
     let Some(first) = entries.first() else {
-        return "nothing".to_owned();
+        return ("-".to_owned(), "-".to_owned(), Vec::new());
     };
-    let rule = clean(&first.item.rule);
-    let text = if only_incident(entries).is_some() {
-        match &first.item.task {
-            None => match notice::of(&first.item) {
-                Some(what) => format!("{rule}: {what} on {}", clean(&first.instance)),
-                None => format!("{rule}: {}", clean(&first.instance)),
-            },
-            Some(task) => match (&task.from, &task.to) {
-                (Some(from), Some(to)) => format!("{rule}: {} to {}", from.name(), to.place()),
-                (Some(image), None) | (None, Some(image)) => format!("{rule}: {}", image.name()),
-                (None, None) => format!("{rule}: task {}", task.task_id),
-            },
-        }
-    } else {
-        let rules = names(entries, |entry| &entry.item.rule);
-        let instances = names(entries, |entry| &entry.instance);
-        format!("{}: {rules} on {instances}", totals(entries))
-    };
-    line(&text, SUBJECT_BASE_LIMIT_CHARS)
-}
-
-/// `12 alerts`, or `3 firing, 2 resolved`
-fn totals(entries: &[Entry]) -> String {
-    let firing = entries.iter().filter(|entry| entry.fires()).count();
-    match entries.len() - firing {
-        0 => number(entries.len(), "alert"),
-        resolved if firing == 0 => number(resolved, "alert"),
-        resolved => format!("{firing} firing, {resolved} resolved"),
+    if entries.len() == 1 {
+        let title = clean(&headline::of(language, first, delivery));
+        return (of_one(first, delivery, language), title, Vec::new());
     }
+    let mut batches = digest::by_tag(language, entries);
+    let rules: Vec<String> = distinct(entries, |entry| phrases::rule(language, &entry.item.rule));
+    let instances = distinct(entries, |entry| &entry.instance);
+    let joined = |values: &[String]| {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        phrases::names(language, &values)
+    };
+    let totals = totals(entries, language);
+    let mut title = phrases::several(language, &totals, &joined(&rules), &joined(&instances));
+    if let [batch] = batches.as_slice()
+        && batch.entries == entries.len()
+    {
+        title = batches.remove(0).sentence;
+    }
+    let subject = match only_incident(entries) {
+        Some(_) => of_one(first, delivery, language),
+        None => line(&title, SUBJECT_BASE_LIMIT_CHARS),
+    };
+    let batches = batches.into_iter().map(|batch| batch.sentence).collect();
+    (subject, clean(&title), batches)
 }
 
-/// The one value that all entries have, or how many there are.
-fn names<'a>(entries: &'a [Entry], value: impl Fn(&'a Entry) -> &'a String) -> String {
-    let mut values: Vec<&str> = entries.iter().map(|entry| value(entry).as_str()).collect();
+/// The subject of one incident.
+fn of_one(entry: &Entry, delivery: &Delivery, language: Language) -> String {
+    let rule = clean(phrases::rule(language, &entry.item.rule));
+    let (colon, to, on) = match language {
+        Language::En => (": ", " to ", " on "),
+        Language::Zh => ("：", " → ", "，"),
+    };
+    let what = match &entry.item.task {
+        None if entry.item.rule == RECEIVER_FAILING => receiver_of(delivery),
+        None => match notice::of(language, &entry.item) {
+            Some(what) => format!("{what}{on}{}", clean(&entry.instance)),
+            None => clean(&entry.instance),
+        },
+        Some(task) => match (&task.from, &task.to) {
+            (Some(from), Some(target)) => format!("{}{to}{}", from.name(), target.place()),
+            (Some(image), None) | (None, Some(image)) => image.name(),
+            (None, None) => phrases::ended_by(language, Some(task.task_id.as_str())),
+        },
+    };
+    line(&format!("{rule}{colon}{what}"), SUBJECT_BASE_LIMIT_CHARS)
+}
+
+fn totals(entries: &[Entry], language: Language) -> String {
+    let firing = entries.iter().filter(|entry| entry.fires()).count();
+    phrases::totals(language, firing, entries.len() - firing)
+}
+
+/// The different values, cleaned; an empty one is none.
+fn distinct<'a>(entries: &'a [Entry], value: impl Fn(&'a Entry) -> &'a str) -> Vec<String> {
+    let mut values: Vec<&str> = entries.iter().map(value).collect();
     values.sort_unstable();
     values.dedup();
-    match values.as_slice() {
-        [] => String::new(),
-        [one] => clean(one),
-        [one, other] => format!("{} and {}", clean(one), clean(other)),
-        [one, rest @ ..] => format!("{} and {} more", clean(one), rest.len()),
-    }
+    let named = values.into_iter().map(clean);
+    named.filter(|value| !value.is_empty()).collect()
 }
 
-fn intro(delivery: &Delivery) -> Option<String> {
-    let several = delivery.entries.len() > 1;
+fn intro(delivery: &Delivery, language: Language) -> Option<String> {
     if let Some(replay) = &delivery.replay {
-        return Some(format!(
-            "This is a replay: nothing happened anew. The events since {} were decided again at {}; with the rules \
-             of now this is told at {}.",
-            second(replay.since),
-            second(replay.at),
-            second(replay.of),
-        ));
+        return Some(phrases::replay(language, replay));
     }
-    match (delivery.repeat, several) {
-        (true, true) => Some(format!(
-            "Reminder: {} still open.",
-            totals(&delivery.entries)
-        )),
-        (true, false) => Some("Reminder: this is still open.".to_owned()),
-        (false, true) => Some(format!("{}.", totals(&delivery.entries))),
-        (false, false) => None,
-    }
+    let totals = totals(&delivery.entries, language);
+    let several = delivery.entries.len() > 1;
+    delivery
+        .repeat
+        .then(|| phrases::reminder(language, several, &totals))
 }
 
 impl EntryView {
-    fn of(entry: &Entry, delivery: &Delivery, now: Timestamp) -> Self {
-        let item = &entry.item;
+    fn of(entry: &Entry, delivery: &Delivery, manner: Manner<'_>, now: Timestamp) -> Self {
+        let (item, language) = (&entry.item, manner.language);
         let task = item.task.as_ref();
         let odd = task.is_some_and(|task| task.status == Status::Success && task.issue.is_some());
         let tells_history = entry.fires() && !delivery.repeat && task.is_some();
-        let history = entry
-            .history
-            .iter()
-            .take(HISTORY_LIMIT)
-            .map(|text| clean(text));
+        let history = entry.history.iter().take(HISTORY_LIMIT);
+        let history = history.map(|text| clean(&headline::before(language, text)));
+        let links = Links::of(entry, manner.console);
+        let message = entry.message.as_deref();
+        let message = message.map(|text| headline::message(language, text));
         Self {
             fires: entry.fires(),
-            headline: clean(&item.summary),
-            remark: (odd && entry.fires()).then_some(
-                "The registry calls this task SUCCESS and reports an issue all the same.",
-            ),
-            rows: rows(entry, delivery, now),
+            headline: clean(&headline::of(language, entry, delivery)),
+            remark: (odd && entry.fires()).then(|| phrases::issue_with_success(language)),
+            rows: rows(entry, delivery, language, &links, now),
             history: tells_history.then(|| history.collect()),
+            instance: clean(&entry.instance),
+            occurrence: entry.occurrence,
+            message: message.map(|text| clean(&text)),
+            links,
+            alert: wire(item),
         }
     }
 }
 
+impl Links {
+    fn of(entry: &Entry, console: &Console) -> Self {
+        let item = &entry.item;
+        let of = |image: Option<&Image>| image.and_then(|image| links::repository(console, image));
+        let Some(task) = &item.task else {
+            let (region, id) = (item.region.as_deref(), item.instance.as_deref());
+            return Self {
+                instance: links::instance(console, region, id),
+                from: None,
+                to: None,
+            };
+        };
+        let listed = |image: &&Image| image.instance_id.as_ref() == Some(&entry.instance);
+        let lists = task.from.iter().chain(&task.to).find(listed);
+        let region = lists.and_then(|image| image.region_id.as_deref());
+        Self {
+            instance: links::instance(console, region, Some(&entry.instance)),
+            from: of(task.from.as_ref()),
+            to: of(task.to.as_ref()),
+        }
+    }
+}
+
+/// The item as on the wire, with clean texts and bounded lists. What the vendor added stays out: nothing is known of it.
+fn wire(item: &AlertItem) -> Value {
+    fn tidy(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = clean(text),
+            Value::Array(items) => {
+                items.truncate(LIST_LIMIT);
+                items.iter_mut().for_each(tidy);
+            }
+            Value::Object(fields) => fields.values_mut().for_each(tidy),
+            _ => {}
+        }
+    }
+    let mut item = item.clone();
+    if let Some(task) = &mut item.task {
+        task.extra.clear();
+    }
+    let mut value = serde_json::to_value(item).expect("alerts have string keys and plain fields");
+    tidy(&mut value);
+    value
+}
+
 /// The facts, in the order in which a reader asks for them.
-fn rows(entry: &Entry, delivery: &Delivery, now: Timestamp) -> Vec<Row> {
-    let item = &entry.item;
+fn rows(
+    entry: &Entry,
+    delivery: &Delivery,
+    language: Language,
+    links: &Links,
+    now: Timestamp,
+) -> Vec<Row> {
+    let (item, words) = (&entry.item, words::of(language));
     let mut rows = Rows::default();
     if let Some(task) = &item.task {
-        rows.add("Task", state(task));
+        rows.add(words.task, state(task, language));
     }
     if let Some(by) = &item.resolved_by {
         let same = item.task.as_ref().is_some_and(|task| task.task_id == *by);
-        let by = if same {
-            "the same task".to_owned()
-        } else {
-            format!("task {by}")
-        };
-        rows.add("Ended by", by);
+        let by = (!same).then_some(by.as_str());
+        rows.add(words.ended_by, phrases::ended_by(language, by));
     }
     if let Some(task) = &item.task {
-        rows.add(
-            "From",
-            task.from
-                .as_ref()
-                .map_or_else(|| "not known".to_owned(), end),
-        );
-        rows.add(
-            "To",
-            task.to.as_ref().map_or_else(|| "not known".to_owned(), end),
-        );
+        let end = |image: &Option<Image>| match image {
+            Some(image) => phrases::within(language, &image.name(), &image.place()),
+            None => words.not_known.to_owned(),
+        };
+        rows.link(words.from, end(&task.from), links.from.as_ref());
+        rows.link(words.to, end(&task.to), links.to.as_ref());
     } else {
-        notice_rows(&mut rows, entry);
+        notice_rows(&mut rows, entry, delivery, language, links);
     }
-    rows.add("Reason", &item.reason);
+    rows.add(words.reason, &item.reason);
     if let Some(message) = &entry.message {
-        rows.add("Message", message);
+        rows.add(words.message, headline::message(language, message));
     }
-    rows.add(
-        "Since",
-        format!("{} ({})", second(item.since), ago(item.since, now)),
-    );
+    rows.add(words.since, phrases::since(language, item.since, now));
     if !entry.fires() {
         // When it was decided is when the end was seen; the attempt may come much later.
         let replay = delivery.replay.as_ref();
         let decided_at = replay.map_or(delivery.created_at, |replay| replay.of);
-        rows.add("Lasted", spoken(decided_at.duration_since(item.since)));
+        let lasted = phrases::spoken(language, decided_at.duration_since(item.since));
+        rows.add(words.lasted, lasted);
     }
     if entry.occurrence > 1 {
-        rows.add(
-            "Count",
-            format!("{} failures in this incident", entry.occurrence),
-        );
+        rows.add(words.count, phrases::failures(language, entry.occurrence));
     }
-    rows.add(
-        "Rule",
-        format!("{} ({})", item.rule, item.severity.as_str()),
-    );
+    let rule = phrases::rule_and_severity(language, &item.rule, item.severity);
+    rows.add(words.rule, rule);
     if let Some(task) = &item.task {
-        vendor_rows(&mut rows, task, item.detail.as_ref());
+        vendor_rows(&mut rows, task, item.detail.as_ref(), language);
     }
     if entry.fires()
-        && let Some((meanwhile, to_do)) = notice::advice(item)
+        && let Some((meanwhile, to_do)) = notice::advice(language, item)
     {
-        rows.add("Meanwhile", meanwhile);
-        rows.add("To do", to_do);
+        rows.add(words.meanwhile, meanwhile);
+        rows.add(words.to_do, to_do);
     }
     rows.0
 }
 
-fn notice_rows(rows: &mut Rows, entry: &Entry) {
+fn notice_rows(
+    rows: &mut Rows,
+    entry: &Entry,
+    delivery: &Delivery,
+    language: Language,
+    links: &Links,
+) {
+    let words = words::of(language);
+    if entry.item.rule == RECEIVER_FAILING {
+        rows.add(words.receiver, receiver_of(delivery));
+        return;
+    }
     let place = match &entry.item.region {
-        Some(region) => format!("{} in {region}", entry.instance),
+        Some(region) => phrases::within(language, &entry.instance, region),
         None => entry.instance.clone(),
     };
-    rows.add("Instance", place);
+    rows.link(words.instance, place, links.instance.as_ref());
     if let Some(id) = &entry.item.sync_rule_id {
-        rows.add("Sync rule", id);
+        rows.add(words.sync_rule, id);
     }
     if let Some(repo) = &entry.item.repo {
-        rows.add("Repository", repo);
+        rows.add(words.repository, repo);
     }
 }
 
-fn vendor_rows(rows: &mut Rows, task: &SyncTask, detail: Option<&Detail>) {
-    let detail = detail.cloned().unwrap_or_default();
+fn vendor_rows(rows: &mut Rows, task: &SyncTask, detail: Option<&Detail>, language: Language) {
+    let (detail, words) = (detail.cloned().unwrap_or_default(), words::of(language));
     match (&detail.sync_rule_name, &task.sync_rule_id) {
-        (Some(name), Some(id)) => rows.add("Sync rule", format!("{name} ({id})")),
-        (Some(only), None) | (None, Some(only)) => rows.add("Sync rule", only),
+        (Some(name), Some(id)) => rows.add(words.sync_rule, format!("{name} ({id})")),
+        (Some(only), None) | (None, Some(only)) => rows.add(words.sync_rule, only),
         (None, None) => {}
     }
-    match task.trigger.as_deref() {
-        Some("PASSIVE") => rows.add("Started", "by a sync rule"),
-        Some("INITIATIVE") => rows.add("Started", "by hand"),
-        Some(other) => rows.add("Started", other),
-        None => {}
+    if let Some(trigger) = task.trigger.as_deref() {
+        rows.add(words.started, phrases::trigger(language, trigger));
     }
     if let Some(batch) = &detail.batch {
         let (total, failed, open) = (batch.total, batch.failed, batch.open);
-        rows.add("Batch", format!("{failed} of {total} failed, {open} open"));
+        rows.add(
+            words.batch,
+            phrases::batch_row(language, total, failed, open),
+        );
     }
     if let Some(progress) = detail.progress {
-        rows.add("Progress", format!("{:.0} %", progress * 100.0));
+        rows.add(words.progress, format!("{:.0} %", progress * 100.0));
     }
     if !detail.failed_layers.is_empty() {
-        let shown: Vec<_> = detail
-            .failed_layers
-            .iter()
-            .take(LAYERS_LIMIT)
-            .cloned()
-            .collect();
+        let shown = detail.failed_layers.iter().take(LAYERS_LIMIT);
+        let shown: Vec<&str> = shown.map(String::as_str).collect();
         let more = match detail.failed_layers.len() - shown.len() {
             0 => String::new(),
-            more => format!(" and {more} more"),
+            more => format!(" {}", phrases::and_more(language, more)),
         };
-        rows.add("Layers", format!("{}{more}", shown.join(", ")));
+        rows.add(words.layers, format!("{}{more}", shown.join(", ")));
     }
     if let Some(request_id) = detail.request_id {
-        rows.add(
-            "Request",
-            format!("{request_id} (for the registry's support)"),
-        );
+        rows.add(words.request, phrases::for_support(language, &request_id));
     }
 }
 
@@ -321,124 +420,38 @@ struct Rows(Vec<Row>);
 
 impl Rows {
     fn add(&mut self, label: &'static str, value: impl AsRef<str>) {
+        self.link(label, value, None);
+    }
+
+    fn link(&mut self, label: &'static str, value: impl AsRef<str>, url: Option<&String>) {
         self.0.push(Row {
             label,
             value: clean(value.as_ref()),
+            url: url.cloned(),
         });
     }
 }
 
 /// `rst-1 (SUCCESS with NETWORK_ERROR)`. The id stands first and is never what is cut.
-fn state(task: &SyncTask) -> String {
-    let issue = task
-        .issue
-        .as_deref()
-        .map(|issue| format!(" with {issue}"))
-        .unwrap_or_default();
-    format!(
-        "{} ({}{})",
-        clip(task.task_id.as_str(), 200),
-        task.status,
-        clip(&issue, 60)
-    )
-}
-
-/// `test/test:v0.1 in cn-shanghai/cri-1`
-fn end(image: &Image) -> String {
-    format!("{} in {}", image.name(), image.place())
-}
-
-impl Digest {
-    fn of(entries: &[Entry]) -> Self {
-        let mut order: Vec<&Entry> = entries.iter().collect();
-        order.sort_by_key(|e| (!e.fires(), std::cmp::Reverse(e.item.severity)));
-        let (first, rest) = order.split_at(order.len().min(DIGEST_LINES));
-        Self {
-            rules: counts(entries, |entry| {
-                format!("{} ({})", entry.item.rule, entry.item.status.as_str())
-            }),
-            repositories: counts(entries, repository),
-            lines: first.iter().map(|entry| digest_line(entry)).collect(),
-            more: rest.len(),
-            more_tasks: task_ids(rest),
-        }
+fn state(task: &SyncTask, language: Language) -> String {
+    let issue = task.issue.as_deref().map(|issue| clip(issue, 60));
+    let state = phrases::state(language, &task.status, issue.as_deref());
+    let id = clip(task.task_id.as_str(), 200);
+    match language {
+        Language::En => format!("{id} ({state})"),
+        Language::Zh => format!("{id}（{state}）"),
     }
 }
 
-/// `rst-1, rst-2 and 7 others`
-fn task_ids(entries: &[&Entry]) -> String {
-    let id = |entry: &&Entry| match &entry.item.task {
-        Some(task) => line(task.task_id.as_str(), ID_LIMIT_CHARS),
-        None => clean(&format!("{} {}", entry.item.rule, entry.instance)),
-    };
-    let named: Vec<_> = entries.iter().take(DIGEST_IDS).map(id).collect();
-    match entries.len() - named.len() {
-        0 => named.join(", "),
-        others => format!("{} and {others} others", named.join(", ")),
-    }
-}
-
-fn digest_line(entry: &Entry) -> String {
-    let status = entry.item.status.as_str().to_uppercase();
-    let summary = clip(&entry.item.summary, 200);
-    let task = match &entry.item.task {
-        Some(task) => format!("task {}, ", clip(task.task_id.as_str(), ID_LIMIT_CHARS)),
-        None => String::new(),
-    };
-    clean(&format!(
-        "{status} {summary} ({task}since {})",
-        second(entry.item.since)
-    ))
-}
-
-fn repository(entry: &Entry) -> String {
-    let image = entry
-        .item
-        .task
-        .as_ref()
-        .and_then(|task| task.from.as_ref().or(task.to.as_ref()));
-    let Some(image) = image else {
-        let repo = entry.item.repo.clone();
-        return repo.unwrap_or_else(|| "no repository".to_owned());
-    };
-    let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
-    format!("{}/{}", part(&image.namespace), part(&image.repo))
-}
-
-/// `7 x test/test`, the most first; past the limit only how many.
-fn counts(entries: &[Entry], name: impl Fn(&Entry) -> String) -> Vec<String> {
-    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-    for entry in entries {
-        *counted.entry(clean(&name(entry))).or_default() += 1;
-    }
-    let mut counted: Vec<_> = counted.into_iter().collect();
-    counted.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    let mut lines: Vec<String> = counted
-        .iter()
-        .take(DIGEST_COUNTS)
-        .map(|(name, n)| format!("{n} x {name}"))
-        .collect();
-    if counted.len() > DIGEST_COUNTS {
-        let rest = &counted[DIGEST_COUNTS..];
-        let n: usize = rest.iter().map(|(_, n)| n).sum();
-        lines.push(format!("{n} x {} others", rest.len()));
-    }
-    lines
-}
-
-fn number(n: usize, noun: &str) -> String {
-    counted(i64::try_from(n).unwrap_or(i64::MAX), noun)
-}
-
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     line(text, TEXT_LIMIT_CHARS)
 }
 
 /// The built-in plain text, for when a template fails.
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(intro) = &self.intro {
-            writeln!(f, "{intro}\n")?;
+        for said in self.intro.iter().chain(&self.batches) {
+            writeln!(f, "{said}\n")?;
         }
         for entry in &self.entries {
             writeln!(f, "{}", entry.headline)?;
@@ -451,15 +464,15 @@ impl fmt::Display for View {
             writeln!(f)?;
         }
         if let Some(digest) = &self.digest {
-            for text in digest
-                .rules
-                .iter()
-                .chain(&digest.repositories)
-                .chain(&digest.lines)
-            {
+            for counted in &digest.counts {
+                for item in &counted.items {
+                    writeln!(f, "{}: {} x {}", counted.label, item.count, item.name)?;
+                }
+            }
+            for text in &digest.lines {
                 writeln!(f, "{text}")?;
             }
-            writeln!(f, "and {} more: {}\n", digest.more, digest.more_tasks)?;
+            writeln!(f, "{}: {}\n", digest.more_text, digest.more_tasks)?;
         }
         writeln!(f, "Delivery {} for {}", self.delivery_id, self.receiver)
     }

@@ -56,6 +56,7 @@ fn swept(minute: i64) -> Envelope {
 fn setup(group_by: Option<&str>) -> Arc<Setup> {
     let receivers = ["ops", "chat"].map(|name| Receiver {
         name: name.into(),
+        language: syncbell_config::Language::En,
         kind: ReceiverKind::Webhook(Webhook {
             url: "http://127.0.0.1:1/".parse().unwrap(),
             key: None,

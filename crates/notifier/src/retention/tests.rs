@@ -12,10 +12,8 @@ use super::*;
 use crate::consume::{Done, consume};
 use crate::decide::{ClosedBy, Rule, Subject};
 use crate::delivery::{Delivery, DeliveryId, Ending, Target};
-use crate::held::HoldRecord;
 use crate::ledger::Ledger;
 use crate::setup::Setup;
-use crate::silence::Silence;
 
 fn now() -> Timestamp {
     "2026-06-01T00:00:00Z".parse().unwrap()
@@ -204,9 +202,9 @@ async fn of_young_ids_the_newest_are_left_at_once_where_too_many_come() {
     let ledger = ledger().await;
     put_ids(&ledger, 100).await;
     let (mut passes, began) = (Passes::new(Instant::now()), Instant::now());
-    passes.ids.came(48, began);
+    passes.ids.came(28, began);
     assert!(passes.ids.due_at > began, "a few more than are kept");
-    passes.ids.came(52, began);
+    passes.ids.came(72, began);
     assert_eq!(passes.ids.due_at, began);
     // The first pass counts, the second forgets; neither waits.
     for left in [100, 40] {
@@ -490,57 +488,25 @@ async fn a_silence_is_forgotten_long_after_its_end_and_only_when_it_let_out_what
 async fn a_trail_goes_with_the_id_of_its_event_and_earlier_where_there_are_too_many() {
     let ledger = ledger().await;
     let put = ledger.turn(|draft| {
-        for (id, hours) in [("old", 25), ("late", 20), ("young", 1)] {
-            let (at, id) = (
-                now() - SignedDuration::from_hours(hours),
-                EventId(id.into()),
-            );
+        let ages_s = (0..30).chain([25 * 3_600]);
+        for (n, age_s) in ages_s.enumerate() {
+            let at = now() - SignedDuration::from_secs(age_s);
+            let id = EventId(format!("{n:032x}"));
             let row = [rows::second_bytes(at), b"{}".to_vec()].concat();
             draft.put_bytes(rows::event(&id), row);
-            draft.put_bytes(
-                rows::trail_of_incident("i", (at, 1), &id),
-                rows::second_bytes(at),
-            );
+            let found = rows::trail_of_incident("i", (at, 1), &id);
+            draft.put_bytes(found, rows::second_bytes(at));
         }
         Ok(())
     });
     put.await.unwrap();
-    pass(&ledger, None).await;
-    let sizes = |rows: Vec<(Key, Vec<u8>)>| -> Vec<usize> {
-        let mut sizes: Vec<usize> = rows.iter().map(|(_, row)| row.len()).collect();
-        sizes.sort_unstable();
-        sizes
-    };
-    // A byte says that the row is whole.
-    let events = ledger.store.scan(b"e/".to_vec(), None, 10).await.unwrap();
-    assert_eq!(sizes(events), [7, 7]);
-    assert_eq!(keys(&ledger, "ex/").await.len(), 2);
-    let tight = Kept {
-        trails: SignedDuration::from_hours(10),
-        ..kept()
-    };
-    let place = Place {
-        kind: RowKind::Event,
-        after: None,
-        keep_from: None,
-    };
-    let slice = ledger.turn(move |draft| forget(draft, &place, tight, None, now()));
-    slice.await.unwrap();
-    let events = ledger.store.scan(b"e/".to_vec(), None, 10).await.unwrap();
-    assert_eq!(sizes(events), [5, 7], "its id stays");
-}
-
-#[test]
-fn trails_are_kept_shorter_while_there_are_too_many() {
-    let day = SignedDuration::from_hours(24);
-    assert_eq!(trails_kept(day, 1_000, 1_000), day);
-    assert_eq!(trails_kept(day, 2 * TRAILS_LIMIT, 0), day / 2);
-    assert_eq!(trails_kept(day, 1, 4 * TRAIL_BYTES_LIMIT), day / 4);
-    assert_eq!(
-        trails_kept(day / 4, 1_000, 1_000),
-        day / 2,
-        "and longer again"
-    );
-    let least = trails_kept(SignedDuration::from_mins(2), u64::MAX, 0);
-    assert_eq!(least, SignedDuration::from_mins(1));
+    let mut passes = Passes::new(Instant::now());
+    for (n_ids, n_trails) in [(30, 30), (30, 20)] {
+        pass_over(&ledger, &mut passes.ids, None).await;
+        let events = ledger.store.scan(b"e/".to_vec(), None, 100).await.unwrap();
+        // A byte says that the row is whole.
+        let with_trail = events.iter().filter(|(_, row)| row.len() == 7).count();
+        assert_eq!((events.len(), with_trail), (n_ids, n_trails));
+        assert_eq!(keys(&ledger, "ex/").await.len(), n_trails);
+    }
 }

@@ -28,6 +28,7 @@ pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
     };
     let receiver = Receiver {
         name: "ops".into(),
+        language: syncbell_config::Language::En,
         kind: ReceiverKind::Webhook(webhook),
     };
     let route = Route {

@@ -231,6 +231,7 @@ fn people() -> Arc<Setup> {
     let receiver = Receiver {
         name: "ops".into(),
         kind: ReceiverKind::Webhook(webhook),
+        language: syncbell_config::Language::En,
     };
     let route = Route {
         receivers: vec!["ops".into()],

@@ -144,7 +144,7 @@ fn a_condition_without_a_task_keeps_its_subject_and_its_place_in_a_digest() {
 
 #[test]
 fn the_webhook_says_which_instance() {
-    let body = Renderer::new().webhook(&delivery(vec![blind("denied", "x")]));
+    let body = webhook(&delivery(vec![blind("denied", "x")]));
     let alert: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let item = &alert["data"]["alerts"][0];
     assert_eq!(item["instance"], "cri-source");

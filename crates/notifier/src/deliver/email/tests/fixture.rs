@@ -60,6 +60,7 @@ fn entry(incident: &str) -> Entry {
         history: Vec::new(),
         instance: "cri-1".into(),
         observed_at: at(),
+        flapping: false,
         traceparent: None,
     }
 }
@@ -96,6 +97,6 @@ pub(super) fn texts() -> Mail {
         subject: "[FIRING] 磁盘\r\nBcc: victim@example.com\0".into(),
         text: ".\r\n.leading dot\nténor\n.\n".into(),
         html: format!("<p>{}</p>\n", "wide ".repeat(500)),
-        plain_fallback: false,
+        failures: Vec::new(),
     }
 }

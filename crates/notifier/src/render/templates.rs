@@ -1,0 +1,253 @@
+//! Templates: the built-in ones, and the operator's in place of some. Compiled once, rendered within limits.
+//!
+//! In: sources, a view. Out: a text, or the name of the template that failed and why. Must never happen: markup from
+//! outside in HTML, a template that runs without end or writes without bound.
+
+use std::io;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use syncbell_config::{Language, Problem, TEMPLATE_NAMES, TemplateFile, Templates as Files};
+
+/// Instructions that one template may run. The largest mail, a full digest, takes under 5,000.
+const FUEL: u64 = 100_000;
+/// Of a subject or a title, before it is made one line.
+const LINE_LIMIT_BYTES: usize = 8 * 1024;
+/// Of a text or a page. A digest of a flood is a fifth of this.
+const TEXT_LIMIT_BYTES: usize = 256 * 1024;
+/// A template nests its blocks and calls no deeper than this.
+const DEPTH: usize = 100;
+
+const BUILT_IN: [(Part, &str); 4] = [
+    (Part::Subject, include_str!("templates/email.subject")),
+    (Part::Title, include_str!("templates/email.title")),
+    (Part::Text, include_str!("templates/email.txt")),
+    (Part::Html, include_str!("templates/email.html")),
+];
+
+/// A part of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Subject,
+    Title,
+    Text,
+    Html,
+}
+
+impl Part {
+    /// In the order in which they are rendered: what comes later sees the title.
+    pub(super) const ALL: [Self; 4] = [Self::Title, Self::Subject, Self::Text, Self::Html];
+
+    /// The name of its file.
+    pub(super) fn name(self) -> &'static str {
+        let [subject, title, text, html] = TEMPLATE_NAMES;
+        match self {
+            Self::Subject => subject,
+            Self::Title => title,
+            Self::Text => text,
+            Self::Html => html,
+        }
+    }
+
+    fn limit_bytes(self) -> usize {
+        match self {
+            Self::Subject | Self::Title => LINE_LIMIT_BYTES,
+            Self::Text | Self::Html => TEXT_LIMIT_BYTES,
+        }
+    }
+
+    /// What the built-in one is called, for `include` and in messages.
+    fn built_in(self) -> String {
+        format!("built-in/{}", self.name())
+    }
+}
+
+/// A template that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TemplateFailure {
+    /// `email.txt`, or its name with `built-in/` before it.
+    pub(crate) template: String,
+    /// Where and why, one line.
+    pub(crate) why: String,
+}
+
+/// The compiled templates for one language.
+pub(super) struct Templates {
+    environment: Environment<'static>,
+    own: Vec<(Part, TemplateFile)>,
+}
+
+impl Templates {
+    /// Compiles all; the problems are of the operator's.
+    pub(super) fn try_new(files: &Files, language: Language) -> Result<Self, Vec<Problem>> {
+        let mut environment = environment();
+        for (part, source) in BUILT_IN {
+            environment
+                .add_template_owned(part.built_in(), source)
+                .expect("the built-in templates parse: every test of this room renders them");
+        }
+        let (mut own, mut problems) = (Vec::new(), Vec::new());
+        for part in Part::ALL {
+            let Some(file) = files.file(part.name(), language) else {
+                continue;
+            };
+            let added = environment.add_template_owned(part.name(), file.text.clone());
+            match added {
+                Ok(()) => own.push((part, file.clone())),
+                Err(error) => problems.push(problem(part, file, &error, "")),
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { environment, own })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The part of `view`: by the operator's template; where that fails, by the built-in one. None: that failed too.
+    pub(super) fn render(
+        &self,
+        part: Part,
+        view: &Value,
+        failures: &mut Vec<TemplateFailure>,
+    ) -> Option<String> {
+        let own = self.own(part).map(|_| part.name().to_owned());
+        for name in own.into_iter().chain([part.built_in()]) {
+            match self.render_named(&name, part, view) {
+                Ok(text) => return Some(text),
+                Err(error) => failures.push(TemplateFailure {
+                    template: name,
+                    why: super::text::line(&in_words(&error, true), 300),
+                }),
+            }
+        }
+        None
+    }
+
+    /// What is wrong with the operator's template of this part for this view, which `sample` names; none: it has no
+    /// such template, or that is good.
+    pub(super) fn problem(&self, part: Part, view: &Value, sample: &str) -> Option<Problem> {
+        let file = self.own(part)?;
+        let error = self.render_named(part.name(), part, view).err()?;
+        let of = format!(", with the sample `{sample}`");
+        Some(problem(part, file, &error, &of))
+    }
+
+    fn own(&self, part: Part) -> Option<&TemplateFile> {
+        let mut own = self.own.iter();
+        own.find(|(of, _)| *of == part).map(|(_, file)| file)
+    }
+
+    fn render_named(
+        &self,
+        name: &str,
+        part: Part,
+        view: &Value,
+    ) -> Result<String, minijinja::Error> {
+        let mut written = Bounded {
+            bytes: Vec::new(),
+            limit: part.limit_bytes(),
+        };
+        let template = self.environment.get_template(name)?;
+        template.render_captured_to(view.clone(), &mut written)?;
+        Ok(String::from_utf8_lossy(&written.bytes).into_owned())
+    }
+
+    /// Puts another source in the place of a built-in template.
+    #[cfg(test)]
+    pub(super) fn replace(&mut self, part: Part, source: &'static str) {
+        let replaced = self.environment.add_template_owned(part.built_in(), source);
+        replaced.expect("it parses");
+    }
+}
+
+/// Takes so many bytes.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.limit {
+            let what = format!("it writes more than {} KiB", self.limit / 1024);
+            return Err(io::Error::other(what));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(DEPTH);
+    // A misspelt name is an error, so that `check` finds it; `if` may ask for what is not there.
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    // Errors say in which column.
+    environment.set_debug(true);
+    let mut syntax = SyntaxConfig::builder();
+    syntax
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true);
+    environment.set_syntax(
+        syntax
+            .build()
+            .expect("whitespace options alone cannot conflict"),
+    );
+    environment.set_auto_escape_callback(|name| {
+        let is_html = std::path::Path::new(name).extension();
+        if is_html.is_some_and(|extension| extension == "html") {
+            AutoEscape::Html
+        } else {
+            AutoEscape::None
+        }
+    });
+    environment.add_filter("pad", |text: String| super::text::padded(&text, 10));
+    environment
+}
+
+fn problem(part: Part, file: &TemplateFile, error: &minijinja::Error, of: &str) -> Problem {
+    let path = file.path.display().to_string();
+    // Of an included template the place is not one in this file.
+    let is_here = error.name().is_none_or(|name| name == part.name());
+    let line = error.line().filter(|_| is_here).unwrap_or(0);
+    let column = match error.range() {
+        Some(range) if line > 0 => column(&file.text, range.start),
+        _ => u64::from(line > 0),
+    };
+    let message = format!("{}{of}", in_words(error, !is_here));
+    let line = u64::try_from(line).unwrap_or(0);
+    Problem::of_text(&path, &file.text, line, column, message)
+}
+
+/// From 1, in characters.
+fn column(text: &str, byte: usize) -> u64 {
+    let before = text.get(..byte).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    u64::try_from(line.chars().count() + 1).unwrap_or(1)
+}
+
+fn in_words(error: &minijinja::Error, with_place: bool) -> String {
+    let mut said = error.kind().to_string();
+    if let Some(detail) = error.detail() {
+        said = format!("{said}: {detail}");
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(deeper) = cause {
+        let words = deeper.to_string();
+        if !said.contains(&words) {
+            said = format!("{said}: {words}");
+        }
+        cause = deeper.source();
+    }
+    match (error.name(), error.line()) {
+        (Some(name), Some(line)) if with_place => format!("{said} ({name}:{line})"),
+        _ => said,
+    }
+}
