@@ -20,6 +20,7 @@ mod folders;
 mod outage;
 mod replay;
 mod silences;
+mod explain;
 mod over_kafka;
 mod three_brokers;
 

@@ -36,7 +36,7 @@ fn told(house: &House) -> (Vec<String>, Vec<String>) {
     let requests = house.webhook.accepted();
     let alerts = requests
         .iter()
-        .flat_map(|request| request.body["data"]["alerts"].as_array());
+        .filter_map(|request| request.body["data"]["alerts"].as_array());
     let webhook = alerts.flatten().map(line).collect();
     let mail = house.mailbox.mails();
     let mail = mail.iter().map(crate::mailbox::text_of).collect();

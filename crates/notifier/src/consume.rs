@@ -25,9 +25,8 @@ use crate::begin::{Begun, LedgerLost, begin};
 use crate::dead_letters::DeadLetter;
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
-use crate::delivery::{Entry, Target};
-use crate::flap;
-use crate::held::{self, Verdict};
+use crate::delivery::Target;
+use crate::held;
 use crate::hold::Holder;
 use crate::judge::{self, judge};
 use crate::ledger::{Draft, Ledger, Standing};
@@ -37,7 +36,8 @@ use crate::reader::Reader;
 use crate::retention::{self, Kept, Passes};
 use crate::rows;
 use crate::setup::Setup;
-use crate::trail::{self, Deciding, Ending};
+use crate::tell;
+use crate::trail::{self, Deciding};
 use crate::watch::{self, Word};
 
 /// Records taken into one batch.
@@ -92,7 +92,7 @@ pub(crate) struct Done {
     pub(crate) deciding: Option<Deciding>,
     pub(crate) dead: u64,
     /// What was seen before is only to be known, see [`begin`](crate::begin).
-    tells_from: Timestamp,
+    pub(crate) tells_from: Timestamp,
 }
 
 /// Caches of rows: when what is to be looked at.
@@ -495,52 +495,7 @@ fn observe(
         let (instance, at) = (&seen.instance, seen.observed_at);
         judge::ran(draft, setup, instance, &seen.task, at, now, done)?;
     }
-    tell(draft, setup, &decision.told, now, done)
-}
-
-/// Tells `entries`, in order, or holds them back; what the ledger before this one told is known and not told again.
-/// Then tells what was held back by what ended.
-pub(crate) fn tell(
-    draft: &mut Draft<'_>,
-    setup: &Setup,
-    entries: &[Entry],
-    now: Timestamp,
-    done: &mut Done,
-) -> Result<(), syncbell_store::Error> {
-    for entry in entries {
-        held::note_sources(draft, setup, entry)?;
-        if entry.observed_at < done.tells_from {
-            let deciding = done.deciding.as_mut();
-            trail::note(draft, deciding, entry, Ending::Before, now)?;
-            continue;
-        }
-        let mut entry = entry.clone();
-        flap::note(draft, setup.flapping, &mut entry)?;
-        let entry = &entry;
-        let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
-        tracing::info!(
-            task.id = task, event.id = %entry.event_id, instance.id = entry.instance,
-            rule = entry.item.rule, status = entry.item.status.as_str(), "{}", entry.item.summary
-        );
-        let ending = match held::admit(draft, setup, entry, now, done.deciding.as_mut())? {
-            Verdict::Told => {
-                done.told += 1;
-                notify::tell(draft, entry, &setup.routes, now, done)?;
-                Ending::Told(trail::ways(setup, entry))
-            }
-            Verdict::Held(by) => {
-                tracing::info!(event.id = %entry.event_id, "held back: {}", by.words());
-                done.untold += 1;
-                Ending::Held(by)
-            }
-            Verdict::Over => {
-                done.untold += 1;
-                Ending::Over
-            }
-        };
-        trail::note(draft, done.deciding.as_mut(), entry, ending, now)?;
-    }
-    held::release_ended(draft, setup, now, done)
+    tell::tell(draft, setup, &decision.told, now, done)
 }
 
 #[cfg(test)]

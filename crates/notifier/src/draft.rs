@@ -19,7 +19,7 @@ use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
 use crate::decide::{Decision, Incident, Rules, Subject, View};
 use crate::delivery::Delivery;
-use crate::hold::Mute;
+use crate::hold::{Compiled, Mute};
 use crate::ledger::{self, Standing};
 use crate::rows::{self, Key};
 use crate::silence;
@@ -48,11 +48,11 @@ impl<'a> Draft<'a> {
     }
 
     /// The silences that may hold something back.
-    pub(crate) fn mutes(&self, now: Timestamp) -> Result<&[Mute], Error> {
+    pub(crate) fn mutes(&self, compiled: &Compiled, now: Timestamp) -> Result<&[Mute], Error> {
         if let Some(mutes) = self.mutes.get() {
             return Ok(mutes);
         }
-        let read = silence::mutes(self.reader, now)?;
+        let read = silence::mutes(self.reader, compiled, now)?;
         Ok(self.mutes.get_or_init(|| read))
     }
 

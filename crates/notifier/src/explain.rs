@@ -204,10 +204,10 @@ fn tells(delivery: &Delivery, event_id: &str, fate: &Fate) -> bool {
 }
 
 /// A delivery, how it stands, and why.
-pub(crate) fn stands(
-    reader: &Reader,
-    id: &DeliveryId,
-) -> Result<Option<(Delivery, &'static str, Option<String>)>, Error> {
+pub(crate) type Standing = (Delivery, &'static str, Option<String>);
+
+/// How the delivery of this id stands; none if there is none.
+pub(crate) fn stands(reader: &Reader, id: &DeliveryId) -> Result<Option<Standing>, Error> {
     let closed_key = rows::closed(id);
     if let Some(row) = reader.get(&closed_key)? {
         let closed: Closed = rows::read(reader, &closed_key, &row)?;

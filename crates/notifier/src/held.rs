@@ -184,7 +184,7 @@ pub(crate) fn find(
         };
         sources.extend(open_source(draft, &meeting, hides)?);
     }
-    let silences = draft.mutes(now)?;
+    let silences = draft.mutes(&setup.compiled, now)?;
     Ok(hold::holder(entry, silences, &sources, now))
 }
 

@@ -14,6 +14,9 @@
 //! - The end of what was never told is not told; the end of what was told is told at once, silenced or not: it is
 //!   no noise, and who was paged must hear that it is over (Alertmanager tells it after the silence, or never).
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use syncbell_config::{Inhibit, MatchOp, Matcher, parse_matcher};
@@ -21,6 +24,9 @@ use syncbell_event::digest_id;
 
 use crate::delivery::Entry;
 use crate::label::Label;
+
+/// Silences whose matchers are kept in memory; twice as many as there may be.
+const COMPILED_LIMIT: usize = 2_000;
 
 /// Conditions on labels; all must hold.
 #[derive(Clone, Debug)]
@@ -42,9 +48,8 @@ impl Matchers {
     pub(crate) fn hold(&self, entry: &Entry) -> bool {
         self.0.iter().all(|(label, matcher)| {
             // What nobody knows any more says nothing.
-            let label = label.as_ref();
-            let found = label.map(|label| label.of(entry)).unwrap_or_default();
-            matcher.holds(&found)
+            let found = label.as_ref().map(|label| label.of(entry));
+            matcher.holds(&found.unwrap_or_default())
         })
     }
 
@@ -61,7 +66,27 @@ pub(crate) struct Mute {
     pub(crate) starts_at: Timestamp,
     /// Not itself a moment of the silence.
     pub(crate) ends_at: Timestamp,
-    pub(crate) matchers: Matchers,
+    pub(crate) matchers: Arc<Matchers>,
+}
+
+/// Matchers of silences that were read before: a pattern takes its time. Those of a silence never change.
+#[derive(Debug, Default)]
+pub(crate) struct Compiled(Mutex<BTreeMap<String, Arc<Matchers>>>);
+
+impl Compiled {
+    /// Those of the silence `id`; none if they cannot be read.
+    pub(crate) fn matchers(&self, id: &str, texts: &[String]) -> Option<Arc<Matchers>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(matchers) = known.get(id) {
+            return Some(matchers.clone());
+        }
+        let matchers = Arc::new(Matchers::parse(texts).ok()?);
+        if known.len() >= COMPILED_LIMIT {
+            known.clear();
+        }
+        known.insert(id.to_owned(), matchers.clone());
+        Some(matchers)
+    }
 }
 
 impl Mute {
@@ -145,8 +170,8 @@ impl Pairs {
     /// What is built in, and what is configured.
     pub(crate) fn new(configured: &[Inhibit]) -> Self {
         let rule = |rule: &str| {
-            let equals = Matcher::try_new("rule", MatchOp::Equals, rule);
-            equals.expect("only a regular expression can be wrong")
+            let matcher = Matcher::try_new("rule", MatchOp::Equals, rule);
+            matcher.expect("it is no pattern")
         };
         let built_in = Inhibit {
             source: vec![rule("blind")],
@@ -179,7 +204,11 @@ impl Pair {
     fn new(pair: &Inhibit) -> Self {
         let mut parts: Vec<Option<String>> = Vec::new();
         for side in [&pair.source, &pair.target] {
-            parts.extend(side.iter().map(|matcher| Some(format!("{matcher:?}"))));
+            for matcher in side {
+                parts.push(Some(matcher.label.clone()));
+                parts.push(Some(format!("{:?}", matcher.op)));
+                parts.push(Some(matcher.value.clone()));
+            }
             parts.push(None);
         }
         parts.extend(pair.equal.iter().cloned().map(Some));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use syncbell_store::Error;
 
 use crate::api::{IncidentRow, incident_row};
-use crate::consume::{self, Done};
+use crate::consume::Done;
 use crate::decide::{self, Incident};
 use crate::draft::Draft;
 use crate::held::{self, HoldRecord};
@@ -19,6 +19,7 @@ use crate::hold::Holder;
 use crate::rows;
 use crate::run::Handle;
 use crate::setup::Setup;
+use crate::tell;
 
 /// Incidents that are closed in one batch.
 const CLOSED_A_TURN: usize = 32;
@@ -72,7 +73,7 @@ pub(crate) fn close_asked(
             if entry.is_none() {
                 held::drop_if_over(draft, &rows::held(&id), now)?;
             }
-            consume::tell(draft, setup, entry.as_slice(), now, done)?;
+            tell::tell(draft, setup, entry.as_slice(), now, done)?;
         }
     }
     Ok(keys.len() == CLOSED_A_TURN)

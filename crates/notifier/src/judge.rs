@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use syncbell_event::SyncTask;
 use syncbell_store::Error;
 
-use crate::consume::{self, Done};
+use crate::consume::Done;
 use crate::decide::timers::{self, Armed};
 use crate::decide::watch::Watch;
 use crate::decide::{Decision, Heartbeat, Rule, Rules, Silence, Subject, View};
 use crate::draft::Draft;
 use crate::rows;
 use crate::setup::Setup;
+use crate::tell;
 use crate::watch;
 
 /// Tasks judged in one batch; few in tests, so that there is always a rest.
@@ -85,7 +86,7 @@ fn tasks(
         let view = draft.view(task_id, &subject, &setup.rules)?;
         let decision = judge(&armed, view, &setup.rules, heartbeat, now);
         draft.put_decision(task_id, &subject, &decision);
-        consume::tell(draft, setup, &decision.told, now, done)?;
+        tell::tell(draft, setup, &decision.told, now, done)?;
     }
     Ok(())
 }

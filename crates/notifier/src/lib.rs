@@ -13,6 +13,7 @@ mod flap;
 mod held;
 mod silence;
 mod trail;
+mod tell;
 mod notify;
 mod group;
 mod label;

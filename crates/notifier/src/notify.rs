@@ -307,7 +307,7 @@ fn take_waiting(draft: &mut Draft<'_>, name: &str, digest: &str) -> Result<Vec<E
     Ok(told)
 }
 
-/// What of a group is still open, and not held back now; what is over is taken out of it.
+/// What of a group is still open, and not held back now; what is not open is taken out of it.
 fn still_open(
     draft: &mut Draft<'_>,
     group: &mut Group,

@@ -30,33 +30,24 @@
 //! Must never happen: a pass that reads the whole ledger at once; a task forgotten of which the log still
 //! holds an event.
 
+mod pass;
 mod newest;
+mod stands;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use syncbell_config::Retention;
 use syncbell_store::Error;
-use tokio::time::Instant;
 
-use crate::compact;
-use crate::dead_letters::Replayed;
-use crate::decide::Incident;
-use crate::decide::watch::Watch;
-use crate::delivery::Closed;
 use crate::draft::Draft;
-use crate::flap::Turns;
-use crate::group::Group;
-use crate::held::{self, HoldRecord, SourceRow};
-use crate::hold::Holder;
-use crate::metrics::{NotifierMetrics, RowKind};
 use crate::rows::{self, Key};
-use crate::silence::Silence;
 
-use newest::Newest;
+pub(crate) use pass::Passes;
+use pass::Place;
+use stands::{Keys, Stands, prefix, stands};
 
 /// Rows looked at in one batch.
 const ROWS_A_SLICE: usize = if cfg!(test) { 8 } else { 2_000 };

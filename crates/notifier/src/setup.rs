@@ -7,7 +7,7 @@ use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
 use crate::flap::Flapping;
-use crate::hold::Pairs;
+use crate::hold::{Compiled, Pairs};
 use crate::route::Routes;
 
 /// Of an instance that is known from events alone: the default `poll_every`.
@@ -21,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) rules: Rules,
     /// What hides what.
     pub(crate) pairs: Pairs,
+    /// Of silences, which come and go.
+    pub(crate) compiled: Compiled,
     /// When an incident flaps; none: never.
     pub(crate) flapping: Option<Flapping>,
     /// The configured instances, and how often each is polled.
@@ -50,6 +52,7 @@ impl Setup {
             routes: Routes::new(route, receivers).flapping(rules.flapping),
             rules: Rules::of(rules),
             pairs: Pairs::new(&rules.inhibit),
+            compiled: Compiled::default(),
             flapping: rules.flapping.map(|flapping| Flapping {
                 changes: flapping.changes,
                 within: SignedDuration::try_from(flapping.within).unwrap_or(SignedDuration::MAX),

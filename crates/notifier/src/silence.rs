@@ -13,7 +13,7 @@ use syncbell_store::Reader;
 
 use crate::draft::Draft;
 use crate::held::{HeldLine, HoldRecord};
-use crate::hold::{Holder, Matchers, Mute};
+use crate::hold::{Compiled, Holder, Matchers, Mute};
 use crate::run::Handle;
 use crate::{Error, rows};
 
@@ -106,12 +106,12 @@ impl Silence {
     }
 
     /// What the consume loop needs of it. Matchers that no version can read hold nothing back.
-    fn mute(&self) -> Option<Mute> {
+    fn mute(&self, compiled: &Compiled) -> Option<Mute> {
         Some(Mute {
             id: self.id.clone(),
             starts_at: self.starts_at,
             ends_at: self.end(),
-            matchers: Matchers::parse(&self.matchers).ok()?,
+            matchers: compiled.matchers(&self.id, &self.matchers)?,
         })
     }
 }
@@ -176,10 +176,15 @@ pub(crate) fn all(reader: &Reader) -> Result<Vec<Silence>, syncbell_store::Error
 }
 
 /// Those that may hold something back now.
-pub(crate) fn mutes(reader: &Reader, now: Timestamp) -> Result<Vec<Mute>, syncbell_store::Error> {
+pub(crate) fn mutes(
+    reader: &Reader,
+    compiled: &Compiled,
+    now: Timestamp,
+) -> Result<Vec<Mute>, syncbell_store::Error> {
     let silences = all(reader)?;
     let going_on = silences.iter().filter(|silence| now < silence.end());
-    Ok(going_on.filter_map(Silence::mute).collect())
+    let mutes = going_on.filter_map(|silence| silence.mute(compiled));
+    Ok(mutes.collect())
 }
 
 /// When each silence ends whose end was not looked at yet.

@@ -11,12 +11,13 @@ use syncbell_event::{Failing, Swept};
 use syncbell_store::Error;
 
 use crate::begin::LedgerLost;
-use crate::consume::{self, Done};
+use crate::consume::Done;
 use crate::decide::watch::{LogLost, Said, Watch};
 use crate::decide::{ClosedBy, Incident, Name, Rule, Silence, Subject, Told};
 use crate::draft::Draft;
 use crate::rows;
 use crate::setup::Setup;
+use crate::tell;
 
 /// Instances and silences that are read at once; more than anybody configures.
 const ROWS_LIMIT: usize = 100_000;
@@ -266,5 +267,5 @@ pub(crate) fn tell(
     if let Some(incident) = &told.incident {
         draft.put_incident(incident);
     }
-    consume::tell(draft, setup, told.entry.as_slice(), now, done)
+    tell::tell(draft, setup, told.entry.as_slice(), now, done)
 }

@@ -306,6 +306,7 @@ fn entry(row: &Failing, status: AlertStatus, now: Timestamp) -> Entry {
         message: Some(row.note.clone()),
         occurrence: 1,
         history: Vec::new(),
+        flapping: false,
         instance: String::new(),
         observed_at: now,
         traceparent: None,

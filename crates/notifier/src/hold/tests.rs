@@ -33,8 +33,8 @@ fn entry(rule: &str, repo: &str) -> Entry {
             task: Some(task),
             resolved_by: None,
             detail: None,
-            labels: std::collections::BTreeMap::new(),
-            annotations: std::collections::BTreeMap::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
         },
         event_id: EventId("e".into()),
         message: None,
@@ -57,7 +57,7 @@ fn mute(id: &str, texts: &[&str], from: i64, to: i64) -> Mute {
         id: id.into(),
         starts_at: at(from),
         ends_at: at(to),
-        matchers: matchers(texts),
+        matchers: Arc::new(matchers(texts)),
     }
 }
 
@@ -215,4 +215,17 @@ fn other_pairs_have_another_digest() {
     let digests: std::collections::BTreeSet<String> = all.iter().map(Pairs::digest).collect();
     assert_eq!(digests.len(), all.len());
     assert_eq!(Pairs::new(&[one()]).digest(), all[1].digest());
+}
+
+#[test]
+fn matchers_of_a_silence_are_read_once() {
+    let compiled = Compiled::default();
+    let texts = ["from.namespace=~team-(a|b)".to_owned()];
+    let first = compiled.matchers("s", &texts).unwrap();
+    assert!(Arc::ptr_eq(
+        &first,
+        &compiled.matchers("s", &texts).unwrap()
+    ));
+    assert!(first.hold(&entry("failed", "web")));
+    assert!(compiled.matchers("t", &["rule".to_owned()]).is_none());
 }

@@ -110,12 +110,7 @@ fn setup(text: &str) -> Arc<Setup> {
     let read = syncbell_config::parse(text, "x", Path::new("."), &|_| None);
     let config: Config = read.unwrap_or_else(|problems| panic!("{problems}"));
     let (route, receivers) = (&config.route, &config.receivers);
-    Arc::new(Setup::new(
-        route,
-        receivers,
-        &config.rules,
-        &config.instances,
-    ))
+    Arc::new(Setup::new(route, receivers, &config.rules, &[]))
 }
 
 fn line(delivery: &Delivery) -> String {

@@ -1,7 +1,5 @@
 //! Messages of every kind, to try the operator's templates on. Pure.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use syncbell_event::{
     AlertItem, AlertStatus, BatchCounts, Detail, EventId, Image, Replay, Severity, Status, SyncTask,

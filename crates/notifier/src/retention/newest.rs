@@ -95,7 +95,9 @@ mod tests {
         let keep_from = newest.keep_from();
         let stays = |second: &&i64| keep_from.is_none_or(|from| at(**second) >= from);
         let left: Vec<i64> = rows.iter().filter(stays).copied().collect();
-        left.iter().for_each(|second| newest.count(at(*second)));
+        for second in &left {
+            newest.count(at(*second));
+        }
         newest.end();
         left
     }

@@ -62,7 +62,7 @@ impl Passes {
 /// A pass under way, and when to go on with it. Memory alone: a restart begins a pass anew.
 pub(crate) struct Pass {
     /// What it goes over.
-    kinds: &'static [RowKind],
+    pub(super) kinds: &'static [RowKind],
     kind: usize,
     after: Option<Key>,
     rows: u64,
@@ -71,18 +71,18 @@ pub(crate) struct Pass {
     /// Everything that was put on the log before this is not there any more; none: nobody knows.
     pub(crate) log_begins_at: Option<Timestamp>,
     began: Instant,
-    due_at: Instant,
+    pub(super) due_at: Instant,
 }
 
 /// Where a slice begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    kind: RowKind,
-    after: Option<Key>,
+    pub(super) kind: RowKind,
+    pub(super) after: Option<Key>,
     /// What is older is over, however young.
-    keep_from: Option<Timestamp>,
+    pub(super) keep_from: Option<Timestamp>,
     /// Where events are looked at: the trail of an older one is over.
-    trails_from: Option<Timestamp>,
+    pub(super) trails_from: Option<Timestamp>,
 }
 
 impl Pass {

@@ -6,6 +6,18 @@ use syncbell_store::Error;
 use super::Kept;
 use super::pass::Place;
 use crate::compact;
+use crate::dead_letters::Replayed;
+use crate::decide::Incident;
+use crate::decide::watch::Watch;
+use crate::delivery::Closed;
+use crate::draft::Draft;
+use crate::flap::Turns;
+use crate::group::Group;
+use crate::held::{self, HoldRecord, SourceRow};
+use crate::hold::Holder;
+use crate::metrics::RowKind;
+use crate::rows;
+use crate::silence::Silence;
 
 /// Attempts of one delivery that are deleted with it.
 const ATTEMPTS_LIMIT: usize = 1_000;

@@ -8,12 +8,21 @@ use syncbell_event::{Change, Envelope, EventId, Image, Kind, Source, Status, Syn
 use syncbell_service::Metrics;
 use syncbell_store::{Options, Store};
 
+use tokio::time::Instant;
+
+use super::pass::Pass;
 use super::*;
 use crate::consume::{Done, consume};
-use crate::decide::{ClosedBy, Rule, Subject};
-use crate::delivery::{Delivery, DeliveryId, Ending, Target};
+use crate::dead_letters::Replayed;
+use crate::decide::{ClosedBy, Incident, Rule, Subject};
+use crate::delivery::{Closed, Delivery, DeliveryId, Ending, Target};
+use crate::group::Group;
+use crate::held::HoldRecord;
+use crate::hold::Holder;
 use crate::ledger::Ledger;
+use crate::metrics::NotifierMetrics;
 use crate::setup::Setup;
+use crate::silence::Silence;
 
 fn now() -> Timestamp {
     "2026-06-01T00:00:00Z".parse().unwrap()

@@ -8,6 +8,7 @@ use syncbell_store::Store;
 
 use super::super::*;
 use super::bench::{Bench, INSTANCE, at, setup, task};
+use crate::delivery::Entry;
 use crate::silence::{Silence, SilenceRow};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -231,7 +232,6 @@ fn people() -> Arc<Setup> {
         name: "ops".into(),
         language: syncbell_config::Language::En,
         kind: ReceiverKind::Webhook(webhook),
-        language: syncbell_config::Language::En,
     };
     let route = Route {
         receivers: vec!["ops".into()],
