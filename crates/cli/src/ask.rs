@@ -1,8 +1,10 @@
 //! Commands about a running service. They ask its API; when none runs, they read its folders.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 use syncbell_config::Config;
 use syncbell_notifier::Handle;
 
@@ -12,11 +14,28 @@ use crate::run::block_on;
 use crate::service::{File, Service, Who, find};
 use crate::table::{self, Output};
 
+/// Closing an incident waits for the service's next turn.
+const CLOSE: Duration = Duration::from_secs(30);
+
 /// What is wrong, and what was.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Incidents {
     /// Open ones first, then the newest
     List(Shape),
+    /// One incident: what holds it open, and what it holds back
+    Show(One),
+    /// End one by hand: its end is told where it was told, and a later failure opens it anew
+    Close(Close),
+}
+
+/// Which incident to close.
+#[derive(Debug, Args)]
+pub(crate) struct Close {
+    #[command(flatten)]
+    one: One,
+    /// Why; it stands in what is told
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
 }
 
 /// What was sent to whom.
@@ -43,18 +62,24 @@ pub(crate) struct Shape {
     limit: usize,
 }
 
-/// One delivery.
+/// One of them.
 #[derive(Debug, Args)]
 pub(crate) struct One {
     #[command(flatten)]
     file: File,
-    /// The delivery's id
+    /// Its id
     id: String,
 }
 
 /// `syncbell incidents …`
 pub(crate) fn incidents(asked: &Incidents) -> anyhow::Result<()> {
-    let Incidents::List(shape) = asked;
+    let shape = match asked {
+        Incidents::List(shape) => shape,
+        Incidents::Show(one) => {
+            return table::one(&ask(&one.file, "GET", &format!("incidents/{}", one.id))?);
+        }
+        Incidents::Close(close) => return block_on(close_incident(close)),
+    };
     let columns = [
         "state",
         "rule",
@@ -65,6 +90,26 @@ pub(crate) fn incidents(asked: &Incidents) -> anyhow::Result<()> {
         "id",
     ];
     list(shape, "incidents", &columns)
+}
+
+async fn close_incident(asked: &Close) -> anyhow::Result<()> {
+    let id = &asked.one.id;
+    let closed = match ask_whom(&asked.one.file).await? {
+        Whom::Service(service) => {
+            let (path, body) = (
+                format!("incidents/{id}/close"),
+                json!({"reason": asked.reason}),
+            );
+            service.post(&path, &body, CLOSE).await?
+        }
+        Whom::Folders(config, missing) => {
+            let handle = open(*config, &missing).await?;
+            let closed = handle.close_incident(id, &asked.reason).await;
+            handle.close().await;
+            serde_json::to_value(closed?.context("no such incident")?)?
+        }
+    };
+    table::one(&closed)
 }
 
 /// `syncbell deliveries …`
@@ -129,7 +174,10 @@ async fn in_folders(
     let handle = open(config, missing).await?;
     let mut parts = what.split('/');
     match (method, parts.next(), parts.next()) {
-        (_, Some("incidents"), _) => Ok(serde_json::to_value(handle.incidents(limit).await?)?),
+        (_, Some("incidents"), Some(id)) => {
+            handle.incident_by_id(id).await?.context("no such incident")
+        }
+        (_, Some("incidents"), None) => Ok(serde_json::to_value(handle.incidents(limit).await?)?),
         (_, Some("deliveries"), None) => Ok(serde_json::to_value(handle.deliveries(limit).await?)?),
         ("POST", _, Some(id)) => {
             if !handle.retry_by_id(id).await? {

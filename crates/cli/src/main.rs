@@ -7,6 +7,7 @@ mod dead_letters;
 mod demo;
 mod events;
 mod exit;
+mod explain;
 mod kafka_metrics;
 mod replay;
 mod store_metrics;
@@ -57,6 +58,8 @@ enum Command {
     /// What is wrong now, and what was
     #[command(subcommand)]
     Incidents(ask::Incidents),
+    /// Why something was told, or was not: a task, an event or an incident
+    Explain(explain::Arguments),
     /// What was sent to whom, and how it went
     #[command(subcommand)]
     Deliveries(ask::Deliveries),
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Tasks(asked) => tasks::tasks(&asked),
         Command::Incidents(asked) => ask::incidents(&asked),
+        Command::Explain(asked) => explain::explain(&asked),
         Command::Deliveries(asked) => ask::deliveries(&asked),
         Command::Silence(asked) => silence::silences(&asked),
         Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),

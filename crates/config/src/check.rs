@@ -3,6 +3,7 @@
 mod credentials;
 mod discovery;
 mod files;
+mod flapping;
 mod inhibit;
 mod instances;
 mod kafka;
@@ -84,6 +85,7 @@ pub(crate) fn check(
         (config.receivers, config.route) = (receivers, route);
     }
     config.rules.inhibit = checker.inhibit(raw.inhibit);
+    config.rules.flapping = checker.flapping(raw.flapping);
     config.baseline = Baseline {
         alert: raw
             .baseline

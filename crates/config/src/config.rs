@@ -1,6 +1,7 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
 mod credentials;
+mod flapping;
 mod inhibit;
 mod kafka;
 mod retention;
@@ -17,6 +18,7 @@ use url::Url;
 pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
+pub use self::flapping::Flapping;
 pub use self::inhibit::Inhibit;
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
 pub use self::retention::Retention;

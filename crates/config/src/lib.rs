@@ -21,10 +21,10 @@ use serde_saphyr::MergeKeyPolicy;
 pub use check::{RESERVED_KAFKA_PROPERTIES, parse_matcher};
 pub use config::{
     AccessKey, Admin, AssumeRole, Authorities, Baseline, Bus, Config, Console, Credentials,
-    CredentialsFrom, Discovery, Disk, Email, Filters, Heartbeat, Inhibit, Instance, Kafka,
-    KafkaLogin, KafkaSasl, KafkaTls, Language, Network, Oidc, Receiver, ReceiverKind, Retention,
-    Route, RuleSwitches, Silent, SilentSubject, SilentWatch, Smtp, SmtpTls, TEMPLATE_NAMES,
-    TemplateFile, Templates, Watchdog, WayOut, Webhook,
+    CredentialsFrom, Discovery, Disk, Email, Filters, Flapping, Heartbeat, Inhibit, Instance,
+    Kafka, KafkaLogin, KafkaSasl, KafkaTls, Language, Network, Oidc, Receiver, ReceiverKind,
+    Retention, Route, RuleSwitches, Silent, SilentSubject, SilentWatch, Smtp, SmtpTls,
+    TEMPLATE_NAMES, TemplateFile, Templates, Watchdog, WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};

@@ -4,6 +4,7 @@
 //! flatten, tags) lose line and column.
 
 mod credentials;
+mod flapping;
 mod inhibit;
 mod kafka;
 mod retention;
@@ -21,6 +22,7 @@ use serde_saphyr::Spanned;
 pub(crate) use self::credentials::{
     AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
 };
+pub(crate) use self::flapping::Flapping;
 pub(crate) use self::inhibit::Inhibit;
 pub(crate) use self::kafka::{
     Kafka, KafkaLogin, KafkaOauthBearer, KafkaProperties, KafkaSasl, KafkaTls,
@@ -69,6 +71,11 @@ pub(crate) struct Config {
     pub(crate) windows: Option<Vec<Spanned<Window>>>,
     /// What is told.
     pub(crate) rules: Option<Rules>,
+    /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
+    #[schemars(with = "Option<Vec<Inhibit>>")]
+    pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,
+    /// When a condition that begins and ends over and over is told less often.
+    pub(crate) flapping: Option<Flapping>,
     /// What messages for people are written in: `en` or `zh`. Default `en`.
     #[schemars(with = "Option<String>", extend("enum" = ["en", "zh"]))]
     pub(crate) language: Text,
@@ -82,9 +89,6 @@ pub(crate) struct Config {
     pub(crate) heartbeat: Option<Spanned<Heartbeat>>,
     /// When Syncbell tells that it cannot tell.
     pub(crate) watchdog: Option<Watchdog>,
-    /// What hides what. An instance that is `blind` hides its `stuck`s whatever stands here.
-    #[schemars(with = "Option<Vec<Inhibit>>")]
-    pub(crate) inhibit: Option<Vec<Spanned<Inhibit>>>,
     /// What happens at first sight of an instance.
     pub(crate) baseline: Option<Baseline>,
     /// How long the notifier keeps what is over.

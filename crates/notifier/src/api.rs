@@ -14,6 +14,7 @@ use crate::dead_letters::{LetterRow, LettersReplayed, LettersWanted, ReplayWante
 use crate::decide::{ClosedBy, Incident};
 use crate::deliver::record;
 use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
+use crate::explain::stands;
 use crate::render;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
@@ -24,13 +25,15 @@ use crate::{Error, rows, status};
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 
+const NO_INCIDENT: &str = "no such incident";
+
 /// One incident in a list.
 #[derive(Clone, Debug, Serialize)]
 pub struct IncidentRow {
     /// Its id.
     pub id: String,
-    /// `open`, `resolved`, `moved` (to a graver rule), `expired`, `told` (once, as it does not go on) or
-    /// `unwatched` (it left the configuration).
+    /// `open`, `resolved`, `moved` (to a graver rule), `expired`, `closed` (by hand), `told` (once, as it does not
+    /// go on) or `unwatched` (it left the configuration).
     pub state: &'static str,
     /// Its rule.
     pub rule: &'static str,
@@ -80,6 +83,9 @@ impl Asked {
 pub fn api(handle: Handle) -> Router {
     Router::new()
         .route("/incidents", get(incidents))
+        .route("/incidents/{id}", get(incident))
+        .route("/incidents/{id}/close", post(close_incident))
+        .route("/explain/{id}", get(explain))
         .route("/deliveries", get(deliveries))
         .route("/deliveries/{id}", get(delivery))
         .route("/deliveries/{id}/retry", post(retry))
@@ -118,6 +124,33 @@ async fn incidents(
     Query(asked): Query<Asked>,
 ) -> Result<Json<Vec<IncidentRow>>, Failed> {
     Ok(Json(handle.incidents(asked.limit()).await?))
+}
+
+async fn incident(
+    State(handle): State<Handle>,
+    Path(id): Path<String>,
+) -> Result<Response, Failed> {
+    Ok(found_or(handle.incident_by_id(&id).await?, NO_INCIDENT))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct CloseAsked {
+    #[serde(default)]
+    reason: String,
+}
+
+async fn close_incident(
+    State(handle): State<Handle>,
+    Path(id): Path<String>,
+    Json(asked): Json<CloseAsked>,
+) -> Result<Response, Failed> {
+    let closed = handle.close_incident(&id, &asked.reason).await?;
+    Ok(found_or(closed.map(|closed| json!(closed)), NO_INCIDENT))
+}
+
+async fn explain(State(handle): State<Handle>, Path(id): Path<String>) -> Result<Response, Failed> {
+    let missing = "nothing is known of it: trails are kept for 24 hours";
+    Ok(found_or(handle.explain(&id).await?, missing))
 }
 
 async fn deliveries(
@@ -276,22 +309,8 @@ impl Handle {
     pub async fn delivery_by_id(&self, id: &str) -> Result<Option<Value>, Error> {
         let id = DeliveryId(id.to_owned());
         let found = self.ledger.store.read(move |reader| {
-            let closed_key = rows::closed(&id);
-            let (delivery, state, note) = if let Some(row) = reader.get(&closed_key)? {
-                let closed: Closed = rows::read(reader, &closed_key, &row)?;
-                (closed.delivery, state(&closed.ending), closed.reason)
-            } else {
-                let pending = rows::pending(&id);
-                let Some(row) = reader.get(&pending)? else {
-                    return Ok(None);
-                };
-                let key = rows::read::<String>(reader, &pending, &row)?.into_bytes();
-                let Some(row) = reader.get(&key)? else {
-                    return Ok(None);
-                };
-                let delivery: Delivery = rows::read(reader, &key, &row)?;
-                let note = delivery.last_error.clone();
-                (delivery, "pending", note)
+            let Some((delivery, state, note)) = stands(reader, &id)? else {
+                return Ok(None);
             };
             let mut attempts: Vec<Attempt> = Vec::new();
             for (key, row) in reader.scan(&rows::attempts(&id), None, LIMIT_MAX)? {
@@ -327,7 +346,7 @@ impl Handle {
     }
 }
 
-fn state(ending: &Ending) -> &'static str {
+pub(crate) fn state(ending: &Ending) -> &'static str {
     match ending {
         Ending::Delivered => "delivered",
         Ending::Dead => "dead",
@@ -335,7 +354,7 @@ fn state(ending: &Ending) -> &'static str {
     }
 }
 
-fn incident_row(incident: &Incident) -> IncidentRow {
+pub(crate) fn incident_row(incident: &Incident) -> IncidentRow {
     let image = incident
         .causes
         .last()
@@ -355,6 +374,7 @@ fn incident_row(incident: &Incident) -> IncidentRow {
             Some(ClosedBy::Unwatched) => "unwatched",
             Some(ClosedBy::Graver) => "moved",
             Some(ClosedBy::Expired) => "expired",
+            Some(ClosedBy::Hand { .. }) => "closed",
         },
         rule: incident.rule.as_str(),
         instance: incident.instance.clone(),

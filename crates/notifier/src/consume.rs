@@ -5,6 +5,8 @@
 //!
 //! Must never happen: a position that moves without what its record caused, or the other way round.
 
+mod attend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::begin::{Begun, LedgerLost, begin};
-use crate::dead_letters::{DeadLetter, decided};
+use crate::dead_letters::DeadLetter;
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
 use crate::delivery::{Entry, Target};
+use crate::flap;
 use crate::held::{self, Verdict};
 use crate::hold::Holder;
 use crate::judge::{self, judge};
@@ -32,9 +35,9 @@ use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
 use crate::retention::{self, Kept, Passes};
-use crate::rows::{self, Key};
+use crate::rows;
 use crate::setup::Setup;
-use crate::silence;
+use crate::trail::{self, Deciding, Ending};
 use crate::watch::{self, Word};
 
 /// Records taken into one batch.
@@ -85,6 +88,8 @@ pub(crate) struct Done {
     pub(crate) told: u64,
     /// Held back, or the end of what was.
     pub(crate) untold: u64,
+    /// The event that is decided now, with its trail.
+    pub(crate) deciding: Option<Deciding>,
     pub(crate) dead: u64,
     /// What was seen before is only to be known, see [`begin`](crate::begin).
     tells_from: Timestamp,
@@ -206,95 +211,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// What somebody asked for: records that are to be decided again, silences.
-    async fn attend(&self, clocks: &mut Clocks) -> Result<(), Error> {
-        self.replay(clocks).await?;
-        let ends = self.ledger.store.read(silence::ends).await?;
-        clocks.silences = Timers::default();
-        let ends = ends.into_iter().map(|(id, at)| (id, Some(at)));
-        clocks.silences.apply(ends.collect());
-        Ok(())
-    }
-
-    /// Silences, pairs and incidents may be others than when it was held: looks at all that is held again.
-    async fn look_at_held(&self, clocks: &mut Clocks) -> Result<(), Error> {
-        let mut place: Option<Key> = None;
-        loop {
-            let (setup, after) = (self.setup.clone(), place.clone());
-            let slice = self.ledger.patiently(move |draft, _| {
-                let known: Option<String> = draft.get(rows::PAIRS)?;
-                if known.is_some_and(|known| known == setup.pairs.digest()) {
-                    return Ok(None);
-                }
-                held::note_open_sources(draft, &setup, after.as_ref())
-            });
-            place = slice.await?;
-            if place.is_none() {
-                break;
-            }
-        }
-        loop {
-            let (setup, after) = (self.setup.clone(), place.clone());
-            let slice = self.ledger.patiently(move |draft, now| {
-                let mut done = Done::default();
-                let last = held::look_again(draft, &setup, after.as_ref(), now, &mut done)?;
-                Ok((done, last))
-            });
-            let (done, last) = slice.await?;
-            self.finish(done, clocks);
-            place = last;
-            if place.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Tells what `holder` held back, in as many batches as it takes.
-    async fn release(
-        &self,
-        holder: Holder,
-        now: Option<Timestamp>,
-        clocks: &mut Clocks,
-    ) -> Result<(), Error> {
-        loop {
-            let (setup, holder) = (self.setup.clone(), holder.clone());
-            let slice = self.ledger.patiently(move |draft, at| {
-                let mut done = Done::default();
-                let now = now.unwrap_or(at);
-                let more = held::release(draft, &setup, &holder, now, &mut done)?;
-                Ok((done, more))
-            });
-            let (done, more) = slice.await?;
-            self.finish(done, clocks);
-            if !more {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Decides the records of dead letters that are to be decided again, in the order in which they were
-    /// asked for.
-    async fn replay(&self, clocks: &mut Clocks) -> Result<(), Error> {
-        loop {
-            let setup = self.setup.clone();
-            let slice = self.ledger.patiently(move |draft, now| {
-                let mut done = Done::default();
-                let more = replay(draft, &setup, now, &mut done)?;
-                Ok((done, more))
-            });
-            let (mut done, more) = slice.await?;
-            let judging = done.judging.take();
-            self.finish(done, clocks);
-            self.release_rest(clocks).await?;
-            if let Some(instance) = judging {
-                self.judge(instance, clocks).await?;
-            }
-            if !more {
-                return Ok(());
-            }
-        }
-    }
-
     /// What the time brings: groups that are due, silences that end, instances that are overdue.
     async fn look(
         &self,
@@ -358,14 +274,6 @@ impl Consumer {
                 self.judge(instance, clocks).await?;
                 self.release_rest(clocks).await?;
             }
-        }
-        Ok(())
-    }
-
-    /// The rest of what incidents held back that ended.
-    async fn release_rest(&self, clocks: &mut Clocks) -> Result<(), Error> {
-        while let Some(id) = clocks.releasing.pop_first() {
-            self.release(Holder::Incident(id), None, clocks).await?;
         }
         Ok(())
     }
@@ -495,38 +403,6 @@ impl Consumer {
     }
 }
 
-/// Decides the first records that wait to be decided again. True if there may be more.
-fn replay(
-    draft: &mut Draft<'_>,
-    setup: &Setup,
-    now: Timestamp,
-    done: &mut Done,
-) -> Result<bool, syncbell_store::Error> {
-    let page = draft.reader.scan(rows::REPLAYS, None, REPLAYS_A_TURN)?;
-    for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-        if done.judging.is_some() || !done.releasing.is_empty() {
-            return Ok(true);
-        }
-        let letter = DeadLetter::of_row(&rows::bytes(draft.reader, key, row)?);
-        let what = "it is no dead letter of this version";
-        let letter = letter.ok_or_else(|| rows::unreadable(key, what))?;
-        draft.delete(key.clone());
-        // Whoever queued it had decoded it.
-        let Ok(envelope) = Envelope::decode(&letter.record.value) else {
-            continue;
-        };
-        let told = if draft.has(&rows::event(&envelope.id))? {
-            None
-        } else {
-            let before = done.told;
-            consume(draft, envelope, setup, now, done)?;
-            Some(done.told - before)
-        };
-        decided(draft, &letter.id, told)?;
-    }
-    Ok(!page.is_empty())
-}
-
 /// One event: what it means, and who is told.
 pub(crate) fn consume(
     draft: &mut Draft<'_>,
@@ -540,6 +416,27 @@ pub(crate) fn consume(
         return Ok(());
     }
     draft.put_bytes(read_before, rows::second_bytes(now));
+    let what = match &envelope.event {
+        Event::Task { kind, .. } => trail::word(*kind),
+        Event::Swept(_) => "swept",
+        Event::Failing(_) => "failing",
+        Event::Recovered(_) => "recovered",
+    };
+    let deciding = Deciding::new(&envelope.id, what, &envelope.source.instance);
+    done.deciding = Some(deciding);
+    means(draft, envelope, setup, now, done)?;
+    trail::write(draft, done, now);
+    Ok(())
+}
+
+/// What a new event means, and who is told.
+fn means(
+    draft: &mut Draft<'_>,
+    envelope: Envelope,
+    setup: &Setup,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), syncbell_store::Error> {
     let instance = envelope.source.instance;
     let word = match envelope.event {
         Event::Task { kind, data } => {
@@ -587,8 +484,13 @@ fn observe(
 ) -> Result<(), syncbell_store::Error> {
     let subject = Subject::of(&seen.instance, &seen.task);
     let view = draft.view(&seen.task.task_id, &subject)?;
+    let causes_before = trail::causes(&view.incidents);
     let decision = decide(seen, view, setup.rules, now);
     draft.put_decision(&seen.task.task_id, &subject, &decision);
+    if let Some(deciding) = &mut done.deciding {
+        deciding.of_task(&seen.task);
+        deciding.decided(&decision, seen.kind, causes_before);
+    }
     if seen.kind != Kind::Vanished {
         let (instance, at) = (&seen.instance, seen.observed_at);
         judge::ran(draft, setup, instance, &seen.task, at, now, done)?;
@@ -608,24 +510,35 @@ pub(crate) fn tell(
     for entry in entries {
         held::note_sources(draft, setup, entry)?;
         if entry.observed_at < done.tells_from {
+            let deciding = done.deciding.as_mut();
+            trail::note(draft, deciding, entry, Ending::Before, now)?;
             continue;
         }
+        let mut entry = entry.clone();
+        flap::note(draft, setup.flapping, &mut entry)?;
+        let entry = &entry;
         let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
         tracing::info!(
             task.id = task, event.id = %entry.event_id, instance.id = entry.instance,
             rule = entry.item.rule, status = entry.item.status.as_str(), "{}", entry.item.summary
         );
-        match held::admit(draft, setup, entry, now)? {
+        let ending = match held::admit(draft, setup, entry, now, done.deciding.as_mut())? {
             Verdict::Told => {
                 done.told += 1;
                 notify::tell(draft, entry, &setup.routes, now, done)?;
+                Ending::Told(trail::ways(setup, entry))
             }
             Verdict::Held(by) => {
                 tracing::info!(event.id = %entry.event_id, "held back: {}", by.words());
                 done.untold += 1;
+                Ending::Held(by)
             }
-            Verdict::Over => done.untold += 1,
-        }
+            Verdict::Over => {
+                done.untold += 1;
+                Ending::Over
+            }
+        };
+        trail::note(draft, done.deciding.as_mut(), entry, ending, now)?;
     }
     held::release_ended(draft, setup, now, done)
 }

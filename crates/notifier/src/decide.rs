@@ -25,6 +25,7 @@ mod turn;
 pub(crate) mod summary;
 pub(crate) mod timers;
 mod notice;
+mod close;
 pub(crate) mod watch;
 mod silent;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use syncbell_event::{AlertStatus, Detail, EventId, Kind, Phase, Status, SyncTask
 
 use crate::delivery::Entry;
 
+pub(crate) use close::close;
 use condition::Beyond;
 pub(crate) use condition::{Rule, Rules};
 #[cfg(test)]

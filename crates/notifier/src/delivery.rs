@@ -84,6 +84,9 @@ pub(crate) struct Entry {
     /// What happened before on this route, newest first, one line each; bounded.
     #[serde(default)]
     pub history: Vec<String>,
+    /// Its incident begins and ends over and over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flapping: bool,
     /// The ACR instance that was asked.
     pub instance: String,
     /// When the poller saw it: where end-to-end latency starts.

@@ -109,6 +109,11 @@ impl<'a> Draft<'a> {
         known.map(Some)
     }
 
+    /// The bytes under `key`, of what is no JSON.
+    pub(crate) fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.get_by(key, |bytes| Some(bytes.to_vec()))
+    }
+
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Error> {
         match self.changed.get(key) {
             Some(change) => Ok(change.is_some()),

@@ -10,15 +10,15 @@ pub enum Error {
         /// What does not work.
         what: String,
     },
-    /// A template does not compile, or does not render: the operator changes it.
-    #[error("the templates do not work:\n{0}")]
-    Templates(syncbell_config::Problems),
     /// What was asked for is not to be had: whoever asked asks for something else.
     #[error("{what}")]
     Refused {
         /// Why not.
         what: String,
     },
+    /// A template does not compile, or does not render: the operator changes it.
+    #[error("the templates do not work:\n{0}")]
+    Templates(syncbell_config::Problems),
     /// The ledger is broken: the process stops.
     #[error("the ledger failed: {0}")]
     Ledger(#[from] syncbell_store::Error),

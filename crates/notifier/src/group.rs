@@ -3,7 +3,7 @@
 //! One mechanism for all merging. A group is (receiver, route, labels). The first entry of a quiet group goes
 //! at once (after `group_wait`, which is 0 by default); what follows waits until `group_interval` after
 //! the last notification; a receiver gets at most `cap` notifications a minute; what stays open is told
-//! again after `repeat_interval`.
+//! again after `repeat_interval`. What flaps is in a group of its own, with a longer interval.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,6 +19,9 @@ use crate::label::Label;
 const OPEN_LIMIT: usize = 1_000;
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
+/// The label of groups of what flaps.
+pub(crate) const FLAPPING: &str = "flapping";
+
 /// How a receiver wants to be told.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -27,6 +30,8 @@ pub(crate) struct Policy {
     pub(crate) group_wait: Duration,
     pub(crate) group_interval: Duration,
     pub(crate) repeat_interval: Duration,
+    /// Instead of `group_interval`, where what is told flaps; none: it makes no difference.
+    pub(crate) flapping_interval: Option<Duration>,
     /// Notifications a minute.
     pub(crate) cap: usize,
 }
@@ -37,6 +42,7 @@ impl Policy {
         Self {
             group_by: None,
             cap: usize::MAX,
+            flapping_interval: None,
             ..Self::people()
         }
     }
@@ -48,8 +54,16 @@ impl Policy {
             group_wait: Duration::ZERO,
             group_interval: Duration::from_mins(1),
             repeat_interval: Duration::from_hours(24),
+            flapping_interval: Some(Duration::from_mins(30)),
             cap: 10,
         }
+    }
+
+    /// Between two notifications of a group of these labels.
+    fn interval(&self, labels: &BTreeMap<String, String>) -> Duration {
+        let flapping = self.flapping_interval;
+        let flapping = flapping.filter(|_| labels.contains_key(FLAPPING));
+        self.group_interval.max(flapping.unwrap_or_default())
     }
 }
 
@@ -133,13 +147,12 @@ impl Group {
     /// One entry came. Gives when the group is due now.
     pub(crate) fn add(&mut self, policy: &Policy, now: Timestamp) -> Timestamp {
         self.waiting += 1;
+        let interval = policy.interval(&self.labels);
         let due = self.due_at.unwrap_or_else(|| {
             let wait = after(now, policy.group_wait);
-            let interval = self.notified_at.map(|at| after(at, policy.group_interval));
+            let next = self.notified_at.map(|at| after(at, interval));
             // A clock that was set back must not hold a group for longer than its interval.
-            interval.map_or(wait, |at| {
-                wait.max(at.min(after(now, policy.group_interval)))
-            })
+            next.map_or(wait, |at| wait.max(at.min(after(now, interval))))
         });
         self.due_at = Some(due);
         due
@@ -149,7 +162,8 @@ impl Group {
     pub(crate) fn notified(&mut self, told: &[Entry], left: u64, policy: &Policy, now: Timestamp) {
         self.waiting = left;
         self.notified_at = Some(now);
-        self.due_at = (left > 0).then(|| after(now, policy.group_interval));
+        let interval = policy.interval(&self.labels);
+        self.due_at = (left > 0).then(|| after(now, interval));
         for entry in told {
             if entry.fires() {
                 if self.open.len() < OPEN_LIMIT {

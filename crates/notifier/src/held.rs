@@ -20,6 +20,7 @@ use crate::hold::{self, Holder, Source};
 use crate::notify;
 use crate::rows::{self, Key};
 use crate::setup::Setup;
+use crate::trail::{self, Deciding, Ending};
 
 /// Entries held of one incident; the oldest go first, as its causes do.
 const ENTRIES_LIMIT: usize = 32;
@@ -36,6 +37,7 @@ const SOURCES_A_LOOK: usize = 16;
 /// What is held of one opening of an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Held {
+    incident: String,
     opened_at: Timestamp,
     /// Something of this opening was told: so is its end.
     told: bool,
@@ -92,6 +94,7 @@ pub(crate) fn admit(
     setup: &Setup,
     entry: &Entry,
     now: Timestamp,
+    mut deciding: Option<&mut Deciding>,
 ) -> Result<Verdict, Error> {
     let key = rows::held(&entry.item.incident);
     let held = draft.get::<Held>(&key)?;
@@ -105,13 +108,13 @@ pub(crate) fn admit(
         held => (None, held),
     };
     if let Some(stale) = stale {
-        drop_held(draft, &entry.item.incident, &stale)?;
+        drop_held(draft, &stale, now, deciding.as_deref_mut())?;
     }
     if !entry.fires() {
         let Some(held) = held else {
             return Ok(Verdict::Told);
         };
-        drop_held(draft, &entry.item.incident, &held)?;
+        drop_held(draft, &held, now, deciding)?;
         return Ok(if held.told {
             Verdict::Told
         } else {
@@ -126,6 +129,7 @@ pub(crate) fn admit(
     };
     let told_before = incident.is_some_and(|incident| incident.occurrences > 1);
     let mut held = held.unwrap_or_else(|| Held {
+        incident: entry.item.incident.clone(),
         opened_at,
         told: told_before,
         entries: Vec::new(),
@@ -137,6 +141,7 @@ pub(crate) fn admit(
     if held.entries.len() > ENTRIES_LIMIT {
         let oldest = held.entries.remove(0);
         count(draft, &oldest.by, |record| record.over += 1)?;
+        trail::note(draft, deciding, &oldest.entry, Ending::Over, now)?;
     }
     draft.put(key, &held);
     note_held(draft, &by, entry, now)?;
@@ -362,7 +367,7 @@ fn reconsider(
     let incident = draft.get::<Incident>(&rows::incident(id))?;
     let incident = incident.filter(|one| one.is_open() && one.opened_at == held.opened_at);
     let Some(incident) = incident else {
-        return drop_held(draft, id, &held);
+        return drop_held(draft, &held, now, done.deciding.as_mut());
     };
     let before = held.clone();
     for one in std::mem::take(&mut held.entries) {
@@ -373,11 +378,15 @@ fn reconsider(
         let task = one.entry.item.task.as_ref();
         if task.is_some_and(|task| !incident.may_hold(&task.task_id)) {
             count(draft, &one.by, |record| record.over += 1)?;
+            let deciding = done.deciding.as_mut();
+            trail::note(draft, deciding, &one.entry, Ending::Over, now)?;
         } else if let Some(by) = find(draft, setup, &one.entry, now)? {
             if by == one.by {
                 draft.put(rows::held_by(&by, id), &());
             } else {
                 note_held(draft, &by, &one.entry, now)?;
+                let (deciding, ending) = (done.deciding.as_mut(), Ending::Held(by.clone()));
+                trail::note(draft, deciding, &one.entry, ending, now)?;
             }
             held.entries.push(HeldEntry { by, ..one });
         } else {
@@ -414,29 +423,46 @@ fn tell_late(
     // Latency is from what lets it through to the receiver.
     entry.observed_at = now;
     done.told += 1;
-    notify::tell(draft, &entry, &setup.routes, now, done)
+    notify::tell(draft, &entry, &setup.routes, now, done)?;
+    let ending = Ending::Told(trail::ways(setup, &entry));
+    trail::note(draft, done.deciding.as_mut(), &entry, ending, now)
 }
 
 /// What is held of an incident is over.
-pub(crate) fn drop_held(draft: &mut Draft<'_>, id: &str, held: &Held) -> Result<(), Error> {
+fn drop_held(
+    draft: &mut Draft<'_>,
+    held: &Held,
+    now: Timestamp,
+    mut deciding: Option<&mut Deciding>,
+) -> Result<(), Error> {
     for one in &held.entries {
-        draft.delete(rows::held_by(&one.by, id));
+        draft.delete(rows::held_by(&one.by, &held.incident));
         count(draft, &one.by, |record| record.over += 1)?;
+        trail::note(
+            draft,
+            deciding.as_deref_mut(),
+            &one.entry,
+            Ending::Over,
+            now,
+        )?;
     }
-    draft.delete(rows::held(id));
+    draft.delete(rows::held(&held.incident));
     Ok(())
 }
 
-/// For forgetting: what is held under `key` is of an opening that is over.
-pub(crate) fn drop_if_over(draft: &mut Draft<'_>, key: &[u8]) -> Result<bool, Error> {
-    let id = String::from_utf8_lossy(&key[rows::HELD.len()..]).into_owned();
+/// Drops what is held under `key` if it is of an opening that is over. True if it is.
+pub(crate) fn drop_if_over(
+    draft: &mut Draft<'_>,
+    key: &[u8],
+    now: Timestamp,
+) -> Result<bool, Error> {
     let Some(held) = draft.get::<Held>(key)? else {
         return Ok(false);
     };
-    let incident = draft.get::<Incident>(&rows::incident(&id))?;
+    let incident = draft.get::<Incident>(&rows::incident(&held.incident))?;
     let goes_on = incident.is_some_and(|one| one.is_open() && one.opened_at == held.opened_at);
     if !goes_on {
-        drop_held(draft, &id, &held)?;
+        drop_held(draft, &held, now, None)?;
     }
     Ok(!goes_on)
 }

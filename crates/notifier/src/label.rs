@@ -295,6 +295,7 @@ pub(crate) fn entry_with(labels: &str) -> Entry {
         history: Vec::new(),
         instance: String::new(),
         observed_at: Timestamp::UNIX_EPOCH,
+        flapping: false,
         traceparent: None,
     };
     for pair in labels.split_whitespace() {

@@ -9,8 +9,10 @@ mod decide;
 mod watch;
 mod judge;
 mod hold;
+mod flap;
 mod held;
 mod silence;
+mod trail;
 mod notify;
 mod group;
 mod label;
@@ -31,6 +33,8 @@ mod heartbeat;
 mod lag;
 pub mod tail;
 mod api;
+mod incidents;
+mod explain;
 mod status;
 mod metrics;
 mod error;
@@ -44,6 +48,7 @@ pub use dead_letters::{
 pub use delivery::{DeliveryId, Target};
 pub use error::Error;
 pub use held::HeldLine;
+pub use incidents::IncidentClosed;
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };

@@ -30,6 +30,8 @@ pub(crate) enum DeadKind {
 pub(crate) enum RowKind {
     /// The id of an event.
     Event,
+    /// By which the trails of events are found.
+    Trail,
     Incident,
     /// A delivery that is over.
     Delivery,
@@ -43,6 +45,8 @@ pub(crate) enum RowKind {
     /// That an incident hides others.
     Source,
     Silence,
+    /// When an incident began and ended of late.
+    Turns,
     Watch,
     Task,
     Route,
@@ -50,8 +54,9 @@ pub(crate) enum RowKind {
 
 impl RowKind {
     /// In the order of a pass.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Event,
+        Self::Trail,
         Self::Incident,
         Self::Delivery,
         Self::DeadTrigger,
@@ -61,6 +66,7 @@ impl RowKind {
         Self::Held,
         Self::Source,
         Self::Silence,
+        Self::Turns,
         Self::Watch,
         Self::Task,
         Self::Route,

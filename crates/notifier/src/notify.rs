@@ -152,6 +152,7 @@ fn grouped(
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
+    let labels = with_flapping(draft, entry, recipient, labels)?;
     let digest = group::group_digest(&recipient.path, &labels);
     let key = rows::group(&recipient.name, &digest);
     let mut group: Group = draft
@@ -175,6 +176,41 @@ fn grouped(
     }
     draft.put(key, &group);
     Ok(())
+}
+
+/// The labels of the group of `entry`: what flaps, and what must not overtake what waits of its incident because it
+/// flapped, has one of its own.
+fn with_flapping(
+    draft: &Draft<'_>,
+    entry: &Entry,
+    recipient: &Recipient,
+    labels: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    if recipient.policy.flapping_interval.is_none() {
+        return Ok(labels);
+    }
+    let mut flapping = labels.clone();
+    flapping.insert(group::FLAPPING.to_owned(), "true".to_owned());
+    if entry.flapping {
+        return Ok(flapping);
+    }
+    let digest = group::group_digest(&recipient.path, &flapping);
+    let group: Option<Group> = draft.get(&rows::group(&recipient.name, &digest))?;
+    if group.is_none_or(|group| group.waiting == 0) {
+        return Ok(labels);
+    }
+    let prefix = rows::waiting(&recipient.name, &digest);
+    for key in draft.keys(
+        &prefix,
+        &rows::numbered(prefix.clone(), u64::MAX),
+        ENTRIES_A_NOTIFICATION,
+    )? {
+        let waits: Option<Entry> = draft.get(&key)?;
+        if waits.is_some_and(|waits| waits.item.incident == entry.item.incident) {
+            return Ok(flapping);
+        }
+    }
+    Ok(labels)
 }
 
 /// Puts `entry` behind what waits in `group`, which is looked at when it is due and not `mute` any more.
@@ -319,6 +355,10 @@ fn enqueue(
         let id = DeliveryId::of(target, labels, entries, repeat);
         if draft.has(&rows::pending(&id))? || draft.has(&rows::closed(&id))? {
             continue;
+        }
+        for entry in entries {
+            let index = rows::delivery_of_event(&entry.event_id, &id);
+            draft.put_bytes(index, rows::second_bytes(now));
         }
         draft.enqueue(&Delivery {
             id,

@@ -5,6 +5,7 @@
 //! A pass goes over every kind of row once, where the slice before ended, and begins anew some time after.
 //!
 //! What may be forgotten, and why nothing is told wrongly without it:
+//! - trails of events, with their ids, or before where there are too many: they decide nothing;
 //! - ids of events, 24 h after they were read, and all but the newest of them: what comes later is known by the
 //!   task's own row, and a poller sends again what its outbox held, which is less;
 //! - closed incidents: deciding looks at open ones only. A closed one that opens again is a new one;
@@ -12,6 +13,7 @@
 //!   while an event of theirs can be read again, and there the task's row says that it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
+//! - when incidents began and ended, a day later: it is no flapping any more;
 //! - what is held back of an incident that is over, and that it hid others: nobody will be told;
 //! - silences, the time of incidents after they ended, once what they held back was looked at;
 //! - tasks that ended well, after a long time, and only if the log holds nothing that was read of them. Such
@@ -46,6 +48,7 @@ use crate::decide::Incident;
 use crate::decide::watch::Watch;
 use crate::delivery::Closed;
 use crate::draft::Draft;
+use crate::flap::Turns;
 use crate::group::Group;
 use crate::held::{self, HoldRecord, SourceRow};
 use crate::hold::Holder;
@@ -68,11 +71,21 @@ const PASS_EVERY: Duration = Duration::from_mins(10);
 /// How long event ids are remembered.
 const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);
 
-/// However young they are: this many ids (23 bytes each), five times what an outbox holds.
-const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 500_000 };
+/// However young they are: this many ids (23 bytes each), twice what an outbox holds.
+const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 200_000 };
 
 /// However young they are: this many deliveries that are over, some 2 KB each.
 const DELIVERIES_LIMIT: u64 = if cfg!(test) { 20 } else { 50_000 };
+
+/// However young they are: this many rows by which trails are found, one or two an event; with its trail some 300
+/// bytes.
+const TRAILS_LIMIT: u64 = if cfg!(test) { 20 } else { 30_000 };
+
+/// How many more of both may be there before a pass goes on at once.
+const SLACK: u64 = if cfg!(test) { 8 } else { 40_000 };
+
+/// For so long it matters when an incident began and ended: the configuration allows no more.
+const TURNS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A group in which nothing happens is kept for so long, for its interval's sake.
 const IDLE_GROUPS: SignedDuration = SignedDuration::from_hours(48);
@@ -104,7 +117,7 @@ impl Kept {
     }
 }
 
-/// Both passes: one over the ids of events, which come with each event, one over everything else.
+/// Both passes: one over what comes with each event, one over everything else.
 pub(crate) struct Passes {
     pub(crate) ids: Pass,
     pub(crate) rest: Pass,
@@ -112,7 +125,7 @@ pub(crate) struct Passes {
 
 impl Passes {
     pub(crate) fn new(now: Instant) -> Self {
-        let (ids, rest) = RowKind::ALL.split_at(1);
+        let (ids, rest) = RowKind::ALL.split_at(2);
         Self {
             ids: Pass::new(ids, now),
             rest: Pass::new(rest, now),
@@ -154,6 +167,8 @@ pub(crate) struct Place {
     after: Option<Key>,
     /// What is older is over, however young.
     keep_from: Option<Timestamp>,
+    /// Where events are looked at: the trail of an older one is over.
+    trails_from: Option<Timestamp>,
 }
 
 /// What a slice did.
@@ -170,8 +185,9 @@ pub(crate) struct Slice {
 impl Pass {
     fn new(kinds: &'static [RowKind], now: Instant) -> Self {
         let limit = |kind: &RowKind| match kind {
-            RowKind::Event => Some((*kind, Newest::new(EVENT_IDS_LIMIT))),
-            RowKind::Delivery => Some((*kind, Newest::new(DELIVERIES_LIMIT))),
+            RowKind::Event => Some((*kind, Newest::new(EVENT_IDS_LIMIT, SLACK))),
+            RowKind::Trail => Some((*kind, Newest::new(TRAILS_LIMIT, SLACK))),
+            RowKind::Delivery => Some((*kind, Newest::new(DELIVERIES_LIMIT, DELIVERIES_LIMIT / 5))),
             _ => None,
         };
         Self {
@@ -197,23 +213,27 @@ impl Pass {
 
     /// Where the next slice begins.
     pub(crate) fn place(&self) -> Place {
-        let newest = self.newest.get(&self.kind());
+        let keep_from = |kind| self.newest.get(&kind).and_then(Newest::keep_from);
         Place {
             kind: self.kind(),
             after: self.after.clone(),
-            keep_from: newest.and_then(Newest::keep_from),
+            keep_from: keep_from(self.kind()),
+            trails_from: keep_from(RowKind::Trail),
         }
     }
 
-    /// Rows of its first kind were put. Once there are clearly too many it goes on at once.
+    /// So many rows of its kinds were put. Once there are clearly too many it goes on at once.
     pub(crate) fn came(&mut self, n_rows: u64, now: Instant) {
-        let newest = self.newest.get_mut(&self.kinds[0]);
-        if let Some(newest) = newest {
+        for newest in self.newest.values_mut() {
             newest.came(n_rows);
             if newest.is_over() {
                 self.due_at = now;
             }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.newest.values().any(Newest::is_over)
     }
 
     /// A slice is done: counts it, and goes on behind it.
@@ -223,6 +243,7 @@ impl Pass {
         self.rows += slice.looked_at - slice.forgotten;
         self.due_at = now + SLICE_EVERY;
         self.after = slice.last;
+        let kind_is_bounded = self.newest.contains_key(&kind);
         if let Some(newest) = self.newest.get_mut(&kind) {
             if is_first {
                 newest.begin();
@@ -231,9 +252,9 @@ impl Pass {
             if self.after.is_none() {
                 newest.end();
             }
-            if newest.is_over() {
-                self.due_at = now;
-            }
+        }
+        if kind_is_bounded && self.is_over() {
+            self.due_at = now;
         }
         if self.after.is_some() {
             return;
@@ -259,17 +280,17 @@ pub(crate) fn forget(
     now: Timestamp,
 ) -> Result<Slice, Error> {
     let mut slice = Slice::default();
-    let (prefix, is_binary) = prefix(place.kind);
+    let (prefix, keys) = prefix(place.kind);
     let after = place.after.as_deref();
     let page = draft.reader.scan(prefix, after, ROWS_A_SLICE)?;
     if page.len() == ROWS_A_SLICE {
         slice.last = page.last().map(|(key, _)| key.clone());
     }
     for (key, row) in page {
-        let is_piece = if is_binary {
-            key.len() != rows::BINARY_KEY_BYTES
-        } else {
-            rows::is_piece(&key)
+        let is_piece = match keys {
+            Keys::Text => rows::is_piece(&key),
+            Keys::Digest => key.len() != rows::BINARY_KEY_BYTES,
+            Keys::Bytes => false,
         };
         if is_piece {
             continue;
@@ -307,22 +328,34 @@ impl Stands {
     }
 }
 
-/// What the keys of a kind begin with, and whether a digest in bytes follows.
-fn prefix(kind: RowKind) -> (&'static [u8], bool) {
+/// What follows in a key, and so how pieces of larger values are told from rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    Text,
+    /// One digest, in bytes.
+    Digest,
+    /// Bytes of any length; no row of these is large.
+    Bytes,
+}
+
+/// What the keys of a kind begin with, and what follows.
+fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
     match kind {
-        RowKind::Event => (b"e/", true),
-        RowKind::Incident => (b"i/", false),
-        RowKind::Delivery => (b"c/", false),
-        RowKind::DeadTrigger => (b"k/", false),
-        RowKind::DroppedResolve => (b"y/", false),
-        RowKind::Replay => (b"v/", false),
-        RowKind::Group => (b"g/", false),
-        RowKind::Held => (rows::HELD, false),
-        RowKind::Source => (rows::SOURCES, false),
-        RowKind::Silence => (rows::MUTES, false),
-        RowKind::Watch => (rows::WATCHES, false),
-        RowKind::Task => (b"t/", true),
-        RowKind::Route => (b"s/", true),
+        RowKind::Event => (b"e/", Keys::Digest),
+        RowKind::Trail => (rows::TRAILS, Keys::Bytes),
+        RowKind::Incident => (b"i/", Keys::Text),
+        RowKind::Delivery => (b"c/", Keys::Text),
+        RowKind::DeadTrigger => (b"k/", Keys::Text),
+        RowKind::DroppedResolve => (b"y/", Keys::Text),
+        RowKind::Replay => (b"v/", Keys::Text),
+        RowKind::Group => (b"g/", Keys::Text),
+        RowKind::Held => (rows::HELD, Keys::Text),
+        RowKind::Source => (rows::SOURCES, Keys::Text),
+        RowKind::Silence => (rows::MUTES, Keys::Text),
+        RowKind::Turns => (rows::TURNS, Keys::Text),
+        RowKind::Watch => (rows::WATCHES, Keys::Text),
+        RowKind::Task => (b"t/", Keys::Digest),
+        RowKind::Route => (b"s/", Keys::Digest),
     }
 }
 
@@ -343,6 +376,19 @@ fn stands(
     };
     let is_over = match place.kind {
         RowKind::Event => {
+            let bytes = rows::bytes(draft.reader, key, row)?;
+            let (second, trail) = bytes.split_at(bytes.len().min(rows::SECOND_BYTES));
+            let Some(at) = rows::second(second) else {
+                return Ok(Stands::Over);
+            };
+            let is_over = older(at, EVENT_IDS) || is_surplus(at);
+            let untrailed = place.trails_from.is_some_and(|from| at < from);
+            if !is_over && untrailed && !trail.is_empty() {
+                draft.put_bytes(key.to_vec(), second.to_vec());
+            }
+            return Ok(Stands::over_or(is_over, at));
+        }
+        RowKind::Trail => {
             let bytes = rows::bytes(draft.reader, key, row)?;
             return Ok(rows::second(&bytes).map_or(Stands::Over, |at| {
                 Stands::over_or(older(at, EVENT_IDS) || is_surplus(at), at)
@@ -392,6 +438,10 @@ fn stands(
         RowKind::Held | RowKind::Source | RowKind::Silence => {
             holds_nothing(draft, place.kind, key, row, kept, now)?
         }
+        RowKind::Turns => {
+            let turns: Turns = rows::read(draft.reader, key, row)?;
+            turns.last().is_none_or(|at| older(at, TURNS_KEPT))
+        }
         RowKind::Watch => {
             let watch: Watch = rows::read(draft.reader, key, row)?;
             let dropped_at = watch.dropped_at;
@@ -420,7 +470,7 @@ fn holds_nothing(
     now: Timestamp,
 ) -> Result<bool, Error> {
     match kind {
-        RowKind::Held => held::drop_if_over(draft, key),
+        RowKind::Held => held::drop_if_over(draft, key, now),
         RowKind::Source => {
             let source: SourceRow = rows::read(draft.reader, key, row)?;
             Ok(!source.goes_on(draft)?)

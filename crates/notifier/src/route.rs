@@ -46,6 +46,19 @@ impl Routes {
         Self(Node::new(route, receivers, TOP))
     }
 
+    /// With the interval of what flaps, for receivers of which people read what they get.
+    pub(crate) fn flapping(mut self, flapping: Option<syncbell_config::Flapping>) -> Self {
+        let mut nodes = vec![&mut self.0];
+        while let Some(node) = nodes.pop() {
+            for recipient in &mut node.recipients {
+                let interval = &mut recipient.policy.flapping_interval;
+                *interval = interval.and(flapping.map(|flapping| flapping.every));
+            }
+            nodes.extend(&mut node.routes);
+        }
+        self
+    }
+
     /// Who is told `entry`, in the order of the routes. A receiver is told once, by the first route that
     /// leads there: to be told the same twice helps nobody.
     pub(crate) fn of(&self, entry: &Entry) -> Vec<&Recipient> {

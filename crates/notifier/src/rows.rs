@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `p/{stream}/{partition}` | where the reader stands, and the id of the last event read |
-//! | `e/{event id}` | when it was read; kept 24 h; id and time in bytes |
+//! | `e/{event id}` | when it was read, and its trail; kept 24 h; id and time in bytes |
 //! | `t/{task digest}` | the task's last state; the digest in bytes, and those of healthy ones too (`compact.rs`) |
 //! | `s/{subject digest}` | the subject's newest well task and history; likewise |
 //! | `i/{incident id}` | the incident |
@@ -32,6 +32,10 @@
 //! | `j/{holder}/{incident id}` | that a silence, or an open incident, holds something of the incident |
 //! | `hr/{holder}` | what it held back so far |
 //! | `so/{meeting digest}/{incident id}` | the open incident is a source of a pair of inhibition, with these labels |
+//! | `cl/{incident id}` | that the incident is to be closed, and why |
+//! | `ex/t{task digest}{second}{number}{event}` | that a trail is of this task |
+//! | `ex/i{incident}{second}{number}{event}` | that a trail is of this incident |
+//! | `ex/d{event}{delivery id}` | that a delivery tells what the event caused; these in bytes |
 //! | `b/pairs` | the pairs that those rows are of |
 //!
 //! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
@@ -101,6 +105,9 @@ pub(crate) fn hex_bytes(text: &str) -> Option<[u8; 16]> {
 pub(crate) fn hex(bytes: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*bytes))
 }
+
+/// Bytes of [`second_bytes`].
+pub(crate) const SECOND_BYTES: usize = 4;
 
 /// A time in four bytes, to the second, until 2106: when an event was read.
 pub(crate) fn second_bytes(at: Timestamp) -> Vec<u8> {
@@ -203,6 +210,13 @@ pub(crate) fn hold_record(holder: &Holder) -> Key {
     format!("hr/{}", name_of(holder)).into_bytes()
 }
 
+/// When an incident began and ended of late.
+pub(crate) const TURNS: &[u8] = b"fl/";
+
+pub(crate) fn turns(incident: &str) -> Key {
+    format!("fl/{incident}").into_bytes()
+}
+
 pub(crate) const SOURCES: &[u8] = b"so/";
 
 pub(crate) fn sources(meeting: &str) -> Key {
@@ -211,6 +225,54 @@ pub(crate) fn sources(meeting: &str) -> Key {
 
 pub(crate) fn source(meeting: &str, incident: &str) -> Key {
     format!("so/{meeting}/{incident}").into_bytes()
+}
+
+pub(crate) const CLOSINGS: &[u8] = b"cl/";
+
+pub(crate) fn closing(incident: &str) -> Key {
+    format!("cl/{incident}").into_bytes()
+}
+
+/// Rows by which trails are found; their values are the second.
+pub(crate) const TRAILS: &[u8] = b"ex/";
+
+pub(crate) fn trails_of_task(id: &TaskId) -> Key {
+    [b"ex/t", digest_bytes(id.as_str()).as_slice()].concat()
+}
+
+/// `place` is the time, and a number that grows.
+pub(crate) fn trail_of_task(id: &TaskId, place: (Timestamp, u64), event_id: &EventId) -> Key {
+    trail_of(trails_of_task(id), place, event_id)
+}
+
+pub(crate) fn trails_of_incident(id: &str) -> Key {
+    let id = hex_bytes(id).unwrap_or_else(|| digest_bytes(id));
+    [b"ex/i", id.as_slice()].concat()
+}
+
+pub(crate) fn trail_of_incident(id: &str, place: (Timestamp, u64), event_id: &EventId) -> Key {
+    trail_of(trails_of_incident(id), place, event_id)
+}
+
+/// Of [`trail_of_task`] and its like: the time and the number, between what they begin with and the event.
+pub(crate) const PLACE_BYTES: usize = 4 + 8;
+
+fn trail_of(mut prefix: Key, (at, number): (Timestamp, u64), event_id: &EventId) -> Key {
+    prefix.extend(second_bytes(at));
+    prefix.extend(number.to_be_bytes());
+    prefix.extend(&event(event_id)[2..]);
+    prefix
+}
+
+pub(crate) fn deliveries_of_event(id: &EventId) -> Key {
+    [b"ex/d", &event(id)[2..]].concat()
+}
+
+pub(crate) fn delivery_of_event(id: &EventId, delivery: &DeliveryId) -> Key {
+    let delivery = hex_bytes(&delivery.0).unwrap_or_else(|| digest_bytes(&delivery.0));
+    let mut key = deliveries_of_event(id);
+    key.extend(delivery);
+    key
 }
 
 pub(crate) const PAIRS: &[u8] = b"b/pairs";

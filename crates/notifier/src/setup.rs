@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
+use crate::flap::Flapping;
 use crate::hold::Pairs;
 use crate::route::Routes;
 
@@ -20,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) rules: Rules,
     /// What hides what.
     pub(crate) pairs: Pairs,
+    /// When an incident flaps; none: never.
+    pub(crate) flapping: Option<Flapping>,
     /// The configured instances, and how often each is polled.
     instances: BTreeMap<String, SignedDuration>,
     /// What is to run, by instance.
@@ -44,9 +47,13 @@ impl Setup {
             (instance.id.clone(), poll_every.unwrap_or(POLL_EVERY))
         });
         Self {
-            routes: Routes::new(route, receivers),
+            routes: Routes::new(route, receivers).flapping(rules.flapping),
             rules: Rules::of(rules),
             pairs: Pairs::new(&rules.inhibit),
+            flapping: rules.flapping.map(|flapping| Flapping {
+                changes: flapping.changes,
+                within: SignedDuration::try_from(flapping.within).unwrap_or(SignedDuration::MAX),
+            }),
             instances: instances.collect(),
             quiet,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Inhibit;
+use super::{Flapping, Inhibit};
 
 /// Which rules are on, and their limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct RuleSwitches {
     pub slow_after: Duration,
     /// Nothing ran for a sync rule or a repository; none: off.
     pub silent: Option<Silent>,
+    /// When an incident is taken for flapping; none: never.
+    pub flapping: Option<Flapping>,
     /// When an incident in which nothing happens ends by itself.
     pub expire_after: Duration,
     /// What hides what, beside what is built in.
@@ -53,6 +55,7 @@ impl Default for RuleSwitches {
             slow: false,
             slow_after: Duration::from_hours(1),
             silent: None,
+            flapping: Some(Flapping::default()),
             expire_after: Duration::from_hours(7 * 24),
             inhibit: Vec::new(),
         }

@@ -6,3 +6,4 @@ mod holds;
 mod replayed;
 mod sight;
 mod splits;
+mod trails;

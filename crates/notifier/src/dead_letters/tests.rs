@@ -139,6 +139,7 @@ fn delivery(seq: u64, status: AlertStatus, summary: &str) -> Delivery {
             history: Vec::new(),
             instance: "cri-1".into(),
             observed_at: now,
+            flapping: false,
             traceparent: None,
         }],
         repeat: false,

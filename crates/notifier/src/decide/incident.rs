@@ -154,6 +154,11 @@ pub(crate) enum ClosedBy {
     Once,
     /// It left the configuration; that is no all-clear.
     Unwatched,
+    /// Somebody closed it.
+    Hand {
+        /// Why; may be empty.
+        reason: String,
+    },
 }
 
 impl Incident {

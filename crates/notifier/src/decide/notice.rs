@@ -121,6 +121,7 @@ pub(crate) fn entry(incident: &Incident, status: AlertStatus) -> Option<Entry> {
         history: Vec::new(),
         instance: incident.instance.clone(),
         observed_at: incident.changed_at,
+        flapping: false,
         traceparent: None,
     })
 }

@@ -227,6 +227,7 @@ pub(super) fn entry(
         history: Vec::new(),
         instance: incident.instance.clone(),
         observed_at: incident.changed_at,
+        flapping: false,
         traceparent: None,
     }
 }

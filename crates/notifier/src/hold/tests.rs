@@ -42,6 +42,7 @@ fn entry(rule: &str, repo: &str) -> Entry {
         history: vec![],
         instance: "cri-a".into(),
         observed_at: at(0),
+        flapping: false,
         traceparent: None,
     }
 }

@@ -344,3 +344,47 @@ async fn what_waits_in_a_group_whose_route_is_gone_is_not_lost() {
         ["mail: a firing"]
     );
 }
+
+#[tokio::test]
+async fn what_flaps_waits_longer_for_people_and_not_for_programs_and_keeps_its_order() {
+    let (without, _) = NIGHTS.split_once("  routes:").unwrap();
+    let mut desk = Desk::new(without).await;
+    let entry = |name: &str, flapping: bool| {
+        let mut entry = entry("day", name);
+        entry.item.incident = "incident".into();
+        entry.flapping = flapping;
+        entry
+    };
+    let other = |name: &str| {
+        let mut other = entry(name, false);
+        other.item.incident = "other".into();
+        other
+    };
+    let noon = at(NOON);
+    let minute = |n: i64| noon + SignedDuration::from_mins(n);
+    assert_eq!(
+        desk.tell(entry("a", true), minute(0)).await,
+        ["ops: a firing", "mail: a firing"],
+        "that it flaps is said at once"
+    );
+    assert_eq!(
+        desk.tell(ended(entry("b", true)), minute(5)).await,
+        ["ops: b resolved"]
+    );
+    // It does not flap any more, and does not overtake what waits; others do.
+    assert_eq!(
+        desk.tell(entry("c", false), minute(20)).await,
+        ["ops: c firing"]
+    );
+    assert_eq!(
+        desk.tell(other("d"), minute(21)).await,
+        ["ops: d firing", "mail: d firing"]
+    );
+    assert!(desk.look(minute(29)).await.is_empty());
+    assert_eq!(desk.look(minute(30)).await, ["mail: b resolved, c firing"]);
+    assert_eq!(
+        desk.tell(ended(entry("e", false)), minute(31)).await,
+        ["ops: e resolved", "mail: e resolved"],
+        "nothing of it waits: as ever"
+    );
+}

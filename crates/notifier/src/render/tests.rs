@@ -77,6 +77,7 @@ fn firing(task: SyncTask) -> Entry {
         history: Vec::new(),
         instance: "cri-source".into(),
         observed_at: at("2026-01-02T03:04:06Z"),
+        flapping: false,
         traceparent: None,
     }
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Newest {
     limit: u64,
+    slack: u64,
     /// By their second; of the pass under way.
     counted: BTreeMap<i64, u64>,
     keep_from: Option<Timestamp>,
@@ -23,9 +24,10 @@ pub(crate) struct Newest {
 }
 
 impl Newest {
-    pub(crate) fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64, slack: u64) -> Self {
         Self {
             limit,
+            slack,
             counted: BTreeMap::new(),
             keep_from: None,
             n_rows: 0,
@@ -41,7 +43,7 @@ impl Newest {
 
     /// Whether a pass would find clearly more rows than are kept.
     pub(crate) fn is_over(&self) -> bool {
-        self.n_rows + self.n_came > self.limit + self.limit / 5
+        self.n_rows + self.n_came > self.limit + self.slack
     }
 
     /// Rows that are put since the last pass.
@@ -99,8 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn it_is_over_once_a_fifth_more_came_than_is_kept() {
-        let mut newest = Newest::new(100);
+    fn it_is_over_once_clearly_more_came_than_is_kept() {
+        let mut newest = Newest::new(100, 20);
         newest.came(120);
         assert!(!newest.is_over());
         newest.came(1);
@@ -116,7 +118,7 @@ mod tests {
         fn the_second_pass_leaves_the_newest_and_few_more(
             mut rows in prop::collection::vec(0..2_000_i64, 0..600), limit in 1..300_u64
         ) {
-            let mut newest = Newest::new(limit);
+            let mut newest = Newest::new(limit, 0);
             prop_assert_eq!(&pass(&mut newest, &rows), &rows, "the first one only counts");
             let left = pass(&mut newest, &rows);
             rows.sort_unstable_by(|a, b| b.cmp(a));

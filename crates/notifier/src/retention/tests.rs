@@ -202,9 +202,9 @@ async fn of_young_ids_the_newest_are_left_at_once_where_too_many_come() {
     let ledger = ledger().await;
     put_ids(&ledger, 100).await;
     let (mut passes, began) = (Passes::new(Instant::now()), Instant::now());
-    passes.ids.came(48, began);
+    passes.ids.came(28, began);
     assert!(passes.ids.due_at > began, "a few more than are kept");
-    passes.ids.came(52, began);
+    passes.ids.came(72, began);
     assert_eq!(passes.ids.due_at, began);
     // The first pass counts, the second forgets; neither waits.
     for left in [100, 40] {
@@ -482,4 +482,31 @@ async fn a_silence_is_forgotten_long_after_its_end_and_only_when_it_let_out_what
     pass(&ledger, None).await;
     assert_eq!(keys(&ledger, "z/").await, ["z/holds", "z/young"]);
     assert_eq!(keys(&ledger, "hr/").await, ["hr/sholds", "hr/syoung"]);
+}
+
+#[tokio::test]
+async fn a_trail_goes_with_the_id_of_its_event_and_earlier_where_there_are_too_many() {
+    let ledger = ledger().await;
+    let put = ledger.turn(|draft| {
+        let ages_s = (0..30).chain([25 * 3_600]);
+        for (n, age_s) in ages_s.enumerate() {
+            let at = now() - SignedDuration::from_secs(age_s);
+            let id = EventId(format!("{n:032x}"));
+            let row = [rows::second_bytes(at), b"{}".to_vec()].concat();
+            draft.put_bytes(rows::event(&id), row);
+            let found = rows::trail_of_incident("i", (at, 1), &id);
+            draft.put_bytes(found, rows::second_bytes(at));
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    let mut passes = Passes::new(Instant::now());
+    for (n_ids, n_trails) in [(30, 30), (30, 20)] {
+        pass_over(&ledger, &mut passes.ids, None).await;
+        let events = ledger.store.scan(b"e/".to_vec(), None, 100).await.unwrap();
+        // A byte says that the row is whole.
+        let with_trail = events.iter().filter(|(_, row)| row.len() == 7).count();
+        assert_eq!((events.len(), with_trail), (n_ids, n_trails));
+        assert_eq!(keys(&ledger, "ex/").await.len(), n_trails);
+    }
 }

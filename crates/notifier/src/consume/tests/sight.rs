@@ -351,7 +351,7 @@ impl Bench {
         read.await.unwrap()
     }
 
-    async fn blind_incident(&self) -> Incident {
+    pub(super) async fn blind_incident(&self) -> Incident {
         let key = rows::incident(&Watch::subject(INSTANCE).incident_id(Rule::Blind));
         let read = self.store.read(move |reader| {
             let row = reader.get(&key)?.expect("there is one");

@@ -45,6 +45,7 @@ fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
             history: Vec::new(),
             instance: "cri-1".into(),
             observed_at: now(),
+            flapping: false,
             traceparent: None,
         }],
         repeat: false,

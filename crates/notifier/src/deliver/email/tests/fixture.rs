@@ -60,6 +60,7 @@ fn entry(incident: &str) -> Entry {
         history: Vec::new(),
         instance: "cri-1".into(),
         observed_at: at(),
+        flapping: false,
         traceparent: None,
     }
 }

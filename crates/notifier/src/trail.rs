@@ -1,0 +1,335 @@
+//! The trail that each event leaves: what it was taken for, and what became of each condition that it raised or ended.
+//!
+//! In: an event that is decided, the fate of an entry; a draft. Out: the event's own row, with its trail behind the
+//! time, and rows by which it is found: of its task, of the incidents it touched, of the deliveries that tell it.
+//! A trail is bounded in its fates, all of them in number and bytes (`retention.rs`).
+//!
+//! Must never happen: a trail that decides anything. Without it the same is told.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use syncbell_event::{AlertStatus, EventId, Kind, SyncTask, TaskId};
+use syncbell_store::Error;
+
+use crate::consume::Done;
+use crate::decide::{Decision, Incident, Rule};
+use crate::delivery::Entry;
+use crate::draft::Draft;
+use crate::group;
+use crate::hold::Holder;
+use crate::route::Recipient;
+use crate::rows;
+use crate::setup::Setup;
+
+/// Fates of one trail; what comes beyond is counted.
+const FATES_LIMIT: usize = 24;
+
+/// Texts of others are cut.
+const TEXT_CHARS: usize = 120;
+
+/// What an event meant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Trail {
+    /// `created`, `updated`, `vanished`, `snapshot`; `swept`, `failing`, `recovered`; `time`: no event, time passed.
+    pub(crate) what: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) instance: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issue: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rule: Option<Rule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<Why>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fates: Vec<Fate>,
+    /// Fates that are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) more: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Why an event of a task was told, or was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Why {
+    /// It raised or ended conditions that are to be told.
+    Told,
+    /// Something newer was known of the task: it changed nothing.
+    Stale,
+    /// It breaks the rule that the task was known to break.
+    Known,
+    /// It says how things stood before anybody watched.
+    Snapshot,
+    /// It breaks no rule that is on, and ended nothing.
+    NoRule,
+    /// It ended what others hold open, or what was never told.
+    UntoldEnd,
+}
+
+impl Why {
+    /// For people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Told => "to be told",
+            Self::Stale => "not told: something newer was known of the task",
+            Self::Known => "not told: the task was known to be so",
+            Self::Snapshot => "not told: it says how things stood when watching began",
+            Self::NoRule => "not told: it breaks no rule that is on",
+            Self::UntoldEnd => {
+                "not told: it ended what other tasks hold open, or what was never told"
+            }
+        }
+    }
+
+    /// Of what was decided about an event of `kind`.
+    fn of(decision: &Decision, kind: Kind, causes_before: usize) -> Self {
+        let Some(task) = &decision.task else {
+            return Self::Stale;
+        };
+        if !decision.told.is_empty() {
+            Self::Told
+        } else if task.broken.is_some() && kind == Kind::Snapshot {
+            Self::Snapshot
+        } else if task.broken.is_some() {
+            Self::Known
+        } else if causes(&decision.incidents) < causes_before {
+            Self::UntoldEnd
+        } else {
+            Self::NoRule
+        }
+    }
+}
+
+/// How many tasks hold these open.
+pub(crate) fn causes(incidents: &[Incident]) -> usize {
+    incidents.iter().map(|incident| incident.causes.len()).sum()
+}
+
+/// What became of one entry, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Fate {
+    pub(crate) at: Timestamp,
+    pub(crate) incident: String,
+    pub(crate) rule: String,
+    pub(crate) status: AlertStatus,
+    /// Under which id it is delivered, if that is not the event's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event_id: Option<EventId>,
+    pub(crate) ending: Ending,
+}
+
+/// How far an entry came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ending {
+    /// On its ways to these; none: no route takes it.
+    Told(Vec<Way>),
+    /// Kept while this goes on.
+    Held(Holder),
+    /// Over before it could be told; or the end of what nobody was told.
+    Over,
+    /// The ledger before this one told it.
+    Before,
+}
+
+/// A receiver that an entry is routed to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Way {
+    pub(crate) receiver: String,
+    /// Its place in the configuration, such as `route.routes[1]`.
+    #[serde(default)]
+    pub(crate) route: String,
+    /// The group in which it goes out, if it is not told by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+}
+
+/// The event that is decided now, with its trail so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Deciding {
+    event_id: EventId,
+    task_id: Option<TaskId>,
+    trail: Trail,
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).collect()
+}
+
+impl Deciding {
+    pub(crate) fn new(event_id: &EventId, what: &str, instance: &str) -> Self {
+        Self {
+            event_id: event_id.clone(),
+            task_id: None,
+            trail: Trail {
+                what: what.to_owned(),
+                instance: instance.to_owned(),
+                ..Trail::default()
+            },
+        }
+    }
+
+    /// It is of `task`.
+    pub(crate) fn of_task(&mut self, task: &SyncTask) {
+        self.task_id = Some(task.task_id.clone());
+        self.trail.task = Some(short(task.task_id.as_str()));
+        self.trail.status = Some(short(task.status.as_str()));
+        self.trail.issue = task.issue.as_deref().map(short);
+    }
+
+    /// What was decided of it; there were so many causes before.
+    pub(crate) fn decided(&mut self, decision: &Decision, kind: Kind, causes_before: usize) {
+        self.trail.rule = decision.task.as_ref().and_then(|task| task.broken);
+        self.trail.why = Some(Why::of(decision, kind, causes_before));
+    }
+}
+
+/// What a change of this kind is called.
+pub(crate) fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Snapshot => "snapshot",
+        Kind::Created => "created",
+        Kind::Updated => "updated",
+        Kind::Vanished => "vanished",
+    }
+}
+
+/// The ways of `entry`.
+pub(crate) fn ways(setup: &Setup, entry: &Entry) -> Vec<Way> {
+    let way = |recipient: &Recipient| {
+        let by = recipient.policy.group_by.as_ref();
+        let labels = by.map(|by| group::labels(by, entry));
+        Way {
+            receiver: recipient.name.clone(),
+            route: recipient.path.clone(),
+            group: labels.map(|labels| group::group_digest(&recipient.path, &labels)),
+        }
+    };
+    setup.routes.of(entry).into_iter().map(way).collect()
+}
+
+/// Notes what became of `entry`: in the trail of its own event, else of the one that is decided, else in one of its
+/// own.
+pub(crate) fn note(
+    draft: &mut Draft<'_>,
+    deciding: Option<&mut Deciding>,
+    entry: &Entry,
+    ending: Ending,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut fate = Fate {
+        at: now,
+        incident: entry.item.incident.clone(),
+        rule: entry.item.rule.clone(),
+        status: entry.item.status,
+        event_id: None,
+        ending,
+    };
+    let key = rows::event(&entry.event_id);
+    let own = deciding
+        .as_ref()
+        .is_some_and(|it| it.event_id == entry.event_id);
+    let event_id = match deciding {
+        Some(deciding) if own => {
+            deciding.trail.add(fate);
+            deciding.event_id.clone()
+        }
+        // What a heartbeat says of many tasks stands in trails of their own.
+        Some(deciding) if entry.item.task.is_none() && !draft.has(&key)? => {
+            fate.event_id = Some(entry.event_id.clone());
+            deciding.trail.add(fate);
+            deciding.event_id.clone()
+        }
+        _ => {
+            add_to_row(draft, key, entry, fate, now)?;
+            entry.event_id.clone()
+        }
+    };
+    let place = (now, draft.next_number());
+    let index = rows::trail_of_incident(&entry.item.incident, place, &event_id);
+    draft.put_bytes(index, rows::second_bytes(now));
+    Ok(())
+}
+
+/// Adds to the trail in the row of the entry's own event, or begins it: time alone caused it.
+fn add_to_row(
+    draft: &mut Draft<'_>,
+    key: rows::Key,
+    entry: &Entry,
+    fate: Fate,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let row = draft.bytes(&key)?;
+    let known = row.as_deref().and_then(read);
+    let task = entry.item.task.as_ref();
+    let mut trail = known.unwrap_or_else(|| Trail {
+        what: if row.is_some() { "event" } else { "time" }.to_owned(),
+        instance: entry.instance.clone(),
+        task: task.map(|task| short(task.task_id.as_str())),
+        status: task.map(|task| short(task.status.as_str())),
+        issue: task.and_then(|task| task.issue.as_deref().map(short)),
+        ..Trail::default()
+    });
+    trail.add(fate);
+    if let (None, Some(task)) = (&row, task) {
+        let place = (now, draft.next_number());
+        let index = rows::trail_of_task(&task.task_id, place, &entry.event_id);
+        draft.put_bytes(index, rows::second_bytes(now));
+    }
+    let second = row.map_or_else(
+        || rows::second_bytes(now),
+        |row| row[..row.len().min(4)].to_vec(),
+    );
+    draft.put_bytes(key, with_trail(second, &trail));
+    Ok(())
+}
+
+/// Writes the trail of the event that was decided. A heartbeat at which nothing was told leaves none.
+pub(crate) fn write(draft: &mut Draft<'_>, done: &mut Done, now: Timestamp) {
+    let Some(deciding) = done.deciding.take() else {
+        return;
+    };
+    let Deciding {
+        event_id,
+        task_id,
+        trail,
+    } = deciding;
+    if trail.why.is_none() && trail.fates.is_empty() {
+        return;
+    }
+    if let Some(task_id) = &task_id {
+        let place = (now, draft.next_number());
+        let index = rows::trail_of_task(task_id, place, &event_id);
+        draft.put_bytes(index, rows::second_bytes(now));
+    }
+    let row = with_trail(rows::second_bytes(now), &trail);
+    draft.put_bytes(rows::event(&event_id), row);
+}
+
+fn with_trail(mut second: Vec<u8>, trail: &Trail) -> Vec<u8> {
+    second.extend(rows::json(trail));
+    second
+}
+
+/// The trail in an event's row, if it has one.
+pub(crate) fn read(row: &[u8]) -> Option<Trail> {
+    serde_json::from_slice(row.get(4..)?).ok()
+}
+
+impl Trail {
+    fn add(&mut self, fate: Fate) {
+        if self.fates.len() < FATES_LIMIT {
+            self.fates.push(fate);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+}
