@@ -310,6 +310,7 @@ fn entry(row: &Failing, status: AlertStatus, now: Timestamp) -> Entry {
         instance: String::new(),
         observed_at: now,
         traceparent: None,
+        flapping: false,
     }
 }
 

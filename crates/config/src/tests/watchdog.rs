@@ -37,7 +37,7 @@ fn the_heartbeat_has_a_url_and_a_pace() {
         ("every: 5s", "16:12 the key `url` is missing here"),
         (
             "url: 'https://x', every: 1ms",
-            "16:37 `every`: expected at least `1s`",
+            "16:38 `every`: expected at least `1s`",
         ),
         (
             "url: ftp://x",

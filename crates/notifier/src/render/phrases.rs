@@ -279,6 +279,13 @@ pub(super) fn issue_with_success(language: Language) -> &'static str {
     }
 }
 
+pub(super) fn flapping(language: Language) -> &'static str {
+    match language {
+        En => "This begins and ends over and over: until it is stable, it is told less often.",
+        Zh => "此告警反复出现和恢复：稳定之前会减少通知。",
+    }
+}
+
 pub(super) fn no_repository(language: Language) -> &'static str {
     match language {
         En => "no repository",

@@ -86,6 +86,8 @@ fn together() -> Vec<(&'static str, Delivery)> {
         of: at(0),
         at: at(300),
     });
+    let mut flapping = failure(1);
+    flapping.flapping = true;
     let mut instead = one(failure(1));
     instead.instead_of = Some("ops".into());
     let mixed = vec![failure(1), resolved(failure(2), "rst-9"), blind()];
@@ -99,6 +101,7 @@ fn together() -> Vec<(&'static str, Delivery)> {
         ("reminder", repeat),
         ("replay", replay),
         ("for a fallback", instead),
+        ("flapping", one(flapping)),
     ]
 }
 

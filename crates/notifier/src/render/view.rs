@@ -72,6 +72,7 @@ pub(super) struct View {
 struct EntryView {
     fires: bool,
     headline: String,
+    flapping: bool,
     /// A sentence where the facts alone mislead.
     remark: Option<&'static str>,
     rows: Vec<Row>,
@@ -249,7 +250,12 @@ impl EntryView {
         Self {
             fires: entry.fires(),
             headline: clean(&headline::of(language, entry, delivery)),
-            remark: (odd && entry.fires()).then(|| phrases::issue_with_success(language)),
+            remark: match (odd && entry.fires(), entry.flapping) {
+                (true, _) => Some(phrases::issue_with_success(language)),
+                (false, true) => Some(phrases::flapping(language)),
+                (false, false) => None,
+            },
+            flapping: entry.flapping,
             rows: rows(entry, delivery, language, &links, now),
             history: tells_history.then(|| history.collect()),
             instance: clean(&entry.instance),
