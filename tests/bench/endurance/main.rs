@@ -69,6 +69,8 @@ async fn endure() {
         route: config.route,
         rules: config.rules,
         retention: config.retention,
+        templates: config.templates,
+        console: config.console,
         store: ledger,
         lost: None,
         bus: bus.clone(),
