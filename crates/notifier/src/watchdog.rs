@@ -310,7 +310,6 @@ fn entry(row: &Failing, status: AlertStatus, now: Timestamp) -> Entry {
         instance: String::new(),
         observed_at: now,
         traceparent: None,
-        flapping: false,
     }
 }
 

@@ -71,6 +71,8 @@ async fn endure() {
         retention: config.retention,
         templates: config.templates,
         console: config.console,
+        heartbeat: config.heartbeat,
+        watchdog: config.watchdog,
         store: ledger,
         lost: None,
         bus: bus.clone(),
