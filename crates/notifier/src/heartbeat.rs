@@ -86,12 +86,13 @@ impl Heartbeat {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let beat = match held_back {
-                Some(why) => Beat::HeldBack(why),
-                None => tokio::select! {
+            let beat = if let Some(why) = held_back {
+                Beat::HeldBack(why)
+            } else {
+                tokio::select! {
                     () = stop.cancelled() => return Ok(()),
                     beat = self.ping() => beat,
-                },
+                }
             };
             pulse.metrics.heartbeat(match beat {
                 Beat::Sent => HeartbeatOutcome::Sent,
@@ -121,9 +122,10 @@ impl Heartbeat {
 /// Once when it begins, once when it is over.
 fn log(before: &Beat, now: &Beat) {
     match (before, now) {
-        (Beat::Failed(_), Beat::Failed(_)) | (Beat::Sent, Beat::Sent) => {}
+        (Beat::Failed(_), Beat::Failed(_))
+        | (Beat::HeldBack(_), Beat::HeldBack(_))
+        | (Beat::Sent, Beat::Sent) => {}
         (_, Beat::Failed(why)) => tracing::error!(why, "the heartbeat does not arrive"),
-        (Beat::HeldBack(_), Beat::HeldBack(_)) => {}
         (_, Beat::HeldBack(why)) => tracing::warn!(why, "the heartbeat is held back"),
         (_, Beat::Sent) => tracing::info!("the heartbeat is sent again"),
     }

@@ -233,7 +233,6 @@ impl Notifier {
             replaying: Arc::default(),
             letters_kept: dead_letters::kept(&parts.retention),
         };
-        let woken = buried.clone();
         let condition = parts.health.condition("notifier");
         let reader = Reader::new(
             parts.bus.clone(),
@@ -242,14 +241,7 @@ impl Notifier {
             buried.clone(),
             condition.clone(),
         );
-        let wake: Arc<Wake> = Arc::new(move |lanes: &BTreeSet<Target>, dead| {
-            for signal in lanes.iter().filter_map(|target| signals.get(target)) {
-                signal.wake();
-            }
-            if dead {
-                woken.notify_one();
-            }
-        });
+        let wake = waking(signals, buried.clone());
         let consumer = Consumer {
             ledger: ledger.clone(),
             setup: consuming.setup.clone(),
@@ -268,19 +260,7 @@ impl Notifier {
             metrics: metrics.clone(),
             wake,
         };
-        let heartbeat = parts
-            .heartbeat
-            .as_ref()
-            .map(Heartbeat::try_new)
-            .transpose()?;
-        let heartbeat = heartbeat.map(|heartbeat| {
-            let pulse = Pulse {
-                store: ledger.store.clone(),
-                setup: watchdog.setup.clone(),
-                metrics: metrics.clone(),
-            };
-            (heartbeat, pulse)
-        });
+        let heartbeat = heartbeat(parts.heartbeat.as_ref(), &watchdog)?;
         let relay = Relay {
             ledger,
             publisher: parts.bus.publisher(),
@@ -336,6 +316,34 @@ impl Notifier {
         }
         ended
     }
+}
+
+/// The heartbeat, if one is wanted, and what it is decided by.
+fn heartbeat(
+    wanted: Option<&syncbell_config::Heartbeat>,
+    watchdog: &Watchdog,
+) -> Result<Option<(Heartbeat, Pulse)>, Error> {
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
+    let pulse = Pulse {
+        store: watchdog.ledger.store.clone(),
+        setup: watchdog.setup.clone(),
+        metrics: watchdog.metrics.clone(),
+    };
+    Ok(Some((Heartbeat::try_new(wanted)?, pulse)))
+}
+
+/// Wakes lanes with new rows, and the relay of dead letters.
+fn waking(signals: Signals, buried: Arc<Notify>) -> Arc<Wake> {
+    Arc::new(move |lanes: &BTreeSet<Target>, dead| {
+        for signal in lanes.iter().filter_map(|target| signals.get(target)) {
+            signal.wake();
+        }
+        if dead {
+            buried.notify_one();
+        }
+    })
 }
 
 /// How the lanes are woken.

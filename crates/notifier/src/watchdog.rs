@@ -233,9 +233,8 @@ fn next_step(row: &Failing, has_lane: bool, after: SignedDuration, now: Timestam
     }
     match (row.told_at, row.over_at) {
         (Some(_), Some(_)) => Step::End,
-        (Some(_), None) => Step::Wait,
         (None, _) if now.duration_since(row.since) >= after => Step::Begin,
-        (None, _) => Step::Wait,
+        _ => Step::Wait,
     }
 }
 
