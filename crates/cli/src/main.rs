@@ -29,6 +29,10 @@ use clap::{Parser, Subcommand};
 
 use crate::start::Services;
 
+/// It gives back what a compaction or a storm has taken, see the workspace's manifest.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Watches the image-synchronization tasks of Alibaba Cloud Container Registry and tells a person of
 /// each one that went wrong.
 #[derive(Debug, Parser)]

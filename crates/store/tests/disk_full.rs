@@ -286,7 +286,8 @@ async fn interrupted_copy() -> Option<bool> {
             std::hint::spin_loop();
         }
         let mut rest = std::fs::File::create(filler).unwrap();
-        while rest.write_all(&[7; 256 * 1024]).is_ok() {}
+        let block = vec![7; 256 * 1024];
+        while rest.write_all(&block).is_ok() {}
     });
     let store = open(&disk.store(), 4 * MIB).unwrap();
     let mut n_acknowledged = 500;

@@ -31,6 +31,10 @@ use tokio::time::{Duration, Instant};
 use crate::lives::Lives;
 use crate::process::memory_mib;
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const EVENTS: u64 = 10_000_000;
 /// As many as a poll of several pages finds at once.
 const AT_ONCE: usize = 500;
