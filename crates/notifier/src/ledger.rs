@@ -24,10 +24,15 @@ pub(crate) const PARTITIONS_LIMIT: usize = 4_096;
 /// Between looks at a full disk.
 const FULL_DISK_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// What time it is.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The store, and the order of what is put into it.
 #[derive(Clone)]
 pub(crate) struct Ledger {
     pub(crate) store: Store,
+    /// By which turns are made; a test may have another one.
+    pub(crate) clock: Clock,
     sequence: Arc<AtomicU64>,
     /// Held while a resolve is dropped because its trigger is dead, and while a dead trigger is brought
     /// back: the one must see the other.
@@ -87,6 +92,7 @@ impl Ledger {
             .await?;
         Ok(Self {
             store,
+            clock: Arc::new(Timestamp::now),
             sequence: Arc::new(AtomicU64::new(highest + 1)),
             triggers: Arc::default(),
         })
@@ -135,7 +141,7 @@ impl Ledger {
     ) -> Result<T, crate::Error> {
         let fill = Arc::new(fill);
         loop {
-            let (try_fill, now) = (fill.clone(), Timestamp::now());
+            let (try_fill, now) = (fill.clone(), (self.clock)());
             match self.turn(move |draft| try_fill(draft, now)).await {
                 Ok(done) => return Ok(done),
                 Err(error) if error.retry() == syncbell_store::Retry::Later => {

@@ -3,6 +3,7 @@
 mod begin;
 mod own_rules;
 mod bench;
+mod days;
 mod holds;
 mod replayed;
 mod sight;

@@ -9,6 +9,7 @@ use syncbell_store::Store;
 use super::super::*;
 use crate::begin::begun;
 use crate::delivery::Delivery;
+use crate::ledger::Clock;
 use crate::run::Handle;
 use crate::silence::{Silence, SilenceWanted};
 
@@ -47,6 +48,7 @@ pub(super) struct Bench {
     pub(super) bus: Bus,
     _folder: tempfile::TempDir,
     pub(super) setup: Arc<Setup>,
+    clock: Clock,
     pub(super) consumer: Consumer,
     clocks: Clocks,
     reader: Reader,
@@ -58,15 +60,21 @@ impl Bench {
     }
 
     pub(super) async fn over(store: Store, setup: Arc<Setup>) -> Self {
+        Self::by(store, setup, Arc::new(Timestamp::now)).await
+    }
+
+    /// By this clock, over restarts too.
+    pub(super) async fn by(store: Store, setup: Arc<Setup>, clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bus = Bus::embedded(folder.path(), EmbeddedOptions::default()).unwrap();
-        let (consumer, reader) = open(&store, &bus, &setup).await;
+        let (consumer, reader) = open(&store, &bus, &setup, &clock).await;
         let clocks = consumer.start().await.unwrap();
         Self {
             store,
             bus,
             _folder: folder,
             setup,
+            clock,
             consumer,
             clocks,
             reader,
@@ -75,7 +83,7 @@ impl Bench {
 
     /// As after a crash: nothing but the rows is left.
     pub(super) async fn restart(&mut self) {
-        let (consumer, reader) = open(&self.store, &self.bus, &self.setup).await;
+        let (consumer, reader) = open(&self.store, &self.bus, &self.setup, &self.clock).await;
         self.clocks = consumer.start().await.unwrap();
         (self.consumer, self.reader) = (consumer, reader);
     }
@@ -134,11 +142,19 @@ impl Bench {
         self.told().await.split_off(before)
     }
 
+    /// As [`Bench::look_at`], without saying what it brought.
+    pub(super) async fn pass_by(&mut self, now: Timestamp) {
+        let look = self.consumer.look(&mut self.reader, now, &mut self.clocks);
+        look.await.unwrap();
+    }
+
     /// What the API works with.
     pub(super) async fn handle(&self) -> Handle {
         let (store, bus) = (self.store.clone(), self.bus.clone());
         let kept = syncbell_config::Retention::default();
-        Handle::offline(store, bus, &kept).await.unwrap()
+        let mut handle = Handle::offline(store, bus, &kept).await.unwrap();
+        handle.ledger = self.consumer.ledger.clone();
+        handle
     }
 
     /// A silence from now on, so many seconds long by the clock of this machine.
@@ -146,7 +162,7 @@ impl Bench {
         let wanted = SilenceWanted {
             matchers: matchers.iter().map(|text| (*text).to_owned()).collect(),
             starts_at: None,
-            ends_at: Timestamp::now() + SignedDuration::from_secs(seconds),
+            ends_at: (self.clock)() + SignedDuration::from_secs(seconds),
             author: "ann".into(),
             reason: "a move".into(),
             all: false,
@@ -217,8 +233,9 @@ impl Bench {
     }
 }
 
-async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>) -> (Consumer, Reader) {
-    let ledger = Ledger::open(store.clone()).await.unwrap();
+async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>, clock: &Clock) -> (Consumer, Reader) {
+    let mut ledger = Ledger::open(store.clone()).await.unwrap();
+    ledger.clock = clock.clone();
     let metrics = NotifierMetrics::new(&Metrics::new());
     let consumer = Consumer {
         ledger: ledger.clone(),

@@ -1,0 +1,376 @@
+//! Days of tasks in a moment: lives on a few routes, restarts, silences, a clock that jumps; and what must hold
+//! whatever happens. `SYNCBELL_SEED` repeats a run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Mutex;
+
+use syncbell_bus::{Position, Record};
+use syncbell_config::RuleSwitches;
+use syncbell_event::{AlertStatus, EventId, Kind, Status};
+use syncbell_store::Store;
+use syncbell_testkit::{Rng, Seed};
+
+use super::super::*;
+use super::bench::{Bench, INSTANCE, at, swept, task};
+use crate::decide::Incident;
+use crate::delivery::Delivery;
+
+const STEP_S: i64 = 600;
+const DAYS: i64 = 5;
+const ROUTES: usize = 6;
+const REPEAT: SignedDuration = SignedDuration::from_hours(24);
+
+/// One moment: the wall clock, what comes, and what somebody does.
+struct Step {
+    now: Timestamp,
+    events: Vec<Envelope>,
+    /// The route that is silenced from now on, and for how many minutes.
+    silence: Option<(usize, i64)>,
+    restart: bool,
+}
+
+/// What happens, and what must come of it.
+struct Story {
+    steps: Vec<Step>,
+    /// Events of bad states that no silence covered.
+    must_tell: Vec<EventId>,
+    clock_jumps: bool,
+}
+
+#[derive(Clone, Default)]
+struct Life {
+    /// The task that is open, when it was created, and its status.
+    open: Option<(String, i64, Status)>,
+    silenced_until: i64,
+}
+
+struct Author<'a> {
+    rng: &'a mut Rng,
+    lives: Vec<Life>,
+    n_tasks: u32,
+    n_events: u32,
+    must_tell: Vec<EventId>,
+}
+
+impl Author<'_> {
+    /// A task of route `number` as it is at second `second`.
+    fn seen(
+        &mut self,
+        number: usize,
+        id: &str,
+        status: Status,
+        created: i64,
+        second: i64,
+    ) -> Envelope {
+        self.n_events += 1;
+        let bad = status == Status::Error;
+        // The vendor has successes with an issue.
+        let issue = status == Status::Success && self.rng.chance(1, 6);
+        let mut event = task(
+            Kind::Updated,
+            INSTANCE,
+            id,
+            status,
+            created,
+            second,
+            self.n_events,
+        );
+        if let Event::Task { data, .. } = &mut event.event
+            && let Some(task) = &mut data.after
+        {
+            for image in [&mut task.from, &mut task.to].into_iter().flatten() {
+                image.tag = Some(format!("v{number}"));
+                image.repo = Some("web".to_owned());
+            }
+            task.issue = issue.then(|| "NETWORK_ERROR".to_owned());
+        }
+        if (bad || issue) && second >= self.lives[number].silenced_until {
+            self.must_tell.push(event.id.clone());
+        }
+        event
+    }
+
+    /// What happens on a route in one step.
+    fn live(&mut self, number: usize, second: i64) -> Envelope {
+        let (id, created, status) = self.lives[number].open.clone().unwrap_or_else(|| {
+            self.n_tasks += 1;
+            (format!("rst-{}", self.n_tasks), second, Status::Canceled)
+        });
+        let next = match status {
+            Status::Pending => Status::Synchronizing,
+            Status::Synchronizing => match self.rng.between(0..10) {
+                0..=5 => Status::Success,
+                6..=8 => Status::Error,
+                _ => Status::Canceled,
+            },
+            _ => Status::Pending,
+        };
+        let is_open = matches!(next, Status::Pending | Status::Synchronizing);
+        self.lives[number].open = is_open.then(|| (id.clone(), created, next.clone()));
+        self.seen(number, &id, next, created, second)
+    }
+}
+
+fn story(seed: Seed) -> Story {
+    let mut rng = seed.rng();
+    let clock_jumps = rng.chance(1, 2);
+    let mut author = Author {
+        rng: &mut rng,
+        lives: vec![Life::default(); ROUTES],
+        n_tasks: 0,
+        n_events: 0,
+        must_tell: Vec::new(),
+    };
+    let (mut steps, mut jump_s) = (Vec::new(), 0);
+    let n_steps = DAYS * 86_400 / STEP_S;
+    for n in 1..=n_steps {
+        let second = n * STEP_S;
+        let mut events = Vec::new();
+        for number in 0..ROUTES {
+            if author.rng.chance(1, 4) {
+                events.push(author.live(number, second));
+            }
+        }
+        events.push(swept(INSTANCE, second));
+        let silence = author.rng.chance(1, 60).then(|| {
+            let number = usize::try_from(author.rng.between(0..ROUTES as u64)).unwrap();
+            (
+                number,
+                i64::try_from(author.rng.between(0..480)).unwrap() + 1,
+            )
+        });
+        if let Some((number, minutes)) = silence {
+            let until = &mut author.lives[number].silenced_until;
+            // By whichever clock: what comes meanwhile may be held.
+            *until = (*until).max(second + minutes * 60 + 2 * 3_600);
+        }
+        if clock_jumps && author.rng.chance(1, 100) {
+            jump_s = [-3_600, 0, 3_600][usize::try_from(author.rng.between(0..3)).unwrap()];
+        }
+        steps.push(Step {
+            now: at(second + jump_s),
+            events,
+            silence,
+            restart: author.rng.chance(1, 15),
+        });
+    }
+    // In the end every route has a task that went well, and time passes until all that waits is due.
+    for n in 1..=200_i64 {
+        let second = n_steps * STEP_S + n * STEP_S;
+        let mut events = vec![swept(INSTANCE, second)];
+        if n == 1 {
+            for number in 0..ROUTES {
+                let id = format!("last-{number}");
+                author.n_events += 1;
+                let n = author.n_events;
+                let mut event = task(
+                    Kind::Updated,
+                    INSTANCE,
+                    &id,
+                    Status::Success,
+                    second,
+                    second,
+                    n,
+                );
+                if let Event::Task { data, .. } = &mut event.event
+                    && let Some(task) = &mut data.after
+                {
+                    for image in [&mut task.from, &mut task.to].into_iter().flatten() {
+                        image.tag = Some(format!("v{number}"));
+                        image.repo = Some("web".to_owned());
+                    }
+                }
+                events.push(event);
+                if let Some((id, created, _)) = author.lives[number].open.take() {
+                    events.push(author.seen(number, &id, Status::Canceled, created, second));
+                }
+            }
+        }
+        steps.push(Step {
+            now: at(second),
+            events,
+            silence: None,
+            restart: false,
+        });
+    }
+    Story {
+        steps,
+        must_tell: author.must_tell,
+        clock_jumps,
+    }
+}
+
+fn setup() -> Arc<Setup> {
+    let text = format!(
+        "instances: [{{id: {INSTANCE}, region: cn-shanghai}}]\n\
+         receivers:\n\
+         \x20 - {{name: ops, webhook: {{url: 'http://127.0.0.1:1'}}}}\n\
+         \x20 - {{name: mail, email: {{from: a@b.example, to: [c@d.example], smtp: {{host: 127.0.0.1, tls: none}}}}}}\n\
+         route: {{receivers: [ops, mail]}}\n"
+    );
+    let read = syncbell_config::parse(&text, "x", Path::new("."), &|_| None);
+    let config = read.unwrap_or_else(|problems| panic!("{problems}"));
+    let rules = RuleSwitches {
+        // The log is not read here.
+        blind: false,
+        ..RuleSwitches::default()
+    };
+    Arc::new(Setup::new(&config.route, &config.receivers, &rules, &[]))
+}
+
+/// What is told in the story. `whole`: without restarts, and all that comes at once in one batch.
+async fn told(story: &Story, whole: bool) -> (Bench, Vec<Delivery>) {
+    let now = Arc::new(Mutex::new(at(0)));
+    let clock = {
+        let now = now.clone();
+        Arc::new(move || *now.lock().unwrap())
+    };
+    let mut bench = Bench::by(Store::memory(), setup(), clock).await;
+    let mut offset = 0;
+    for step in &story.steps {
+        *now.lock().unwrap() = step.now;
+        let reads: Vec<Read> = step
+            .events
+            .iter()
+            .map(|event| {
+                offset += 1;
+                Read {
+                    position: Position {
+                        partition: 0,
+                        offset,
+                    },
+                    record: Record::new(INSTANCE, event.encode()),
+                    appended_at_ms: None,
+                }
+            })
+            .collect();
+        if whole {
+            bench.take(reads).await;
+        } else {
+            for read in reads {
+                bench.take(vec![read]).await;
+            }
+        }
+        if let Some((number, minutes)) = step.silence {
+            let tag = format!("from.tag=v{number}");
+            bench.silence(&[&tag], minutes * 60).await;
+        }
+        if step.restart && !whole {
+            bench.restart().await;
+        }
+        bench.pass_by(step.now).await;
+    }
+    let mut deliveries = bench.deliveries().await;
+    deliveries.sort_by_key(|delivery| delivery.seq);
+    (bench, deliveries)
+}
+
+/// No end before its beginning, nothing twice, no repeat of what is not open or too early.
+fn check_order(deliveries: &[Delivery], clock_jumps: bool) {
+    let mut open: HashMap<(&str, &str), bool> = HashMap::new();
+    let mut told: BTreeSet<(&str, &str, &str, &str)> = BTreeSet::new();
+    let mut notified: BTreeMap<(&str, &BTreeMap<String, String>), Timestamp> = BTreeMap::new();
+    for delivery in deliveries {
+        let receiver = delivery.target.receiver.as_str();
+        let last = notified.insert((receiver, &delivery.group), delivery.created_at);
+        if let (Some(last), true, false) = (last, delivery.repeat, clock_jumps) {
+            assert!(
+                delivery.created_at.duration_since(last) >= REPEAT,
+                "{delivery:?}"
+            );
+        }
+        for entry in &delivery.entries {
+            let incident = entry.item.incident.as_str();
+            let fires = entry.item.status == AlertStatus::Firing;
+            let is_open = open.entry((receiver, incident)).or_default();
+            if delivery.repeat {
+                assert!(fires && *is_open, "repeated, and not open: {entry:?}");
+                continue;
+            }
+            assert!(fires || *is_open, "over before it began: {entry:?}");
+            *is_open = fires;
+            let status = entry.item.status.as_str();
+            let once = told.insert((receiver, entry.event_id.as_str(), incident, status));
+            assert!(once, "told twice to {receiver}: {entry:?}");
+        }
+    }
+}
+
+fn lines(deliveries: &[Delivery]) -> Vec<String> {
+    let mut lines: Vec<String> = deliveries
+        .iter()
+        .map(|delivery| {
+            let entries = delivery.entries.iter();
+            let entries =
+                entries.map(|entry| format!("{} {}", entry.event_id, entry.item.status.as_str()));
+            let entries: Vec<String> = entries.collect();
+            format!(
+                "{} {} {} {} {}",
+                delivery.created_at,
+                delivery.id,
+                delivery.target.receiver,
+                delivery.repeat,
+                entries.join(", ")
+            )
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+#[expect(
+    clippy::print_stdout,
+    reason = "a seed that found something is to be seen"
+)]
+async fn whatever_happens_in_days_each_failure_is_told_once_and_in_order() {
+    let first = Seed::from_variable("SYNCBELL_SEED");
+    let mut more = first.rng();
+    for n in 0..2 {
+        let seed = if n == 0 {
+            first
+        } else {
+            Seed::new(more.next_u64())
+        };
+        println!("days: SYNCBELL_SEED={}", seed.value());
+        let story = story(seed);
+        let (bench, deliveries) = told(&story, false).await;
+        check_order(&deliveries, story.clock_jumps);
+        for receiver in ["ops", "mail"] {
+            let of = deliveries
+                .iter()
+                .filter(|delivery| delivery.target.receiver == receiver);
+            let entries = of.flat_map(|delivery| &delivery.entries);
+            let told: BTreeSet<&EventId> = entries
+                .filter(|entry| entry.item.status == AlertStatus::Firing)
+                .map(|entry| &entry.event_id)
+                .collect();
+            let untold: Vec<_> = story
+                .must_tell
+                .iter()
+                .filter(|id| !told.contains(id))
+                .collect();
+            let steps = story.steps.iter().flat_map(|step| &step.events);
+            let untold: Vec<_> = steps.filter(|event| untold.contains(&&event.id)).collect();
+            assert!(untold.is_empty(), "{receiver} did not hear of {untold:?}");
+        }
+        let open = bench.store.read(|reader| {
+            let rows = reader.scan(b"i/", None, 1_000)?;
+            let incidents = rows
+                .iter()
+                .map(|(key, row)| rows::read::<Incident>(reader, key, row));
+            let open = incidents.filter(|incident| incident.as_ref().is_ok_and(Incident::is_open));
+            open.collect::<Result<Vec<_>, _>>()
+        });
+        let open = open.await.unwrap();
+        assert!(open.is_empty(), "they never end: {open:?}");
+        let (_, whole) = told(&story, true).await;
+        assert_eq!(
+            lines(&deliveries),
+            lines(&whole),
+            "batches and restarts make a difference"
+        );
+        assert!(deliveries.len() > 100, "{}", deliveries.len());
+    }
+}
