@@ -275,7 +275,7 @@ async fn the_copy_keeps_up_with_commits_that_make_the_files_grow_fast() {
     }
     let size = store.size().await.unwrap();
     assert_eq!(size.rows, ROWS);
-    assert!(size.compactions > 1, "{size:?}");
+    assert!(size.compactions > 0, "{size:?}");
     // Four times when a copy begins, the growth until it is done, and the copy.
     let times = most_bytes / size.live_bytes;
     assert!(
