@@ -211,23 +211,24 @@ impl Consumer {
         Ok(())
     }
 
-    /// What the time brings: groups that are due, silences that end, instances that are overdue.
+    /// What the time brings: silences that end, groups that are due, instances that are overdue.
     async fn look(
         &self,
         reader: &mut Reader,
         now: Timestamp,
         clocks: &mut Clocks,
     ) -> Result<(), Error> {
-        for key in clocks.groups.due(now) {
-            let done = self.tick(key, now).await?;
-            self.finish(done, clocks);
-        }
+        // Before the groups, as at a start: what is let out now goes with what is due now.
         for id in clocks.silences.due(now) {
             let holder = Holder::Silence(id.clone());
             self.release(holder, Some(now), clocks).await?;
             clocks.silences.apply(BTreeMap::from([(id, None)]));
         }
         self.release_rest(clocks).await?;
+        for key in clocks.groups.due(now) {
+            let done = self.tick(key, now).await?;
+            self.finish(done, clocks);
+        }
         let overdue = clocks.watches.due(now);
         if overdue.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
 //! Days of tasks in a moment: lives on a few routes, restarts, silences, a clock that jumps; and what must hold
-//! whatever happens. `SYNCBELL_SEED` repeats a run.
+//! whatever happens. `SYNCBELL_SEED` tells another story.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -20,6 +20,13 @@ const STEP_S: i64 = 600;
 const DAYS: i64 = 5;
 const ROUTES: usize = 6;
 const REPEAT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Another story than those that are kept.
+const SEED: &str = "SYNCBELL_SEED";
+
+/// Stories that found something: a silence that held on after its end because the clock had been set back; what a
+/// silence let out at the moment of its group's flush went with it only after a restart.
+const KEPT: [u64; 2] = [9_275_545_974_351_338_431, 13_135_749_833_811_567_419];
 
 /// One moment: the wall clock, what comes, and what somebody does.
 struct Step {
@@ -319,15 +326,11 @@ fn lines(deliveries: &[Delivery]) -> Vec<String> {
 
 #[tokio::test]
 async fn whatever_happens_in_days_each_failure_is_told_once_and_in_order() {
-    let first = Seed::from_variable("SYNCBELL_SEED");
-    let mut more = first.rng();
-    for n in 0..2 {
-        let seed = if n == 0 {
-            first
-        } else {
-            Seed::new(more.next_u64())
-        };
-        println!("days: SYNCBELL_SEED={}", seed.value());
+    let seeds = match std::env::var(SEED) {
+        Ok(_) => vec![Seed::from_variable(SEED)],
+        Err(_) => KEPT.map(Seed::new).to_vec(),
+    };
+    for seed in seeds {
         let story = story(seed);
         let (bench, deliveries) = told(&story, false).await;
         check_order(&deliveries, story.clock_jumps);
