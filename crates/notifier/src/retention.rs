@@ -9,8 +9,9 @@
 //! - ids of events, 24 h after they were read, and all but the newest of them: what comes later is known by the
 //!   task's own row, and a poller sends again what its outbox held, which is less;
 //! - closed incidents: deciding looks at open ones only. A closed one that opens again is a new one;
-//! - deliveries that are over, with their attempts, after a time and all but the newest: their ids keep one from being made twice, which matters
-//!   while an event of theirs can be read again, and there the task's row says that it was told;
+//! - deliveries that are over, with their attempts, after a time and all but the newest: their ids keep one from
+//!   being made twice, which matters while an event of theirs can be read again, and there the task's row says that
+//!   it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
 //! - when incidents began and ended, a day later: it is no flapping any more;

@@ -9,21 +9,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use syncbell_bus::{Publisher, Record};
 use syncbell_event::{Envelope, Source, SweepKind, Swept};
-use syncbell_service::{Health, Metrics};
-use syncbell_store::{Batch, Store};
+use syncbell_store::Store;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::metrics::PollerMetrics;
-use crate::outbox::Outbox;
-use crate::publish::Relay;
 
 pub use feed::Feed;
 pub use scale::{Scale, Turn, parts, timed};
 
 /// Rows that are put into the outbox at once.
-const BATCH: u64 = 256;
+const BATCH: usize = 256;
 
 /// `n` events of one instance, as a poll would find them.
 pub fn events(n: u64) -> impl Iterator<Item = Envelope> {
@@ -48,31 +43,19 @@ pub fn record(event: &Envelope) -> Record {
     Record::new(event.source.instance.as_bytes(), event.encode())
 }
 
-/// Fills the outbox of `store` with `n` events, then relays them to `publisher` until every row is
+/// Fills the outbox of `store` with `n` events, at most as many as it holds, then relays them to `publisher` until every row is
 /// durably deleted. Gives how long the relay took.
 pub async fn relay(store: Store, publisher: Arc<dyn Publisher>, n: u64) -> Result<Duration, Error> {
-    let outbox = Arc::new(Outbox::load(store.clone()).await?);
+    let feed = Feed::open(store).await?;
     let events: Vec<Envelope> = events(n).collect();
-    for events in events.chunks(usize::try_from(BATCH).unwrap_or(1)) {
-        let mut batch = Batch::new();
-        let added = outbox.add(&mut batch, events);
-        store.commit(batch).await?;
-        outbox.committed(&added);
+    for events in events.chunks(BATCH) {
+        feed.put(events).await?;
     }
-    let (stop, no_more) = (CancellationToken::new(), CancellationToken::new());
-    let relay = Relay {
-        outbox: outbox.clone(),
-        publisher,
-        metrics: PollerMetrics::new(&Metrics::new()),
-        condition: Health::new().condition("poller"),
-        stop,
-        no_more: no_more.clone(),
-    };
     // Nothing more will come: it ends once the outbox is empty.
-    no_more.cancel();
+    feed.end();
     let began = Instant::now();
-    relay.run().await?;
+    feed.relay(publisher).await?;
     let took = began.elapsed();
-    assert_eq!(outbox.depth().rows, 0, "every row was deleted");
+    assert_eq!(feed.waiting(), 0, "every row was deleted");
     Ok(took)
 }

@@ -13,13 +13,13 @@ use crate::rows::{Failure, Rows};
 /// How much is copied at once: commits wait that long.
 const SLICE_BYTES: usize = 64 * 1024;
 /// How much may wait to be synced, so that the last sync is short too.
-const UNSYNCED_LIMIT_BYTES: usize = 1024 * 1024;
+const UNSYNCED_LIMIT_BYTES: u64 = 1024 * 1024;
 
 pub(crate) struct Copying {
     copy: Arc<dyn Rows>,
     /// The last row that was copied.
     after: Option<Vec<u8>>,
-    unsynced_bytes: usize,
+    unsynced_bytes: u64,
     copied_bytes: u64,
 }
 
@@ -91,7 +91,7 @@ impl Copying {
 
     fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
         self.copy.apply_unsynced(operations)?;
-        self.unsynced_bytes += operations.iter().map(Operation::size_bytes).sum::<usize>();
+        self.unsynced_bytes += size_bytes(operations);
         if self.unsynced_bytes >= UNSYNCED_LIMIT_BYTES {
             self.copy.sync()?;
             self.unsynced_bytes = 0;

@@ -23,10 +23,14 @@ pub struct Feed {
 impl Feed {
     /// Counts what waits in `store`.
     pub async fn open(store: Store) -> Result<Self, Error> {
-        Ok(Self {
-            outbox: Arc::new(Outbox::load(store).await?),
+        Ok(Self::of(Arc::new(Outbox::load(store).await?)))
+    }
+
+    pub(super) fn of(outbox: Arc<Outbox>) -> Self {
+        Self {
+            outbox,
             no_more: CancellationToken::new(),
-        })
+        }
     }
 
     /// Puts `events` durably, as a page of changes; waits while the outbox is full.

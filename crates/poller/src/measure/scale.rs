@@ -13,6 +13,7 @@ use syncbell_store::Store;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Feed;
 use crate::budget::Budget;
 use crate::failure::Stopped;
 use crate::fleet::Fleet;
@@ -20,7 +21,6 @@ use crate::instance::{Report, Watcher};
 use crate::intake::{Wish, sort};
 use crate::metrics::PollerMetrics;
 use crate::outbox::Outbox;
-use crate::publish::Relay;
 use crate::{Error, Parts};
 
 /// Requests a second: none is ever waited for.
@@ -112,17 +112,9 @@ impl Scale {
 
     /// Sends what waits to `publisher`, until every row is durably deleted.
     pub async fn relay(&self, publisher: Arc<dyn Publisher>) -> Result<(), Error> {
-        let no_more = CancellationToken::new();
-        let relay = Relay {
-            outbox: Arc::clone(&self.outbox),
-            publisher,
-            metrics: PollerMetrics::new(&Metrics::new()),
-            condition: Health::new().condition("poller"),
-            stop: CancellationToken::new(),
-            no_more: no_more.clone(),
-        };
-        no_more.cancel();
-        relay.run().await
+        let feed = Feed::of(Arc::clone(&self.outbox));
+        feed.end();
+        feed.relay(publisher).await
     }
 }
 

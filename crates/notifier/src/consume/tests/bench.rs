@@ -21,6 +21,11 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
+    routed(Route::default(), rules, instances)
+}
+
+/// As [`setup`], by this route.
+pub(super) fn routed(route: Route, rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
     let webhook = Webhook {
         url: "http://127.0.0.1:1/".parse().unwrap(),
         key: None,
@@ -34,7 +39,7 @@ pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
     };
     let route = Route {
         receivers: vec!["ops".into()],
-        ..Route::default()
+        ..route
     };
     let instances: Vec<Instance> = instances
         .iter()

@@ -1,13 +1,11 @@
 //! What silences and inhibition hold back, and when it is told after all.
 
-use syncbell_config::{
-    Inhibit, Receiver, ReceiverKind, Route, RuleSwitches, Webhook, parse_matcher,
-};
+use syncbell_config::{Inhibit, Route, RuleSwitches, parse_matcher};
 use syncbell_event::{Kind, Status};
 use syncbell_store::Store;
 
 use super::super::*;
-use super::bench::{Bench, INSTANCE, at, setup, task};
+use super::bench::{Bench, INSTANCE, at, routed, setup, task};
 use crate::delivery::Entry;
 use crate::silence::{Silence, SilenceRow};
 
@@ -222,24 +220,12 @@ async fn of_many_failures_of_one_route_the_newest_are_kept() {
 
 /// A receiver that gets repeats after an hour.
 fn people() -> Arc<Setup> {
-    let webhook = Webhook {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
-        key: None,
-        timeout: Duration::from_secs(1),
-        ca_file: None,
-    };
-    let receiver = Receiver {
-        name: "ops".into(),
-        language: syncbell_config::Language::En,
-        kind: ReceiverKind::Webhook(webhook),
-    };
     let route = Route {
-        receivers: vec!["ops".into()],
         group_by: Some(vec!["instance".into()]),
         repeat_interval: Some(Duration::from_hours(1)),
         ..Route::default()
     };
-    Arc::new(Setup::new(&route, &[receiver], &rules(), &[]))
+    routed(route, &rules(), &[])
 }
 
 #[tokio::test]
