@@ -261,7 +261,7 @@ impl Handle {
             let mut incidents: Vec<Incident> = Vec::new();
             for (key, row) in reader.scan(b"i/", None, 100_000)? {
                 if !rows::is_piece(&key) {
-                    incidents.push(rows::read(reader, &key, &row)?);
+                    incidents.extend(rows::seen::<Incident>(reader, &key, &row)?);
                 }
             }
             Ok(incidents)
@@ -278,12 +278,12 @@ impl Handle {
             let (mut pending, mut closed): (Vec<Delivery>, Vec<Closed>) = (Vec::new(), Vec::new());
             for (key, row) in reader.scan(b"d/", None, 10_000)? {
                 if !rows::is_piece(&key) {
-                    pending.push(rows::read(reader, &key, &row)?);
+                    pending.extend(rows::seen::<Delivery>(reader, &key, &row)?);
                 }
             }
             for (key, row) in reader.scan(b"c/", None, 100_000)? {
                 if !rows::is_piece(&key) {
-                    closed.push(rows::read(reader, &key, &row)?);
+                    closed.extend(rows::seen::<Closed>(reader, &key, &row)?);
                 }
             }
             Ok((pending, closed))
@@ -314,7 +314,7 @@ impl Handle {
             };
             let mut attempts: Vec<Attempt> = Vec::new();
             for (key, row) in reader.scan(&rows::attempts(&id), None, LIMIT_MAX)? {
-                attempts.push(rows::read(reader, &key, &row)?);
+                attempts.extend(rows::seen::<Attempt>(reader, &key, &row)?);
             }
             Ok(Some((delivery, state, note, attempts)))
         });

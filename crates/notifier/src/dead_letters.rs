@@ -168,10 +168,8 @@ impl Relay {
                 };
                 after = Some(last.clone());
                 for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-                    let delivery: Delivery = rows::read(reader, key, row)?;
-                    if !known.contains(&delivery.target) {
-                        orphans.push(delivery);
-                    }
+                    let delivery: Option<Delivery> = rows::seen(reader, key, row)?;
+                    orphans.extend(delivery.filter(|it| !known.contains(&it.target)));
                 }
             }
         });

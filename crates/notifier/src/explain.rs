@@ -44,10 +44,7 @@ fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
         events.push(rows::event(&event_id));
     }
     let incident_key = rows::incident(id);
-    let incident: Option<Incident> = match reader.get(&incident_key)? {
-        Some(row) => Some(rows::read(reader, &incident_key, &row)?),
-        None => None,
-    };
+    let incident: Option<Incident> = rows::find(reader, &incident_key)?;
     if events.is_empty() {
         what = "incident";
         events = indexed(reader, &rows::trails_of_incident(id))?;
@@ -90,7 +87,9 @@ fn event(reader: &Reader, key: &[u8]) -> Result<Option<Value>, Error> {
     let Some(row) = reader.get(key)? else {
         return Ok(None);
     };
-    let row = rows::bytes(reader, key, &row)?;
+    let Some(row) = rows::seen_bytes(reader, key, &row)? else {
+        return Ok(None);
+    };
     let read_at = rows::second(&row[..row.len().min(4)]);
     let trail = trail::read(&row).unwrap_or_else(|| Trail {
         what: "event".to_owned(),
@@ -179,8 +178,7 @@ fn shown_way(reader: &Reader, event_id: &str, fate: &Fate, way: &Way) -> Result<
     let mut labels = Value::Null;
     if let Some(digest) = &way.group {
         let key = rows::group(&way.receiver, digest);
-        if let Some(row) = reader.get(&key)? {
-            let group: Group = rows::read(reader, &key, &row)?;
+        if let Some(group) = rows::find::<Group>(reader, &key)? {
             labels = json!(group.labels);
             waits_until = group.due_at.filter(|_| deliveries.is_empty());
         }
@@ -209,23 +207,19 @@ pub(crate) type Standing = (Delivery, &'static str, Option<String>);
 /// How the delivery of this id stands; none if there is none.
 pub(crate) fn stands(reader: &Reader, id: &DeliveryId) -> Result<Option<Standing>, Error> {
     let closed_key = rows::closed(id);
-    if let Some(row) = reader.get(&closed_key)? {
-        let closed: Closed = rows::read(reader, &closed_key, &row)?;
+    if let Some(closed) = rows::find::<Closed>(reader, &closed_key)? {
         return Ok(Some((
             closed.delivery,
             state(&closed.ending),
             closed.reason,
         )));
     }
-    let pending = rows::pending(id);
-    let Some(row) = reader.get(&pending)? else {
+    let Some(key) = rows::find::<String>(reader, &rows::pending(id))? else {
         return Ok(None);
     };
-    let key = rows::read::<String>(reader, &pending, &row)?.into_bytes();
-    let Some(row) = reader.get(&key)? else {
+    let Some(delivery) = rows::find::<Delivery>(reader, key.as_bytes())? else {
         return Ok(None);
     };
-    let delivery: Delivery = rows::read(reader, &key, &row)?;
     let note = delivery.last_error.clone();
     Ok(Some((delivery, "pending", note)))
 }

@@ -138,7 +138,7 @@ impl Pulse {
             let mut watches: Vec<Watch> = Vec::new();
             for (key, row) in reader.scan(rows::WATCHES, None, INSTANCES_LIMIT)? {
                 if !rows::is_piece(&key) {
-                    watches.push(rows::read(reader, &key, &row)?);
+                    watches.extend(rows::seen::<Watch>(reader, &key, &row)?);
                 }
             }
             Ok(watches)

@@ -140,10 +140,7 @@ impl Handle {
         let read = self
             .ledger
             .store
-            .read(move |reader| match reader.get(&key)? {
-                Some(row) => rows::read(reader, &key, &row).map(Some),
-                None => Ok(None),
-            });
+            .read(move |reader| rows::find(reader, &key));
         read.await
     }
 
@@ -156,10 +153,7 @@ impl Handle {
         let read = self
             .ledger
             .store
-            .read(move |reader| match reader.get(&key)? {
-                Some(row) => rows::read::<HoldRecord>(reader, &key, &row).map(Some),
-                None => Ok(None),
-            });
+            .read(move |reader| rows::find::<HoldRecord>(reader, &key));
         let hides = read.await?;
         let causes = incident.causes.iter().map(|cause| {
             json!({"task": cause.task, "since": cause.since, "told": cause.told, "event_id": cause.event_id})

@@ -186,7 +186,7 @@ pub(crate) async fn pending_after(
                 after = Some(last.clone());
                 for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
                     if found.len() < limit {
-                        found.push(rows::read(reader, key, row)?);
+                        found.extend(rows::seen::<Delivery>(reader, key, row)?);
                     }
                 }
             }

@@ -40,24 +40,21 @@
 //! | `ex/d{event}{delivery id}` | that a delivery tells what the event caused; these in bytes |
 //! | `b/pairs` | the pairs that those rows are of |
 //!
-//! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of
-//! its pieces, which stand behind it under its key, a 0xFF byte (never part of UTF-8) and a number.
+//! A value larger than the store takes is split (`rows/pieces.rs`).
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use syncbell_bus::Stream;
 use syncbell_event::{EventId, TaskId, digest_id};
-use syncbell_store::{Batch, Error, Reader};
 
 use crate::decide::Quiet;
 use crate::delivery::{DeliveryId, Target};
 use crate::hold::Holder;
 
-const PIECE_BYTES: usize = 48 * 1024;
-const WHOLE: u8 = 0;
-const SPLIT: u8 = 1;
-const PIECE_MARK: u8 = 0xFF;
+mod pieces;
+
+pub(crate) use pieces::{
+    bytes, delete, find, is_piece, json, put, read, seen, seen_bytes, unreadable,
+};
 
 pub(crate) type Key = Vec<u8>;
 
@@ -383,129 +380,4 @@ pub(crate) fn replayed(letter_id: &str) -> Key {
 pub(crate) fn numbered(mut prefix: Key, number: u64) -> Key {
     prefix.extend(format!("{number:020}").into_bytes());
     prefix
-}
-
-/// The JSON of a row's value.
-pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("ledger rows have string keys and plain fields")
-}
-
-/// Puts `bytes` under `key`, in pieces if they are large. `before` is what stood there, so that pieces of a
-/// longer value do not stay behind.
-pub(crate) fn put(batch: &mut Batch, key: &[u8], bytes: &[u8], before: Option<&[u8]>) {
-    let before = pieces(before);
-    let now = if bytes.len() <= PIECE_BYTES {
-        0
-    } else {
-        bytes.len().div_ceil(PIECE_BYTES)
-    };
-    if now == 0 {
-        let mut row = Vec::with_capacity(bytes.len() + 1);
-        row.push(WHOLE);
-        row.extend(bytes);
-        batch.put(key, row);
-    } else {
-        let mut row = vec![SPLIT];
-        row.extend(u32::try_from(now).unwrap_or(u32::MAX).to_be_bytes());
-        batch.put(key, row);
-        for (number, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
-            batch.put(piece_key(key, number), piece);
-        }
-    }
-    for number in now..before {
-        batch.delete(piece_key(key, number));
-    }
-}
-
-/// Deletes the row under `key` with its pieces; `row` is what stands there.
-pub(crate) fn delete(batch: &mut Batch, key: &[u8], row: &[u8]) {
-    batch.delete(key);
-    for number in 0..pieces(Some(row)) {
-        batch.delete(piece_key(key, number));
-    }
-}
-
-/// Reads the JSON under `key`, of which `row` is the first piece.
-pub(crate) fn read<T: DeserializeOwned>(
-    reader: &Reader,
-    key: &[u8],
-    row: &[u8],
-) -> Result<T, Error> {
-    let json = bytes(reader, key, row)?;
-    serde_json::from_slice(&json).map_err(|error| unreadable(key, &error.to_string()))
-}
-
-/// Reads the bytes under `key`, of which `row` is the first piece.
-pub(crate) fn bytes(reader: &Reader, key: &[u8], row: &[u8]) -> Result<Vec<u8>, Error> {
-    match row.split_first() {
-        Some((&WHOLE, bytes)) => Ok(bytes.to_vec()),
-        Some((&SPLIT, _)) => {
-            let mut bytes = Vec::new();
-            for number in 0..pieces(Some(row)) {
-                let piece = reader.get(&piece_key(key, number))?;
-                let missing = || unreadable(key, &format!("piece {number} is missing"));
-                bytes.extend(piece.ok_or_else(missing)?);
-            }
-            Ok(bytes)
-        }
-        _ => Err(unreadable(key, "it is empty or of a newer version")),
-    }
-}
-
-/// What stands under `key` is not what this program puts there.
-pub(crate) fn unreadable(key: &[u8], what: &str) -> Error {
-    Error::Failed {
-        what: format!("row {} cannot be read: {what}", key.escape_ascii()),
-    }
-}
-
-/// Whether `key` is a piece of a larger value, to be left out of scans.
-pub(crate) fn is_piece(key: &[u8]) -> bool {
-    key.contains(&PIECE_MARK)
-}
-
-fn pieces(row: Option<&[u8]>) -> usize {
-    match row {
-        Some([SPLIT, a, b, c, d]) => {
-            usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX)
-        }
-        _ => 0,
-    }
-}
-
-fn piece_key(key: &[u8], number: usize) -> Key {
-    let mut piece = key.to_vec();
-    piece.push(PIECE_MARK);
-    piece.extend(format!("{number:06}").into_bytes());
-    piece
-}
-
-#[cfg(test)]
-mod tests {
-    use syncbell_store::Store;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn values_of_any_size_come_back_and_leave_nothing_behind() {
-        let store = Store::memory();
-        let key = b"i/x".to_vec();
-        let mut row: Option<Vec<u8>> = None;
-        for length in [10, 200_000, 49_000, 100_000, 3] {
-            let value = "x".repeat(length);
-            let mut batch = Batch::new();
-            put(&mut batch, &key, &json(&value), row.as_deref());
-            store.commit(batch).await.unwrap();
-            row = store.get(key.clone()).await.unwrap();
-            let (key, first) = (key.clone(), row.clone().unwrap());
-            let back: String = store.read(move |r| read(r, &key, &first)).await.unwrap();
-            assert_eq!(back, value);
-        }
-        let all = store.scan(b"i/".to_vec(), None, 100).await.unwrap();
-        assert_eq!(all.len(), 1, "pieces of longer values stayed behind");
-        let mut batch = Batch::new();
-        delete(&mut batch, &key, &row.unwrap());
-        store.commit(batch).await.unwrap();
-        assert!(store.scan(b"".to_vec(), None, 10).await.unwrap().is_empty());
-    }
 }

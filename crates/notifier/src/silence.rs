@@ -169,7 +169,7 @@ pub(crate) fn all(reader: &Reader) -> Result<Vec<Silence>, syncbell_store::Error
     let mut silences = Vec::new();
     for (key, row) in reader.scan(rows::MUTES, None, 4 * (SILENCES_LIMIT + ENDED_LIMIT))? {
         if !rows::is_piece(&key) {
-            silences.push(rows::read(reader, &key, &row)?);
+            silences.extend(rows::seen::<Silence>(reader, &key, &row)?);
         }
     }
     Ok(silences)
@@ -204,10 +204,7 @@ pub(crate) fn ends(reader: &Reader) -> Result<Vec<(String, Timestamp)>, syncbell
 
 fn record(reader: &Reader, id: &str) -> Result<HoldRecord, syncbell_store::Error> {
     let key = rows::hold_record(&Holder::Silence(id.to_owned()));
-    let row = reader.get(&key)?;
-    row.map_or(Ok(HoldRecord::default()), |row| {
-        rows::read(reader, &key, &row)
-    })
+    Ok(rows::find(reader, &key)?.unwrap_or_default())
 }
 
 /// Makes room among those that are over.

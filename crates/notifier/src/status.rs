@@ -148,7 +148,9 @@ impl Counts {
         key: &[u8],
         row: &[u8],
     ) -> Result<(), syncbell_store::Error> {
-        let incident: Incident = rows::read(reader, key, row)?;
+        let Some(incident) = rows::seen::<Incident>(reader, key, row)? else {
+            return Ok(());
+        };
         if incident.is_open() {
             self.open += 1;
         } else {
@@ -164,7 +166,9 @@ impl Counts {
         key: &[u8],
         row: &[u8],
     ) -> Result<(), syncbell_store::Error> {
-        let delivery: Delivery = rows::read(reader, key, row)?;
+        let Some(delivery) = rows::seen::<Delivery>(reader, key, row)? else {
+            return Ok(());
+        };
         let target = delivery.target.to_string();
         let known = self.pending.entry(target);
         let pending = known.or_insert_with_key(|target| PendingStatus {

@@ -100,7 +100,7 @@ pub(crate) async fn failing(store: &Store) -> Result<Vec<Failing>, syncbell_stor
         let mut found = Vec::new();
         for (key, row) in reader.scan(rows::FAILING, None, TARGETS_LIMIT)? {
             if !rows::is_piece(&key) {
-                found.push(rows::read(reader, &key, &row)?);
+                found.extend(rows::seen::<Failing>(reader, &key, &row)?);
             }
         }
         Ok(found)

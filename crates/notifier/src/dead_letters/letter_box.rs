@@ -188,8 +188,8 @@ impl LetterBox {
             let mut waiting = Vec::new();
             for (key, row) in reader.scan(rows::DEAD_LETTERS, None, WAITING_LIMIT)? {
                 if !rows::is_piece(&key) {
-                    let bytes = rows::bytes(reader, &key, &row)?;
-                    waiting.extend(DeadLetter::of_row(&bytes));
+                    let bytes = rows::seen_bytes(reader, &key, &row)?;
+                    waiting.extend(bytes.and_then(|bytes| DeadLetter::of_row(&bytes)));
                 }
             }
             Ok(waiting)
@@ -204,11 +204,8 @@ impl LetterBox {
         };
         let read = ledger.store.read(move |reader| {
             let key = rows::replayed(&id);
-            let Some(row) = reader.get(&key)? else {
-                return Ok(None);
-            };
-            let replayed: Replayed = rows::read(reader, &key, &row)?;
-            replayed.with_end(reader).map(Some)
+            let replayed: Option<Replayed> = rows::find(reader, &key)?;
+            replayed.map(|it| it.with_end(reader)).transpose()
         });
         Ok(read.await?)
     }

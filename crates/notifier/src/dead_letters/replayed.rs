@@ -67,8 +67,7 @@ impl Replayed {
         let key = rows::closed(id);
         if reader.get(&rows::pending(id))?.is_some() {
             "pending".clone_into(&mut self.ended);
-        } else if let Some(row) = reader.get(&key)? {
-            let closed: Closed = rows::read(reader, &key, &row)?;
+        } else if let Some(closed) = rows::find::<Closed>(reader, &key)? {
             let ended = match closed.ending {
                 Ending::Delivered => "delivered",
                 Ending::Dead => "dead again",
