@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use syncbell_config::{Config, Instance, Receiver, ReceiverKind, Route, Secret, Webhook};
+use syncbell_config::{Config, Instance, LiveSecret, Receiver, ReceiverKind, Route, Webhook};
 use syncbell_service::{shutdown, telemetry};
 use syncbell_simulator::{
     DEMO_INSTANCE, DEMO_REGION, Handle, Options, Script, Simulator, receiver,
@@ -16,9 +16,8 @@ use crate::run::block_on;
 use crate::start::{Services, Started, start};
 use crate::story::Story;
 
-/// The demo's shared secret, and its bytes as Standard Webhooks decodes them.
+/// The demo's shared secret.
 const SECRET: &str = "whsec_c3luY2JlbGwtZGVtby1zZWNyZXQtMDEyMzQ1Njc=";
-const KEY: &[u8] = b"syncbell-demo-secret-01234567";
 
 /// Longer than any baseline of twenty tasks takes.
 const BASELINE: Duration = Duration::from_secs(20);
@@ -79,16 +78,12 @@ fn config(
     instance.endpoint = simulator.url().parse()?;
     instance.poll_every = Duration::from_secs(1);
     config.instances.push(instance);
-    let webhook = Webhook {
-        url: receiver.url().parse()?,
-        key: Some(Secret::new(KEY.to_vec())),
-        timeout: Duration::from_secs(10),
-        ca_file: None,
-    };
+    let mut webhook = Webhook::new(&receiver.url().parse()?);
+    webhook.secrets = vec![LiveSecret::fixed(SECRET)];
     config.receivers.push(Receiver {
         name: "demo".to_owned(),
         language: syncbell_config::Language::En,
-        kind: ReceiverKind::Webhook(webhook),
+        kind: ReceiverKind::Webhook(Box::new(webhook)),
     });
     config.route = Route {
         receivers: vec!["demo".to_owned()],
@@ -164,6 +159,7 @@ mod tests {
         let ReceiverKind::Webhook(webhook) = &config.receivers[0].kind else {
             panic!("kind")
         };
-        assert_eq!(webhook.key.as_ref().unwrap().expose(), KEY);
+        let key = syncbell_config::signing_key(webhook.secrets[0].text().expose()).unwrap();
+        assert_eq!(key.expose(), b"syncbell-demo-secret-01234567");
     }
 }

@@ -8,7 +8,8 @@ use syncbell_config::SmtpTls;
 
 use super::*;
 
-use fixture::{at, config, delivery, texts, with_password};
+pub(in crate::deliver) use fixture::delivery;
+use fixture::{at, config, texts, with_password};
 pub(in crate::deliver) use server::certificate;
 use server::{Act, Script, serve};
 
