@@ -132,6 +132,22 @@ impl Channel {
         }
     }
 
+    /// What an attempt at `now` sends, without secrets.
+    pub(crate) async fn preview(&self, delivery: &Delivery, now: Timestamp) -> String {
+        match &self.kind {
+            ChannelKind::Webhook(channel) => {
+                let (payload, _) = channel.payload(&self.renderer, delivery, now);
+                let trace = delivery.traceparent();
+                channel.preview(&delivery.id, trace, &payload, now).await
+            }
+            ChannelKind::Email(channel) => {
+                let mail = self.renderer.mail(delivery, now);
+                let address = delivery.target.address.as_deref().unwrap_or_default();
+                channel.preview(address, delivery, mail, now)
+            }
+        }
+    }
+
     /// Counts templates that failed, and says each once.
     fn note(&self, failures: &[TemplateFailure], delivery: &Delivery) {
         for TemplateFailure { template, why } in failures {

@@ -30,6 +30,7 @@ mod outcome;
 mod dead_letters;
 mod replay;
 mod trial;
+mod rehearsal;
 mod watchdog;
 mod heartbeat;
 mod lag;
@@ -51,6 +52,7 @@ pub use delivery::{DeliveryId, Target};
 pub use error::Error;
 pub use held::HeldLine;
 pub use incidents::IncidentClosed;
+pub use rehearsal::{Rehearsed, rehearse, sample_names};
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };

@@ -125,6 +125,11 @@ pub(crate) fn webhook(delivery: &Delivery) -> Vec<u8> {
     alert::json(delivery)
 }
 
+/// Messages of every kind, each with a name for people.
+pub(crate) fn samples() -> Vec<(&'static str, Delivery)> {
+    samples::all()
+}
+
 impl Renderer {
     fn try_new(language: Language, files: &Files, console: &Console) -> Result<Self, Vec<Problem>> {
         Ok(Self {

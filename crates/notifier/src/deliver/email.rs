@@ -91,6 +91,34 @@ impl EmailChannel {
         }
     }
 
+    /// What [`EmailChannel::send`] hands over.
+    pub(crate) fn preview(
+        &self,
+        address: &str,
+        delivery: &Delivery,
+        mail: Mail,
+        now: Timestamp,
+    ) -> String {
+        let letter = address
+            .parse::<Address>()
+            .map_err(|_| {
+                format!(
+                    "{} is no mail address",
+                    text::line(address, NOTE_LIMIT_CHARS)
+                )
+            })
+            .and_then(|to| message::letter(&self.from, &to, delivery, mail, now));
+        match letter {
+            Ok(letter) => format!(
+                "MAIL FROM:<{}>\nRCPT TO:<{}>\n\n{}",
+                letter.from,
+                letter.to,
+                letter.wire.replace("\r\n", "\n")
+            ),
+            Err(why) => why,
+        }
+    }
+
     /// Uses a conversation that is open already, if there is one. Where it ends before the mail is on its way, or
     /// the server has had enough of it, another one is opened at once; one, as a server in trouble needs no more.
     async fn hand_over(&self, stage: &mut Stage, letter: &Letter) -> Result<String, Trouble> {

@@ -153,6 +153,26 @@ impl WebhookChannel {
         answer::classify(status.as_u16(), pause, note)
     }
 
+    /// What [`WebhookChannel::send`] sends, without secrets.
+    pub(crate) async fn preview(
+        &self,
+        id: &DeliveryId,
+        trace: Option<TraceParent>,
+        payload: &Payload,
+        now: Timestamp,
+    ) -> String {
+        let url = self.url.now().await;
+        let mut text = format!("POST {}\n", shown(&url));
+        for (name, value) in &self.headers(id, trace, payload, now).await {
+            let given = value.to_str().ok().filter(|_| !value.is_sensitive());
+            text.push_str(name.as_str());
+            text.push_str(": ");
+            text.push_str(given.unwrap_or("[secret]"));
+            text.push('\n');
+        }
+        format!("{text}\n{}", String::from_utf8_lossy(&payload.bytes))
+    }
+
     /// All headers of an attempt but those of HTTP itself.
     async fn headers(
         &self,
@@ -231,6 +251,13 @@ impl Given {
             secret: Secret::new(secret),
         })
     }
+}
+
+/// The part of a URL that is no credential.
+fn shown(url: &Url) -> String {
+    let more = url.path() != "/" || url.query().is_some();
+    let host = &url[..url::Position::BeforePath];
+    format!("{host}/{}", if more { "[url]" } else { "" })
 }
 
 fn authorized(authorization: &Authorization) -> Result<Fresh<Given>, SetupError> {
