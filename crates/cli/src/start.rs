@@ -117,6 +117,7 @@ pub(crate) async fn start(
         );
         return Err(one).context(Failure::Configuration);
     }
+    syncbell_service::open_files::raise();
     let listen = match services {
         Services::Both | Services::Poller => config.admin.listen,
         Services::Notifier => config.admin.notifier_listen,

@@ -7,6 +7,9 @@
 //! Must never happen: a resolve that overtakes its own trigger, a row closed without an outcome.
 
 mod lane;
+mod queue;
+mod concurrency;
+mod attempt;
 pub(crate) mod record;
 mod setup;
 mod webhook;
@@ -37,7 +40,7 @@ use crate::render::{Renderer, Renderers, TemplateFailure};
 
 pub(crate) use client::client;
 pub(crate) use egress::refused_literal;
-pub(crate) use lane::{Lane, LaneSignal};
+pub(crate) use lane::{Lane, LaneSignal, LaneState};
 
 /// A receiver that can be sent to.
 pub(crate) struct Channel {
@@ -104,8 +107,8 @@ impl Channel {
         }
     }
 
-    /// Attempts of one lane that may be under way at a time.
-    pub(crate) fn concurrency(&self) -> usize {
+    /// Attempts of one lane that may be under way at a time, at most.
+    pub(crate) fn concurrency(&self) -> u32 {
         match self.kind {
             ChannelKind::Webhook(_) => client::CONCURRENT,
             ChannelKind::Email(_) => 1,

@@ -5,7 +5,6 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,6 +20,7 @@ use crate::decide::{Decision, Incident, Rules, Subject, View};
 use crate::delivery::Delivery;
 use crate::hold::{Compiled, Mute};
 use crate::ledger::{self, Standing};
+use crate::numbers::Drawn;
 use crate::rows::{self, Key};
 use crate::silence;
 
@@ -29,7 +29,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) reader: &'a Reader,
     /// JSON by key; `None` is deleted.
     changed: BTreeMap<Key, Option<Vec<u8>>>,
-    sequence: &'a AtomicU64,
+    numbers: &'a Drawn,
     /// Read once a turn, where an entry asks for them.
     mutes: OnceCell<Vec<Mute>>,
     /// Incidents that ended in this turn, or before it and were written again.
@@ -37,11 +37,11 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(reader: &'a Reader, sequence: &'a AtomicU64) -> Self {
+    pub(crate) fn new(reader: &'a Reader, numbers: &'a Drawn) -> Self {
         Self {
             reader,
             changed: BTreeMap::new(),
-            sequence,
+            numbers,
             mutes: OnceCell::new(),
             ended: BTreeSet::new(),
         }
@@ -172,7 +172,7 @@ impl<'a> Draft<'a> {
 
     /// A number above all that were ever given to rows that still stand.
     pub(crate) fn next_number(&self) -> u64 {
-        self.sequence.fetch_add(1, Ordering::Relaxed)
+        self.numbers.next()
     }
 
     /// What the ledger knows that matters for a task: its last state, its subject, the incidents.

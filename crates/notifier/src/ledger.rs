@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +15,7 @@ use syncbell_store::{Error, Store};
 
 use crate::delivery::{Delivery, Target};
 pub(crate) use crate::draft::Draft;
+use crate::numbers::Numbers;
 use crate::rows::{self, Key};
 
 /// Positions read at start; more partitions than any topic of ours has.
@@ -33,7 +33,7 @@ pub(crate) struct Ledger {
     pub(crate) store: Store,
     /// By which turns are made; a test may have another one.
     pub(crate) clock: Clock,
-    sequence: Arc<AtomicU64>,
+    pub(crate) numbers: Arc<Numbers>,
     /// Held while a resolve is dropped because its trigger is dead, and while a dead trigger is brought
     /// back: the one must see the other.
     pub(crate) triggers: Arc<tokio::sync::Mutex<()>>,
@@ -93,7 +93,7 @@ impl Ledger {
         Ok(Self {
             store,
             clock: Arc::new(Timestamp::now),
-            sequence: Arc::new(AtomicU64::new(highest + 1)),
+            numbers: Numbers::from(highest + 1),
             triggers: Arc::default(),
         })
     }
@@ -118,18 +118,19 @@ impl Ledger {
         &self,
         fill: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let sequence = self.sequence.clone();
-        let (batch, done) = self
+        let drawn = self.numbers.draw();
+        let (batch, done, drawn) = self
             .store
             .read(move |reader| {
-                let mut draft = Draft::new(reader, &sequence);
+                let mut draft = Draft::new(reader, &drawn);
                 let done = fill(&mut draft)?;
-                Ok((draft.into_batch()?, done))
+                Ok((draft.into_batch()?, done, drawn))
             })
             .await?;
         if !batch.is_empty() {
             self.store.commit(batch).await?;
         }
+        drop(drawn);
         Ok(done)
     }
 

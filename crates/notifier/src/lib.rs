@@ -20,6 +20,7 @@ mod label;
 mod route;
 mod ledger;
 mod draft;
+mod numbers;
 mod compact;
 mod retention;
 mod rows;

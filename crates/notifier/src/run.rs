@@ -21,7 +21,7 @@ use crate::Error;
 use crate::begin::{self, LedgerLost};
 use crate::consume::{Consumer, Wake};
 use crate::dead_letters::{self, LetterBox, Relay};
-use crate::deliver::{Channel, Lane, LaneSignal};
+use crate::deliver::{Channel, Lane, LaneSignal, LaneState};
 use crate::delivery::Target;
 use crate::heartbeat::{Heartbeat, Pulse};
 use crate::lag;
@@ -377,7 +377,7 @@ fn lanes(
                 ledger: ledger.clone(),
                 metrics: metrics.clone(),
                 buried: buried.clone(),
-                state: Lane::fresh(),
+                state: LaneState::fresh(channel.concurrency()),
             });
         }
     }

@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod rate;
 pub mod adaptive;
 pub mod crash_point;
+pub mod open_files;
 
 pub use adaptive::AdaptiveBucket;
 pub use admin::Admin;

@@ -112,7 +112,12 @@ impl Failure {
                 dir: dir.to_owned(),
                 what: self.what,
             },
-            FailureKind::Full | FailureKind::Broken => Error::Failed { what: self.what },
+            // How much is free is for the writer to find out.
+            FailureKind::Full => Error::DiskFull {
+                free_bytes: 0,
+                min_bytes: 0,
+            },
+            FailureKind::Broken => Error::Failed { what: self.what },
         }
     }
 }

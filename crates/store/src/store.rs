@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
@@ -152,7 +152,8 @@ impl Store {
                 let slot = Arc::clone(&disk.slot);
                 let reading = tokio::task::spawn_blocking(move || read_rows(&slot, read));
                 match reading.await {
-                    Ok(result) => result,
+                    Ok((Err(Error::DiskFull { .. }), rows)) => disk.read_failed(rows).await,
+                    Ok((result, _)) => result,
                     Err(error) => match error.try_into_panic() {
                         Ok(panic) => std::panic::resume_unwind(panic),
                         // The runtime is shutting down.
@@ -160,7 +161,7 @@ impl Store {
                     },
                 }
             }
-            Backend::Memory(slot) => read_rows(slot, read),
+            Backend::Memory(slot) => read_rows(slot, read).0,
         }
     }
 
@@ -269,6 +270,18 @@ impl Disk {
         Ok(())
     }
 
+    /// A handle of sled that met a full disk is dead, also for who reads, and also when there is space again.
+    /// Gives what the caller is told: wait, and read again.
+    async fn read_failed<T>(&self, rows: Option<Weak<dyn Rows>>) -> Result<T, Error> {
+        if let Some(rows) = rows {
+            self.ask(|reply| Request::Failed { rows, reply }).await?;
+        }
+        Err(Error::DiskFull {
+            free_bytes: 0,
+            min_bytes: 0,
+        })
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Error> {
         let requests = self.requests.as_ref().ok_or(Error::Closed)?;
         let (reply, answer) = oneshot::channel();
@@ -336,16 +349,19 @@ fn with_rows<T>(
     work(&rows)
 }
 
-/// The reader keeps the rows it began with.
+/// What was read, and of which rows, which the reader keeps from beginning to end.
 fn read_rows<T>(
     slot: &RwLock<Slot>,
     read: impl FnOnce(&Reader) -> Result<T, Error>,
-) -> Result<T, Error> {
-    with_rows(slot, |rows| {
-        read(&Reader {
-            rows: Arc::clone(rows),
-        })
-    })
+) -> (Result<T, Error>, Option<Weak<dyn Rows>>) {
+    let stands = slot.read().unwrap_or_else(PoisonError::into_inner).rows();
+    match stands {
+        Ok(rows) => {
+            let of = Arc::downgrade(&rows);
+            (read(&Reader { rows }), Some(of))
+        }
+        Err(error) => (Err(error), None),
+    }
 }
 
 /// The size of rows in memory.

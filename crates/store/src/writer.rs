@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
@@ -52,6 +52,11 @@ pub(crate) enum Request {
     },
     /// Opens the store again if a full disk has closed it.
     Open {
+        reply: Reply<()>,
+    },
+    /// A reader met a full disk in these rows: nothing can be read or written there any more.
+    Failed {
+        rows: Weak<dyn Rows>,
         reply: Reply<()>,
     },
     ForgetSetAside {
@@ -167,6 +172,7 @@ impl Writer {
                     }
                     Request::Size { reply } => answer(reply, self.size()),
                     Request::Open { reply } => answer(reply, self.rows().map(drop)),
+                    Request::Failed { rows, reply } => answer(reply, self.failed(&rows)),
                     Request::ForgetSetAside { reply } => {
                         answer(reply, self.place.forget_set_aside());
                     }
@@ -270,6 +276,20 @@ impl Writer {
         caught(|| work(rows.as_ref())).map_err(|failure| failure.told(rows.dir()))
     }
 
+    /// Closes `rows`, unless others stand there by now.
+    fn failed(&mut self, rows: &Weak<dyn Rows>) -> Result<(), Error> {
+        let stands = self.open_rows()?;
+        if !std::ptr::addr_eq(rows.as_ptr(), Arc::as_ptr(&stands)) {
+            return Ok(());
+        }
+        drop(stands);
+        self.stop_compaction();
+        Err(self.go_down(Failure {
+            kind: FailureKind::Full,
+            what: "a reader met a full disk".to_owned(),
+        }))
+    }
+
     fn commit(&mut self, operations: &[Operation]) -> Result<(), Error> {
         let rows = self.rows()?;
         if operations.is_empty() {
@@ -368,6 +388,7 @@ impl Writer {
                     Error::Unwritable { source, .. } if crate::rows::is_full(source) => {
                         (FailureKind::Full, error.to_string())
                     }
+                    Error::DiskFull { .. } => (FailureKind::Full, error.to_string()),
                     Error::Corrupt { what, .. } => (FailureKind::Damaged, what.clone()),
                     _ => (FailureKind::Broken, error.to_string()),
                 };

@@ -1,6 +1,6 @@
 //! One lane: the deliveries of one target, in order where order matters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,25 +8,28 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
-use syncbell_event::TraceParent;
-use syncbell_service::crash_point;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::dead_letters::DeathClass;
 use crate::deliver::Channel;
-use crate::deliver::record::{bury, drop_resolve, hand_over, is_expired, record};
-use crate::delivery::{Attempt, Delivery, Entry, Target};
-use crate::ledger::{Draft, Ledger, pending_after};
-use crate::metrics::{DeadKind, NotifierMetrics};
+use crate::delivery::{Delivery, Target};
+use crate::ledger::{Ledger, pending_after};
+use crate::metrics::NotifierMetrics;
 use crate::outcome::Outcome;
 use crate::rows;
-use crate::watchdog;
 
-/// Rows kept in memory.
+use super::attempt::{Attempting, Came, Recorded, Sent};
+use super::concurrency::Concurrency;
+use super::queue::Queue;
+use super::record::is_expired;
+
+/// Rows kept in memory at least; four for each attempt that may be under way.
 const WINDOW: usize = 256;
+
+/// Outcomes that are written in one batch.
+const OUTCOMES_A_BATCH: usize = 256;
 
 /// Failures in a row that open the breaker.
 const BREAKER_FAILURES: u32 = 5;
@@ -72,162 +75,104 @@ pub(crate) struct Lane {
 }
 
 /// What a lane remembers between attempts; all of it may be lost.
-#[derive(Default)]
 pub(crate) struct LaneState {
-    window: BTreeMap<u64, Delivery>,
+    queue: Queue,
     /// The highest number loaded, so that the next look starts behind it.
     loaded: Option<u64>,
-    under_way: BTreeSet<u64>,
+    /// Rows may stand behind it.
+    look: bool,
+    concurrency: Concurrency,
+    /// Attempts whose outcome is not known yet.
+    sending: usize,
+    /// What the receiver asked for. Nothing ends it early.
     paused_until: Option<Instant>,
+    /// When the breaker lets the next probe through.
+    probe_at: Option<Instant>,
     failures: u32,
     stopped: Option<String>,
 }
 
-/// What became of one attempt.
-struct Recorded {
-    seq: u64,
-    /// The row as it stands now; none if it is closed.
-    left: Option<Delivery>,
-    outcome: Option<Outcome>,
-}
-
 impl Lane {
-    /// The state of a lane that knows nothing yet.
-    pub(crate) fn fresh() -> LaneState {
-        LaneState::default()
-    }
-
     /// Runs until `stop`, then waits for what is under way.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let attempting = Attempting {
+            channel: self.channel.clone(),
+            ledger: self.ledger.clone(),
+            metrics: self.metrics.clone(),
+            buried: self.buried.clone(),
+        };
         let mut attempts = FuturesUnordered::new();
-        let mut look = true;
+        // One batch at a time: what comes meanwhile goes into the next one.
+        let mut recording = FuturesUnordered::new();
+        let mut sent: Vec<Sent> = Vec::new();
         loop {
             if self.signal.reload.swap(false, Ordering::AcqRel) {
-                let under_way = &self.state.under_way;
-                self.state.window.retain(|seq, _| under_way.contains(seq));
-                self.state.loaded = None;
-                self.state.stopped = None;
-                look = true;
+                self.state.reload();
             }
-            if look {
-                look = !self.fill().await?;
-            }
+            self.state.fill(&self.ledger, &self.target).await?;
             let now = Timestamp::now();
-            while let Some(seq) = self.state.startable(now, self.channel.concurrency()) {
-                self.state.under_way.insert(seq);
-                let delivery = self.state.window[&seq].clone();
-                let fallback = delivery.fallback.clone();
-                let attempt = attempt(
-                    delivery,
-                    self.state.stopped.is_some(),
-                    self.channel.clone(),
-                    self.ledger.clone(),
-                    self.metrics.clone(),
-                    self.buried.clone(),
-                );
-                attempts.push(attempt.map(|recorded| (fallback, recorded)));
+            while let Some(delivery) = self.state.begin(now) {
+                attempts.push(attempting.attempt(delivery, self.state.stopped.is_some()));
             }
-            let sleep = self.state.sleep(now);
+            if recording.is_empty() && !sent.is_empty() {
+                let batch = sent.drain(..sent.len().min(OUTCOMES_A_BATCH)).collect();
+                recording.push(attempting.record(batch));
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some((fallback, recorded)) = attempts.next() => {
-                    look |= self.settle(recorded?);
-                    self.wake(&fallback);
+                Some(recorded) = recording.next() => {
+                    for recorded in recorded? {
+                        self.settle(recorded);
+                    }
                 }
-                () = self.signal.wake.notified() => look = true,
-                () = tokio::time::sleep(sleep) => {}
+                Some(came) = attempts.next() => {
+                    let mut came = Some(came);
+                    while let Some(one) = came {
+                        self.came(one?, &mut sent);
+                        came = attempts.next().now_or_never().flatten();
+                    }
+                }
+                () = self.signal.wake.notified() => self.state.look = true,
+                () = tokio::time::sleep(self.state.sleep(now)) => {}
             }
         }
-        while let Some((_, recorded)) = attempts.next().await {
-            self.settle(recorded?);
+        while let Some(came) = attempts.next().await {
+            self.came(came?, &mut sent);
+        }
+        recording.push(attempting.record(sent));
+        while let Some(recorded) = recording.next().await {
+            for recorded in recorded? {
+                self.settle(recorded);
+            }
         }
         self.channel.shutdown().await;
         Ok(())
     }
 
-    /// Rows may stand in the lanes of a fallback.
-    fn wake(&self, fallback: &[Target]) {
-        for signal in fallback
-            .iter()
-            .filter_map(|target| self.signals.get(target))
-        {
+    /// An attempt came back: its outcome is known, and still to be recorded unless it needed none.
+    fn came(&mut self, came: Came, sent: &mut Vec<Sent>) {
+        self.state.sending -= 1;
+        match came {
+            Came::Sent(one) => {
+                self.state.heed(&one.outcome, one.latency, &self.target);
+                sent.push(*one);
+            }
+            Came::Recorded(recorded) => self.settle(recorded),
+        }
+    }
+
+    /// The row as it stands now. Rows may stand in the lanes of its fallback.
+    fn settle(&mut self, recorded: Recorded) {
+        self.state.queue.end(recorded.seq, recorded.left);
+        if self.state.failures >= BREAKER_FAILURES {
+            // The oldest is the probe, whatever its own backoff says.
+            self.state.queue.hurry_oldest(Timestamp::now());
+        }
+        let signals = &self.signals;
+        let told = recorded.fallback.iter();
+        for signal in told.filter_map(|target| signals.get(target)) {
             signal.wake();
         }
-    }
-
-    /// Loads rows behind those known. True if all of them are known now.
-    async fn fill(&mut self) -> Result<bool, Error> {
-        let room = WINDOW.saturating_sub(self.state.window.len());
-        if room == 0 {
-            return Ok(false);
-        }
-        let after = self.state.loaded.map(|seq| {
-            // Behind the pieces of that row, too.
-            let mut key = rows::numbered(rows::lane(&self.target), seq);
-            key.push(0xFF);
-            key.push(0xFF);
-            key
-        });
-        let found = pending_after(&self.ledger.store, &self.target, after, room).await?;
-        let all = found.len() < room;
-        for delivery in found {
-            self.state.loaded = self.state.loaded.max(Some(delivery.seq));
-            if !self.state.under_way.contains(&delivery.seq) {
-                self.state.window.insert(delivery.seq, delivery);
-            }
-        }
-        Ok(all)
-    }
-
-    /// Notes what became of an attempt. True if there is room to load more.
-    fn settle(&mut self, recorded: Recorded) -> bool {
-        let state = &mut self.state;
-        state.under_way.remove(&recorded.seq);
-        match recorded.left {
-            Some(delivery) => state.window.insert(recorded.seq, delivery),
-            None => state.window.remove(&recorded.seq),
-        };
-        match recorded.outcome {
-            Some(Outcome::Delivered { .. }) => {
-                if state.failures >= BREAKER_FAILURES {
-                    tracing::info!(target = %self.target, "the receiver is back");
-                    let now = Timestamp::now();
-                    for delivery in state.window.values_mut() {
-                        delivery.due_at = delivery.due_at.min(now);
-                    }
-                }
-                state.failures = 0;
-                state.paused_until = None;
-            }
-            Some(Outcome::RetryAfter { after, .. }) => {
-                state.paused_until = Some(Instant::now() + after);
-            }
-            Some(Outcome::Transient { .. }) => {
-                state.failures = state.failures.saturating_add(1);
-                if state.failures >= BREAKER_FAILURES {
-                    if state.failures == BREAKER_FAILURES {
-                        tracing::warn!(target = %self.target, "the receiver fails: probing it");
-                    }
-                    state.paused_until = Some(Instant::now() + probe_after(state.failures));
-                    // The oldest is the probe, whatever its own backoff says.
-                    let now = Timestamp::now();
-                    if let Some((_, oldest)) = state.window.iter_mut().next() {
-                        oldest.due_at = oldest.due_at.min(now);
-                    }
-                }
-            }
-            Some(Outcome::PermanentTarget { note }) => {
-                if state.stopped.is_none() {
-                    tracing::error!(
-                        target = %self.target, note,
-                        "the receiver refuses us: its lane stops until a restart or a retry"
-                    );
-                }
-                state.stopped = Some(note);
-            }
-            Some(Outcome::PermanentMessage { .. }) | None => {}
-        }
-        state.window.len() < WINDOW
     }
 }
 
@@ -241,56 +186,139 @@ fn probe_after(failures: u32) -> Duration {
 }
 
 impl LaneState {
+    /// The state of a lane that knows nothing yet, and may make `most` attempts at a time.
+    pub(crate) fn fresh(most: u32) -> Self {
+        Self {
+            queue: Queue::default(),
+            loaded: None,
+            look: true,
+            concurrency: Concurrency::up_to(most),
+            sending: 0,
+            paused_until: None,
+            probe_at: None,
+            failures: 0,
+            stopped: None,
+        }
+    }
+
+    /// Rows were changed by somebody else: they are read again, and a stopped lane goes on.
+    fn reload(&mut self) {
+        self.queue.forget_idle();
+        self.loaded = None;
+        self.stopped = None;
+        self.look = true;
+    }
+
+    /// Loads rows behind those known, where there may be some, and room for them.
+    async fn fill(&mut self, ledger: &Ledger, target: &Target) -> Result<(), Error> {
+        let window = self.window();
+        let room = window.saturating_sub(self.queue.len());
+        // Not one by one.
+        if !self.look || room < window / 4 {
+            return Ok(());
+        }
+        let after = self.loaded.map(|seq| {
+            // Behind the pieces of that row, too.
+            let mut key = rows::numbered(rows::lane(target), seq);
+            key.push(0xFF);
+            key.push(0xFF);
+            key
+        });
+        // A lower number may be committed later than a higher one.
+        let settled = ledger.numbers.settled();
+        let found = pending_after(&ledger.store, target, after, room).await?;
+        self.look = found.len() == room;
+        for delivery in found {
+            let passed = delivery.seq.min(settled.saturating_sub(1));
+            self.loaded = self.loaded.max(Some(passed));
+            self.queue.insert(Arc::new(delivery));
+        }
+        Ok(())
+    }
+
+    fn window(&self) -> usize {
+        WINDOW.max(4 * self.concurrency.limit())
+    }
+
     /// The next delivery that may be attempted: due, and not behind an earlier one of its incident.
-    fn startable(&self, now: Timestamp, concurrency: usize) -> Option<u64> {
-        let paused = self
-            .paused_until
-            .is_some_and(|until| Instant::now() < until);
-        let allowed = if self.failures >= BREAKER_FAILURES {
-            1
+    fn begin(&mut self, now: Timestamp) -> Option<Arc<Delivery>> {
+        let is_paused = self.pause() > Duration::ZERO;
+        let probing = self.failures >= BREAKER_FAILURES;
+        // A probe is over when it is recorded: the next one may be the same delivery.
+        let is_full = if probing {
+            self.queue.under_way() > 0
         } else {
-            concurrency
+            self.sending >= self.concurrency.limit()
         };
-        if paused || self.under_way.len() >= allowed {
+        if is_paused || is_full {
             return None;
         }
-        let mut waiting: BTreeSet<&str> = BTreeSet::new();
-        for (seq, delivery) in &self.window {
-            let incidents = || {
-                delivery
-                    .entries
-                    .iter()
-                    .map(|entry| entry.item.incident.as_str())
-            };
-            let free = !incidents().any(|incident| waiting.contains(incident));
+        let begun = match self.stopped {
             // A stopped lane only lets go of what is too old, and lets its fallback know of the rest.
-            let due = match self.stopped {
-                Some(_) => is_expired(delivery, now) || !delivery.fallback.is_empty(),
-                None => delivery.due_at <= now,
-            };
-            if due && free && !self.under_way.contains(seq) {
-                return Some(*seq);
+            Some(_) => self
+                .queue
+                .begin_if(|row| is_expired(row, now) || !row.fallback.is_empty()),
+            None => self.queue.begin(now),
+        };
+        self.sending += usize::from(begun.is_some());
+        begun
+    }
+
+    /// Does what an outcome asks for.
+    fn heed(&mut self, outcome: &Outcome, latency: Duration, target: &Target) {
+        match outcome {
+            Outcome::Delivered { .. } => {
+                self.concurrency.taken(latency, self.sending + 1);
+                if self.failures >= BREAKER_FAILURES {
+                    tracing::info!(target = %target, "the receiver is back");
+                    self.queue.hurry_all(Timestamp::now());
+                }
+                self.failures = 0;
+                self.probe_at = None;
             }
-            waiting.extend(incidents());
+            Outcome::RetryAfter { after, .. } => {
+                self.concurrency.failed();
+                let until = Instant::now() + *after;
+                self.paused_until = self.paused_until.max(Some(until));
+            }
+            Outcome::Transient { .. } => {
+                self.concurrency.failed();
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= BREAKER_FAILURES {
+                    if self.failures == BREAKER_FAILURES {
+                        tracing::warn!(target = %target, "the receiver fails: probing it");
+                    }
+                    self.probe_at = Some(Instant::now() + probe_after(self.failures));
+                }
+            }
+            Outcome::PermanentTarget { note } => {
+                if self.stopped.is_none() {
+                    tracing::error!(
+                        target = %target, note,
+                        "the receiver refuses us: its lane stops until a restart or a retry"
+                    );
+                }
+                self.stopped = Some(note.clone());
+            }
+            Outcome::PermanentMessage { .. } => {}
         }
-        None
+    }
+
+    /// The rest of the time in which nothing is to be begun.
+    fn pause(&self) -> Duration {
+        let until = self.paused_until.max(self.probe_at);
+        until.map_or(Duration::ZERO, |until| {
+            until.saturating_duration_since(Instant::now())
+        })
     }
 
     fn sleep(&self, now: Timestamp) -> Duration {
-        let pause = self
-            .paused_until
-            .map(|until| until.saturating_duration_since(Instant::now()));
-        if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
+        let pause = self.pause();
+        if !pause.is_zero() {
             return pause.min(LONGEST_SLEEP);
         }
-        let idle = self
-            .window
-            .iter()
-            .filter(|(seq, _)| !self.under_way.contains(*seq));
-        let next = idle
-            .map(|(_, delivery)| delivery.due_at)
-            .filter(|at| *at > now)
-            .min();
+        // What is due already waits for a place, and is woken by an attempt that ends.
+        let next = self.queue.due_at().filter(|at| *at > now);
         let wait = next.map(|at| at.duration_since(now));
         wait.and_then(|wait| Duration::try_from(wait).ok())
             .unwrap_or(LONGEST_SLEEP)
@@ -298,158 +326,5 @@ impl LaneState {
     }
 }
 
-/// One attempt, from looking whether it is still wanted to the recorded outcome.
-async fn attempt(
-    delivery: Delivery,
-    stopped: bool,
-    channel: Arc<Channel>,
-    ledger: Ledger,
-    metrics: NotifierMetrics,
-    buried: Arc<Notify>,
-) -> Result<Recorded, Error> {
-    let seq = delivery.seq;
-    let fires = delivery.entries.iter().any(Entry::fires);
-    let needs_trigger = !fires && delivery.replay.is_none();
-    if needs_trigger
-        && trigger_is_dead(&ledger, &delivery).await?
-        && drop_it(&ledger, &delivery).await?
-    {
-        return Ok(Recorded {
-            seq,
-            left: None,
-            outcome: None,
-        });
-    }
-    if stopped {
-        return let_go(delivery, &ledger, &metrics, &buried).await;
-    }
-    let (began, began_at) = (Instant::now(), Timestamp::now());
-    let outcome = channel.send(&delivery, began_at).await;
-    crash_point("deliver.sent");
-    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    metrics.attempt(&delivery.target.receiver, channel.name(), &outcome);
-    if let Outcome::Delivered { .. } = outcome
-        && let Some(seen_at) = delivery.entries.iter().map(|entry| entry.observed_at).max()
-        && !delivery.repeat
-        && delivery.replay.is_none()
-    {
-        metrics.latency.observe(
-            Timestamp::now()
-                .duration_since(seen_at)
-                .as_secs_f64()
-                .max(0.0),
-        );
-    }
-    let attempt = Attempt {
-        number: delivery.attempts + 1,
-        at: began_at,
-        duration_ms,
-        outcome: outcome.name().to_owned(),
-        note: outcome.note().to_owned(),
-    };
-    log(&delivery, &attempt);
-    let (given, random) = (outcome.clone(), rand::random::<f64>());
-    let left = ledger
-        .patiently(move |draft, now| {
-            watchdog::attempted(draft, &delivery.target, &given, now)?;
-            Ok(record(draft, &delivery, &attempt, &given, random, now))
-        })
-        .await?;
-    crash_point("deliver.recorded");
-    if left.is_none() && !matches!(outcome, Outcome::Delivered { .. }) {
-        metrics.dead(DeadKind::Delivery, 1);
-        buried.notify_one();
-    }
-    Ok(Recorded {
-        seq,
-        left,
-        outcome: Some(outcome),
-    })
-}
-
-/// Of a stopped lane: its fallback is told, and what is too old is given up.
-async fn let_go(
-    delivery: Delivery,
-    ledger: &Ledger,
-    metrics: &NotifierMetrics,
-    buried: &Notify,
-) -> Result<Recorded, Error> {
-    let seq = delivery.seq;
-    if !is_expired(&delivery, Timestamp::now()) {
-        let handing_over = move |draft: &mut Draft<'_>, now| {
-            let mut delivery = delivery.clone();
-            hand_over(draft, &mut delivery, now);
-            let row = rows::numbered(rows::lane(&delivery.target), delivery.seq);
-            draft.put(row, &delivery);
-            Ok(delivery)
-        };
-        return Ok(Recorded {
-            seq,
-            left: Some(ledger.patiently(handing_over).await?),
-            outcome: None,
-        });
-    }
-    let reason = format!("expired: {}", delivery.last_error.as_deref().unwrap_or("-"));
-    let closing = move |draft: &mut Draft<'_>, now| {
-        bury(draft, &delivery, DeathClass::Expired, &reason, now);
-        Ok(())
-    };
-    ledger.patiently(closing).await?;
-    metrics.dead(DeadKind::Delivery, 1);
-    buried.notify_one();
-    Ok(Recorded {
-        seq,
-        left: None,
-        outcome: None,
-    })
-}
-
-fn log(delivery: &Delivery, attempt: &Attempt) {
-    let (id, target) = (&delivery.id, &delivery.target.receiver);
-    let trace_id = delivery.traceparent().map(TraceParent::trace_id);
-    let trace_id = trace_id.as_deref().unwrap_or_default();
-    let (number, outcome, note) = (attempt.number, attempt.outcome.as_str(), &attempt.note);
-    if outcome == "delivered" {
-        tracing::info!(
-            delivery.id = %id, receiver = target, delivery.attempt = number, trace.id = trace_id,
-            "delivered"
-        );
-    } else {
-        tracing::warn!(
-            delivery.id = %id, receiver = target, delivery.attempt = number, outcome, note,
-            trace.id = trace_id, "a delivery was not taken"
-        );
-    }
-}
-
-async fn trigger_is_dead(ledger: &Ledger, delivery: &Delivery) -> Result<bool, Error> {
-    let target = delivery.target.clone();
-    let incidents: Vec<String> = delivery
-        .entries
-        .iter()
-        .map(|entry| entry.item.incident.clone())
-        .collect();
-    let dead = ledger.store.read(move |reader| {
-        for incident in &incidents {
-            if reader
-                .get(&rows::dead_trigger(&target, incident))?
-                .is_none()
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    });
-    Ok(dead.await?)
-}
-
-/// False if a trigger was brought back meanwhile.
-async fn drop_it(ledger: &Ledger, delivery: &Delivery) -> Result<bool, Error> {
-    let _held = ledger.triggers.lock().await;
-    let delivery = delivery.clone();
-    let dropping = move |draft: &mut Draft<'_>, now| drop_resolve(draft, &delivery, now);
-    ledger.patiently(dropping).await
-}
-
 #[cfg(test)]
-mod tests;
+pub(in crate::deliver) mod tests;

@@ -19,6 +19,8 @@ struct Script {
     faults: Mutex<Vec<Fault>>,
     /// Opening again fails so.
     open_error: Mutex<Option<Error>>,
+    /// Reads of rows opened before so many times fail, as those of a dead handle of sled do.
+    dead_below: AtomicUsize,
     free_bytes: AtomicU64,
     n_begun: AtomicUsize,
     n_applied: AtomicUsize,
@@ -35,7 +37,8 @@ enum Fault {
     Panic,
 }
 
-struct ScriptedRows(Arc<Script>);
+/// With the how many-th opening they are of.
+struct ScriptedRows(Arc<Script>, usize);
 
 struct ScriptedPlace(Arc<Script>);
 
@@ -44,8 +47,8 @@ impl Place for ScriptedPlace {
         if let Some(error) = self.0.open_error.lock().unwrap().clone() {
             return Err(error);
         }
-        self.0.n_opened.fetch_add(1, Ordering::SeqCst);
-        Ok(Arc::new(ScriptedRows(Arc::clone(&self.0))))
+        let n_before = self.0.n_opened.fetch_add(1, Ordering::SeqCst);
+        Ok(Arc::new(ScriptedRows(Arc::clone(&self.0), n_before + 1)))
     }
 
     fn free_bytes(&self) -> std::io::Result<u64> {
@@ -73,6 +76,12 @@ impl Place for ScriptedPlace {
 
 impl Rows for ScriptedRows {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        if self.1 < self.0.dead_below.load(Ordering::SeqCst) {
+            return Err(Failure {
+                kind: FailureKind::Full,
+                what: "no space left".to_owned(),
+            });
+        }
         self.0.rows.get(key)
     }
 
@@ -141,7 +150,7 @@ fn start(faults: &[Fault]) -> (Store, Arc<Script>) {
     let script = Arc::new(Script::default());
     script.faults.lock().unwrap().extend(faults);
     script.free_bytes.store(MIN_FREE_BYTES, Ordering::SeqCst);
-    let rows: Arc<dyn Rows> = Arc::new(ScriptedRows(Arc::clone(&script)));
+    let rows: Arc<dyn Rows> = Arc::new(ScriptedRows(Arc::clone(&script), 0));
     let slot = Arc::new(RwLock::new(Slot::Open(rows)));
     let place = Box::new(ScriptedPlace(Arc::clone(&script)));
     let limits = Limits {
@@ -275,6 +284,32 @@ async fn a_store_closed_by_a_full_disk_is_opened_again_for_who_only_reads() {
         assert!(Instant::now() < deadline, "it is never opened again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Whoever reads while a commit meets the full disk, or finds the handle dead without one, waits like all others.
+#[tokio::test]
+async fn a_reader_that_meets_a_full_disk_has_the_store_opened_again() {
+    let (store, script) = start(&[]);
+    store.commit(row("before")).await.unwrap();
+    script.dead_below.store(1, Ordering::SeqCst);
+    let error = store.get("before").await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::DiskFull {
+                min_bytes: MIN_FREE_BYTES,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = store.get("before").await {
+        assert_eq!(error.retry(), Retry::Later, "{error}");
+        assert!(Instant::now() < deadline, "it is never opened again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(script.n_opened.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -3,15 +3,16 @@
 use syncbell_event::{AlertItem, AlertStatus, EventId, Severity};
 
 use super::*;
-use crate::deliver::record::{MAX_AGE, retry};
-use crate::delivery::DeliveryId;
+use crate::deliver::attempt::{drop_it, trigger_is_dead};
+use crate::deliver::record::{MAX_AGE, record, retry};
+use crate::delivery::{Attempt, Delivery, DeliveryId, Entry};
 use jiff::SignedDuration;
 
-fn now() -> Timestamp {
+pub(in crate::deliver) fn now() -> Timestamp {
     "2026-01-02T03:10:00Z".parse().unwrap()
 }
 
-fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
+pub(in crate::deliver) fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
     Delivery {
         id: DeliveryId(format!("id-{seq}")),
         seq,
@@ -61,14 +62,16 @@ fn delivery(seq: u64, incident: &str, status: AlertStatus) -> Delivery {
 }
 
 fn state(deliveries: Vec<Delivery>) -> LaneState {
-    let window = deliveries
-        .into_iter()
-        .map(|delivery| (delivery.seq, delivery))
-        .collect();
-    LaneState {
-        window,
-        ..LaneState::default()
+    let mut state = LaneState::fresh(8);
+    for delivery in deliveries {
+        state.queue.insert(Arc::new(delivery));
     }
+    state
+}
+
+/// The number of what is begun.
+fn begun(state: &mut LaneState, at: Timestamp) -> Option<u64> {
+    state.begin(at).map(|delivery| delivery.seq)
 }
 
 #[tokio::test]
@@ -80,26 +83,22 @@ async fn a_resolve_waits_for_its_trigger_and_others_do_not() {
         delivery(2, "a", AlertStatus::Resolved),
         delivery(3, "b", AlertStatus::Firing),
     ]);
-    assert_eq!(state.startable(now(), 8), Some(3));
-    state.under_way.insert(3);
-    assert_eq!(state.startable(now(), 8), None);
-    assert_eq!(
-        state.startable(now() + SignedDuration::from_secs(61), 8),
-        Some(1)
-    );
+    assert_eq!(begun(&mut state, now()), Some(3));
+    assert_eq!(begun(&mut state, now()), None);
+    let later = now() + SignedDuration::from_secs(61);
+    assert_eq!(begun(&mut state, later), Some(1));
+    assert_eq!(begun(&mut state, later), None);
+    state.queue.end(1, None);
+    assert_eq!(begun(&mut state, later), Some(2));
 }
 
 #[tokio::test]
 async fn a_failing_receiver_gets_one_probe_at_a_time() {
-    let mut state = state(
-        (1..5)
-            .map(|n| delivery(n, &n.to_string(), AlertStatus::Firing))
-            .collect(),
-    );
+    let rows = (1..5).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect());
     state.failures = BREAKER_FAILURES;
-    assert_eq!(state.startable(now(), 8), Some(1));
-    state.under_way.insert(1);
-    assert_eq!(state.startable(now(), 8), None);
+    assert_eq!(begun(&mut state, now()), Some(1));
+    assert_eq!(begun(&mut state, now()), None);
     assert_eq!(probe_after(BREAKER_FAILURES), Duration::from_secs(1));
     assert_eq!(probe_after(BREAKER_FAILURES + 60), Duration::from_secs(1));
     assert_eq!(probe_after(BREAKER_FAILURES + 63), Duration::from_secs(8));
@@ -107,11 +106,60 @@ async fn a_failing_receiver_gets_one_probe_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_pause_that_was_asked_for_is_kept_whatever_others_were_told() {
+    let rows = (1..5).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect());
+    let target = delivery(1, "a", AlertStatus::Firing).target;
+    let note = String::new;
+    let after = Duration::from_secs(60);
+    let asked = Outcome::RetryAfter {
+        after,
+        note: note(),
+    };
+    state.heed(&asked, Duration::ZERO, &target);
+    let shorter = Outcome::RetryAfter {
+        after: Duration::from_secs(1),
+        note: note(),
+    };
+    state.heed(&shorter, Duration::ZERO, &target);
+    let taken = Outcome::Delivered { note: note() };
+    state.heed(&taken, Duration::ZERO, &target);
+    assert_eq!(begun(&mut state, now()), None);
+    assert!(state.pause() > Duration::from_secs(50));
+}
+
+/// Two turns at a time: the one with the higher number may be the first to be committed.
+#[tokio::test]
+async fn a_lower_number_that_is_committed_later_is_not_passed_over() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let slow = ledger.numbers.draw();
+    let low = slow.next();
+    let put = |seq: u64, incident: &'static str| {
+        ledger.turn(move |draft| {
+            draft.enqueue(&delivery(seq, incident, AlertStatus::Firing));
+            Ok(())
+        })
+    };
+    let high = ledger.numbers.draw().next();
+    put(high, "b").await.unwrap();
+    let target = delivery(1, "a", AlertStatus::Firing).target;
+    let mut state = LaneState::fresh(8);
+    state.fill(&ledger, &target).await.unwrap();
+    assert_eq!(begun(&mut state, now()), Some(high));
+    put(low, "a").await.unwrap();
+    drop(slow);
+    state.look = true;
+    state.fill(&ledger, &target).await.unwrap();
+    assert_eq!(begun(&mut state, now()), Some(low));
+    assert_eq!(begun(&mut state, now()), None, "and each of them once");
+}
+
+#[tokio::test]
 async fn a_stopped_lane_only_lets_go_of_what_is_too_old() {
     let mut state = state(vec![delivery(1, "a", AlertStatus::Firing)]);
     state.stopped = Some("HTTP 410".into());
-    assert_eq!(state.startable(now(), 8), None);
-    assert_eq!(state.startable(now() + MAX_AGE, 8), Some(1));
+    assert_eq!(begun(&mut state, now()), None);
+    assert_eq!(begun(&mut state, now() + MAX_AGE), Some(1));
 }
 
 #[tokio::test]
@@ -267,5 +315,5 @@ async fn a_stopped_lane_lets_its_fallback_know() {
     row.fallback = vec![mail()];
     let mut state = state(vec![row]);
     state.stopped = Some("HTTP 410".into());
-    assert_eq!(state.startable(now(), 8), Some(1));
+    assert_eq!(begun(&mut state, now()), Some(1));
 }

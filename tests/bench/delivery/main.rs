@@ -1,0 +1,274 @@
+//! The delivery engine of the built binary beside a real Alertmanager, on the same work, from one feeder to one
+//! receiver (issue 8; `peers.md`, "Measured").
+//!
+//! `cargo bench -p syncbell-cli --bench delivery`; Alertmanager is Debian's `prometheus-alertmanager`, and is left out
+//! with a word where it is missing. Prints; asserts nothing. Syncbell is `syncbell notifier` over a real Kafka, fed as
+//! a poller feeds it: each alert is an event of the log, durable before it is sent, its outcome recorded.
+
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures to be printed, of thousands"
+)]
+
+mod alertmanager;
+mod receiver;
+mod syncbell;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::alertmanager::Alertmanager;
+use crate::receiver::{Mode, Receiver};
+use crate::syncbell::Syncbell;
+
+/// Alerts handed over in one request, or one append.
+const A_REQUEST: usize = 75;
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// What is measured.
+enum Engine {
+    Syncbell(Box<Syncbell>),
+    Alertmanager(Box<Alertmanager>),
+}
+
+impl Engine {
+    async fn start(name: &str, receiver: &Receiver) -> Option<Self> {
+        match name {
+            "syncbell" => Some(Self::Syncbell(Box::new(
+                Syncbell::start(receiver.url()).await?,
+            ))),
+            _ => Some(Self::Alertmanager(Box::new(
+                Alertmanager::start(receiver.url()).await?,
+            ))),
+        }
+    }
+
+    /// Hands the alerts over; they are accepted when it returns.
+    async fn feed(&self, numbers: std::ops::Range<usize>) {
+        match self {
+            Self::Syncbell(it) => it.feed(numbers, "ERROR").await,
+            Self::Alertmanager(it) => it.feed(numbers).await,
+        }
+    }
+
+    async fn kill_and_start_again(&mut self) {
+        match self {
+            Self::Syncbell(it) => it.kill_and_start_again().await,
+            Self::Alertmanager(it) => it.kill_and_start_again().await,
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Syncbell(it) => it.pid(),
+            Self::Alertmanager(it) => it.pid(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Syncbell(it) => it.stop().await,
+            Self::Alertmanager(it) => it.stop().await,
+        }
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let only = std::env::var("SYNCBELL_WORK").unwrap_or_default();
+    let wanted = |work: &str| only.is_empty() || only.split(',').any(|one| one == work);
+    for name in ["alertmanager", "syncbell"] {
+        if wanted("burst") {
+            for n in [5_000, 20_000] {
+                burst(name, n).await;
+            }
+        }
+        if wanted("paced") {
+            for a_second in [50, 200, 500] {
+                paced(name, a_second).await;
+            }
+        }
+        if wanted("500") {
+            failing(name).await;
+        }
+        if wanted("429") {
+            throttled(name).await;
+        }
+        if wanted("kill") {
+            killed(name).await;
+        }
+    }
+    if wanted("slow") {
+        distant().await;
+    }
+}
+
+/// What is to be alike in every work: a receiver, an engine that was warmed up.
+async fn warm(name: &str, n: usize) -> Option<(Receiver, Engine)> {
+    let receiver = Receiver::start(n).await;
+    let Some(engine) = Engine::start(name, &receiver).await else {
+        println!("{name}: left out");
+        return None;
+    };
+    let warmed = n..n + 50;
+    engine.feed(warmed.clone()).await;
+    receiver.until_taken(warmed, LONGEST).await;
+    receiver.forget();
+    Some((receiver, engine))
+}
+
+async fn burst(name: &str, n: usize) {
+    let Some((receiver, engine)) = warm(name, n).await else {
+        return;
+    };
+    let began = Instant::now();
+    let fed = feed_at(&engine, n, 7_500).await;
+    let fed_in = began.elapsed();
+    receiver.until_taken(0..n, LONGEST).await;
+    let (rate, latencies) = (receiver.a_second(began), receiver.latencies_ms(&fed));
+    println!(
+        "{name}: burst of {n}, fed in {fed_in:.2?}: {rate:.0}/s, {}, peak {:.0} MiB",
+        quantiles(latencies),
+        peak_mib(engine.pid()),
+    );
+    engine.stop().await;
+}
+
+async fn paced(name: &str, a_second: usize) {
+    let n = a_second * 10;
+    let Some((receiver, engine)) = warm(name, n).await else {
+        return;
+    };
+    let mut fed = Vec::with_capacity(n);
+    let began = Instant::now();
+    for number in 0..n {
+        let due = Duration::from_secs_f64(number as f64 / a_second as f64);
+        tokio::time::sleep_until(began + due).await;
+        fed.push(Instant::now());
+        engine.feed(number..number + 1).await;
+    }
+    receiver.until_taken(0..n, LONGEST).await;
+    let latencies = receiver.latencies_ms(&fed);
+    println!("{name}: paced {a_second}/s: {}", quantiles(latencies));
+    engine.stop().await;
+}
+
+async fn failing(name: &str) {
+    let n = 500;
+    let Some((receiver, engine)) = warm(name, n).await else {
+        return;
+    };
+    receiver.set(Mode::Fails);
+    engine.feed(0..n).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let useless = receiver.refused();
+    let recovered = Instant::now();
+    receiver.set(Mode::Takes);
+    let all = receiver.until_taken(0..n, LONGEST).await;
+    println!(
+        "{name}: 500 for 15 s, {n} alerts: {useless} useless tries; {all} of {n}, the last {:.1} s after recovery",
+        recovered.elapsed().as_secs_f64()
+    );
+    engine.stop().await;
+}
+
+async fn throttled(name: &str) {
+    let n = 500;
+    let Some((receiver, engine)) = warm(name, n).await else {
+        return;
+    };
+    let pause = Duration::from_secs(5);
+    receiver.set(Mode::Throttles(Instant::now() + pause));
+    engine.feed(0..n).await;
+    let all = receiver.until_taken(0..n, Duration::from_secs(30)).await;
+    let (refused, early, first) = receiver.after_throttling(pause);
+    println!(
+        "{name}: 429 with Retry-After 5, {n} alerts: {refused} refused, {early} tries while asked to wait, first try \
+         {first:.0} ms after it; {all} of {n} delivered"
+    );
+    engine.stop().await;
+}
+
+async fn killed(name: &str) {
+    let n = 5_000;
+    let Some((receiver, mut engine)) = warm(name, n).await else {
+        return;
+    };
+    receiver.set(Mode::Fails);
+    feed_at(&engine, n, 100_000).await;
+    engine.kill_and_start_again().await;
+    receiver.set(Mode::Takes);
+    let all = receiver.until_taken(0..n, Duration::from_secs(30)).await;
+    println!(
+        "{name}: kill -9 after {n} accepted, receiver failing: {} lost, {} twice",
+        n - all,
+        receiver.repeated()
+    );
+    engine.stop().await;
+}
+
+/// Each incident begins and ends: the order of the two is looked at.
+async fn distant() {
+    let n = 20_000;
+    let Some((receiver, engine)) = warm("syncbell", n).await else {
+        return;
+    };
+    let Engine::Syncbell(it) = &engine else {
+        return;
+    };
+    receiver.set(Mode::Slow(Duration::from_millis(100)));
+    let began = Instant::now();
+    for status in ["ERROR", "SUCCESS"] {
+        for from in (0..n / 2).step_by(A_REQUEST) {
+            it.feed(from..(from + A_REQUEST).min(n / 2), status).await;
+        }
+    }
+    receiver.until_ended(0..n / 2, LONGEST).await;
+    println!(
+        "syncbell: 100 ms in the receiver, {n} alerts of {} incidents: {:.0}/s, {:.0}/s in the best second; {} out of order, peak {:.0} MiB",
+        n / 2,
+        receiver.a_second(began),
+        receiver.best_second(),
+        receiver.out_of_order(),
+        peak_mib(engine.pid()),
+    );
+    engine.stop().await;
+}
+
+/// Feeds `n` alerts in requests, as near to `a_second` as the engine accepts them. Gives when each was handed over.
+async fn feed_at(engine: &Engine, n: usize, a_second: usize) -> Vec<Instant> {
+    let mut fed = Vec::with_capacity(n);
+    let began = Instant::now();
+    for from in (0..n).step_by(A_REQUEST) {
+        let due = Duration::from_secs_f64(from as f64 / a_second as f64);
+        tokio::time::sleep_until(began + due).await;
+        let to = (from + A_REQUEST).min(n);
+        fed.resize(to, Instant::now());
+        engine.feed(from..to).await;
+    }
+    fed
+}
+
+fn quantiles(mut latencies_ms: Vec<f64>) -> String {
+    latencies_ms.sort_by(f64::total_cmp);
+    let at = |part: f64| {
+        let place = (latencies_ms.len() as f64 * part) as usize;
+        latencies_ms
+            .get(place.min(latencies_ms.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    format!("p50 {:.1} ms, p99 {:.1} ms", at(0.5), at(0.99))
+}
+
+/// The most memory that the process had.
+fn peak_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    kib.unwrap_or(f64::NAN) / 1024.0
+}
