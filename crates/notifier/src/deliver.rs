@@ -40,7 +40,7 @@ use crate::render::{Renderer, Renderers, TemplateFailure};
 
 pub(crate) use client::client;
 pub(crate) use egress::refused_literal;
-pub(crate) use lane::{Lane, LaneSignal, LaneState};
+pub(crate) use lane::{Lane, LaneSignal, LaneState, Standing};
 
 /// A receiver that can be sent to.
 pub(crate) struct Channel {

@@ -77,7 +77,7 @@ fn begun(state: &mut LaneState, at: Timestamp) -> Option<u64> {
 #[tokio::test]
 async fn a_resolve_waits_for_its_trigger_and_others_do_not() {
     let mut late = delivery(1, "a", AlertStatus::Firing);
-    late.due_at = now() + SignedDuration::from_secs(60);
+    late.due_at = now() + SignedDuration::from_mins(1);
     let mut state = state(vec![
         late,
         delivery(2, "a", AlertStatus::Resolved),
@@ -111,7 +111,7 @@ async fn a_pause_that_was_asked_for_is_kept_whatever_others_were_told() {
     let mut state = state(rows.collect());
     let target = delivery(1, "a", AlertStatus::Firing).target;
     let note = String::new;
-    let after = Duration::from_secs(60);
+    let after = Duration::from_mins(1);
     let asked = Outcome::RetryAfter {
         after,
         note: note(),
