@@ -60,7 +60,7 @@ pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
-pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted};
+pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted, unknown_rules};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
 pub use trial::{ToldBy, Trial, Tried, Verdict};
 

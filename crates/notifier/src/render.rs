@@ -152,6 +152,9 @@ impl Renderer {
         }
         let subject = part(&view, Part::Subject);
         let subject = subject.unwrap_or_else(|| format!("{} {}", view.prefix, view.subject));
+        let instead_of = delivery.instead_of.as_deref();
+        let not_taken = instead_of.map(|receiver| phrases::not_taken(self.language, receiver));
+        let subject = not_taken.unwrap_or_default() + &subject;
         let text = part(&view, Part::Text);
         let html = part(&view, Part::Html);
         Mail {

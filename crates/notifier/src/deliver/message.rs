@@ -52,14 +52,10 @@ pub(super) fn letter(
     let date = now
         .try_into()
         .map_err(|_| format!("could not write the mail: {now} is no date"))?;
-    let subject = match &delivery.instead_of {
-        Some(receiver) => format!("[not taken by {receiver}] {}", mail.subject),
-        None => mail.subject,
-    };
     let mut builder = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to.clone()))
-        .subject(header(&subject))
+        .subject(header(&mail.subject))
         .date(date)
         .message_id(Some(format!("<{}@{domain}>", header(&delivery.id.0))))
         .raw_header(raw("Auto-Submitted", "auto-generated"))
