@@ -2,11 +2,7 @@
 //!
 //! `cargo test --release -p syncbell-notifier --lib -- --ignored --nocapture consume::tests::speed`
 
-#![expect(
-    clippy::print_stdout,
-    clippy::cast_precision_loss,
-    reason = "measurements, of thousands"
-)]
+#![expect(clippy::cast_precision_loss, reason = "measurements, of thousands")]
 
 use std::collections::HashMap;
 
