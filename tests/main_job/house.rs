@@ -41,6 +41,8 @@ pub(crate) struct House {
     pub(crate) endpoint: String,
     /// Further keys, in YAML: lines of their own.
     pub(crate) more: &'static str,
+    /// Further receivers, in YAML: items of the list.
+    pub(crate) extra_receivers: &'static str,
     /// What the route says about groups, in YAML.
     pub(crate) grouping: &'static str,
 }
@@ -79,6 +81,7 @@ impl House {
         Self {
             endpoint: simulator.url(),
             more: "",
+            extra_receivers: "",
             simulator,
             webhook: WebhookReceiver::start(SECRET).await,
             mailbox: MailSink::start(MailSinkOptions::default()).await,
@@ -119,13 +122,14 @@ impl House {
              receivers:\n\
              \x20 - name: ops\n    webhook: {{url: '{}', secret: {{env: HOOK_SECRET}}}}\n\
              \x20 - name: mail\n    email: {{from: syncbell@example.test, to: [oncall@example.test], \
-             smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
+             smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n{}\
              route: {{receivers: {}, {grouping}}}\n\
              admin: {{listen: '{admin}', notifier_listen: '{admin}'}}\n{}{}",
             data.display(),
             self.endpoint,
             self.webhook.url(),
             smtp.port(),
+            self.extra_receivers,
             self.receivers,
             self.more,
             self.bus(),
@@ -279,6 +283,14 @@ impl House {
         let status = asking.wait_for_exit(WAIT).await;
         let text = |source| asking.text(source);
         (status.code(), text(Source::Stdout), text(Source::Stderr))
+    }
+
+    /// All that the binary that runs has written.
+    pub(crate) async fn log(&self) -> String {
+        let binary = self.binary.lock().await;
+        let binary = binary.as_ref().expect("it runs");
+        let (out, err) = (binary.text(Source::Stdout), binary.text(Source::Stderr));
+        format!("{out}{err}")
     }
 
     /// What `syncbell deliveries show` says about a delivery of the binary that runs.

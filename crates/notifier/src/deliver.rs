@@ -17,6 +17,8 @@ mod sign;
 mod answer;
 mod egress;
 mod client;
+mod endpoint;
+mod fresh;
 mod email;
 mod message;
 mod session;
@@ -27,18 +29,18 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use syncbell_config::{Receiver, ReceiverKind};
+use syncbell_config::{Problem, Problems, Receiver, ReceiverKind};
 use syncbell_service::crash_point;
 
 use crate::Error;
 use crate::delivery::Delivery;
 use crate::metrics::NotifierMetrics;
 use crate::outcome::Outcome;
-use crate::render::{self, Renderer, Renderers, TemplateFailure};
+use crate::render::{Renderer, Renderers, TemplateFailure};
 
 pub(crate) use client::client;
 pub(crate) use egress::refused_literal;
-pub(crate) use lane::{Lane, LaneSignal, LaneState};
+pub(crate) use lane::{Lane, LaneSignal, LaneState, Standing};
 
 /// A receiver that can be sent to.
 pub(crate) struct Channel {
@@ -62,6 +64,9 @@ impl Channel {
         metrics: NotifierMetrics,
     ) -> Result<Self, Error> {
         let named = |error: setup::SetupError| {
+            if let setup::SetupError::Template(problem) = error {
+                return Error::Templates(Problems(vec![problem]));
+            }
             let cause = error
                 .source()
                 .map(|cause| format!(": {cause}"))
@@ -86,6 +91,14 @@ impl Channel {
         })
     }
 
+    /// The first problem that a template of its own has with samples of every kind of message.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        match &self.kind {
+            ChannelKind::Webhook(channel) => channel.problem(&self.renderer),
+            ChannelKind::Email(_) => None,
+        }
+    }
+
     /// Its name in metrics.
     pub(crate) fn name(&self) -> &'static str {
         match self.kind {
@@ -106,10 +119,11 @@ impl Channel {
     pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
         match &self.kind {
             ChannelKind::Webhook(channel) => {
-                let body = render::webhook(delivery);
+                let (payload, failure) = channel.payload(&self.renderer, delivery, now);
+                self.note(failure.as_slice(), delivery);
                 let trace = delivery.traceparent();
                 crash_point("deliver.webhook-rendered");
-                channel.send(&delivery.id, trace, body, now).await
+                channel.send(&delivery.id, trace, payload, now).await
             }
             ChannelKind::Email(channel) => {
                 let mail = self.renderer.mail(delivery, now);
@@ -117,6 +131,22 @@ impl Channel {
                 crash_point("deliver.mail-rendered");
                 let address = delivery.target.address.as_deref().unwrap_or_default();
                 channel.send(address, delivery, mail, now).await
+            }
+        }
+    }
+
+    /// What an attempt at `now` sends, without secrets.
+    pub(crate) async fn preview(&self, delivery: &Delivery, now: Timestamp) -> String {
+        match &self.kind {
+            ChannelKind::Webhook(channel) => {
+                let (payload, _) = channel.payload(&self.renderer, delivery, now);
+                let trace = delivery.traceparent();
+                channel.preview(&delivery.id, trace, &payload, now).await
+            }
+            ChannelKind::Email(channel) => {
+                let mail = self.renderer.mail(delivery, now);
+                let address = delivery.target.address.as_deref().unwrap_or_default();
+                channel.preview(address, delivery, mail, now)
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Client;
-use syncbell_config::Secret;
+use syncbell_config::{Egress, Http, Secret};
 use syncbell_store::Store;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ pub(crate) struct Heartbeat {
     client: Client,
     url: Secret<Url>,
     every: Duration,
+    egress: Egress,
 }
 
 /// What it is decided by.
@@ -68,7 +69,12 @@ enum Beat {
 impl Heartbeat {
     /// Prepares the connection; sends nothing.
     pub(crate) fn try_new(heartbeat: &syncbell_config::Heartbeat) -> Result<Self, Error> {
-        let client = client(heartbeat.url.expose(), None, DEADLINE).map_err(|error| {
+        let http = Http {
+            timeout: DEADLINE,
+            egress: heartbeat.egress.clone(),
+            ..Http::default()
+        };
+        let client = client(heartbeat.url.expose(), &http).map_err(|error| {
             let what = format!("heartbeat: {}", text::chain(&error, 200));
             Error::Setup { what }
         })?;
@@ -76,6 +82,7 @@ impl Heartbeat {
             client,
             url: heartbeat.url.clone(),
             every: heartbeat.every,
+            egress: heartbeat.egress.clone(),
         })
     }
 
@@ -116,8 +123,8 @@ impl Heartbeat {
 
     async fn ping(&self) -> Beat {
         let url = self.url.expose();
-        if let Some(address) = refused_literal(url) {
-            return Beat::Failed(format!("nothing is sent to {address}"));
+        if let Some(refusal) = refused_literal(url, &self.egress) {
+            return Beat::Failed(refusal);
         }
         let asked = self.client.post(url.clone()).body("").timeout(DEADLINE);
         match asked.send().await {

@@ -7,6 +7,7 @@
 //! message of unbounded size; a task that is told without its id.
 
 mod alert;
+mod body;
 mod view;
 mod digest;
 mod headline;
@@ -33,6 +34,7 @@ use crate::delivery::{Delivery, Entry};
 use templates::{Part, Templates};
 use view::{Manner, View};
 
+pub(crate) use body::{BODY_TEMPLATE, BodyTemplate};
 pub(crate) use templates::TemplateFailure;
 
 const SUBJECT_LIMIT_CHARS: usize = 150;
@@ -121,6 +123,11 @@ fn problems(found: impl IntoIterator<Item = Problem>) -> Problems {
 /// left out in whole items and counted in `more`.
 pub(crate) fn webhook(delivery: &Delivery) -> Vec<u8> {
     alert::json(delivery)
+}
+
+/// Messages of every kind, each with a name for people.
+pub(crate) fn samples() -> Vec<(&'static str, Delivery)> {
+    samples::all()
 }
 
 impl Renderer {

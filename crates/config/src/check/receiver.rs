@@ -3,16 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use base64::Engine as _;
 use serde_saphyr::{Location, Spanned};
 
 use super::Checker;
-use crate::config::{Email, Language, Receiver, ReceiverKind, Smtp, SmtpTls, Webhook};
+use crate::config::{Email, Language, Receiver, ReceiverKind, Smtp, SmtpTls};
 use crate::problem::suggestion;
 use crate::raw;
-use crate::secret::Secret;
 
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The names that the file gives to receivers, also of those that have problems of their own.
 pub(super) fn names(raw: Option<&Spanned<Vec<Spanned<raw::Receiver>>>>) -> Vec<String> {
@@ -96,7 +94,9 @@ impl Checker<'_> {
                 );
                 None
             }
-            (Some(webhook), _) => self.webhook(webhook).map(ReceiverKind::Webhook),
+            (Some(webhook), _) => self
+                .webhook(webhook)
+                .map(|webhook| ReceiverKind::Webhook(Box::new(webhook))),
             (_, Some(email)) => self.email(email).map(ReceiverKind::Email),
             (None, None) => {
                 if kinds.is_empty() {
@@ -113,61 +113,6 @@ impl Checker<'_> {
             language,
             kind: kind?,
         })
-    }
-
-    fn webhook(&mut self, raw: Spanned<raw::Webhook>) -> Option<Webhook> {
-        let at = raw.referenced;
-        let raw = raw.value;
-        let url = self
-            .required("url", raw.url, at)
-            .and_then(|url| self.url("url", &url));
-        let key = if let Some(secret) = raw.secret {
-            let place = secret.referenced;
-            self.secret("secret", &secret.value, place)
-                .and_then(|secret| self.key(&secret, place))
-        } else {
-            self.warn(
-                at,
-                "without a `secret` the receiver cannot tell who is calling",
-            );
-            None
-        };
-        let timeout = self
-            .positive("timeout", raw.timeout)
-            .unwrap_or(DELIVERY_TIMEOUT);
-        let ca_file = self.certificates("ca_file", raw.ca_file);
-        Some(Webhook {
-            url: url?,
-            key,
-            timeout,
-            ca_file,
-        })
-    }
-
-    /// The signing key: of `whsec_…` the decoded base64 (Standard Webhooks 1.0), else the bytes.
-    fn key(&mut self, secret: &Secret<String>, at: Location) -> Option<Secret<Vec<u8>>> {
-        let text = secret.expose();
-        let Some(encoded) = text.strip_prefix("whsec_") else {
-            if text.len() < 16 {
-                let message = "`secret`: expected `whsec_` and base64, or at least 16 characters";
-                self.lack(at, message.to_owned());
-                return None;
-            }
-            return Some(Secret::new(text.as_bytes().to_vec()));
-        };
-        match base64::engine::general_purpose::STANDARD.decode(encoded) {
-            Ok(key) if (24..=64).contains(&key.len()) => Some(Secret::new(key)),
-            Ok(key) => {
-                let message = format!("`secret`: expected 24 to 64 bytes, found {}", key.len());
-                self.lack(at, message);
-                None
-            }
-            Err(_) => {
-                let message = "`secret`: what follows `whsec_` is not base64";
-                self.lack(at, message.to_owned());
-                None
-            }
-        }
     }
 
     fn email(&mut self, raw: Spanned<raw::Email>) -> Option<Email> {

@@ -26,16 +26,11 @@ pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
 
 /// As [`setup`], by this route.
 pub(super) fn routed(route: Route, rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
-    let webhook = Webhook {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
-        key: None,
-        timeout: Duration::from_secs(1),
-        ca_file: None,
-    };
+    let webhook = Webhook::new(&"http://127.0.0.1:1/".parse().unwrap());
     let receiver = Receiver {
         name: "ops".into(),
         language: syncbell_config::Language::En,
-        kind: ReceiverKind::Webhook(webhook),
+        kind: ReceiverKind::Webhook(Box::new(webhook)),
     };
     let route = Route {
         receivers: vec!["ops".into()],
@@ -112,12 +107,18 @@ impl Bench {
 
     pub(super) async fn read_all(&mut self) -> Vec<String> {
         let before = self.told().await.len();
+        self.read_quietly().await;
+        self.told().await.split_off(before)
+    }
+
+    /// As [`Bench::read_all`], without saying what was told.
+    pub(super) async fn read_quietly(&mut self) {
         loop {
             let records = self.reader.next(RECORDS_A_TURN).await.unwrap();
             self.consumer.take(records, &mut self.clocks).await.unwrap();
             self.reader.acknowledge().await.unwrap();
             if self.reader.is_at_end().await {
-                return self.told().await.split_off(before);
+                return;
             }
         }
     }

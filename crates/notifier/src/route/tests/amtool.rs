@@ -183,11 +183,8 @@ fn receiver(name: &str) -> Receiver {
     Receiver {
         language: syncbell_config::Language::En,
         name: name.to_owned(),
-        kind: ReceiverKind::Webhook(syncbell_config::Webhook {
-            url: "http://127.0.0.1:1/".parse().unwrap(),
-            key: None,
-            timeout: std::time::Duration::from_secs(1),
-            ca_file: None,
-        }),
+        kind: ReceiverKind::Webhook(Box::new(syncbell_config::Webhook::new(
+            &"http://127.0.0.1:1/".parse().unwrap(),
+        ))),
     }
 }
