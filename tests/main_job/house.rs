@@ -34,6 +34,8 @@ pub(crate) struct House {
     notifier: Mutex<Option<Binary>>,
     /// Over Kafka poller and notifier are two processes.
     kafka: Option<Kafka>,
+    /// Receivers beside the two, in YAML: lines of the list.
+    pub(crate) also: String,
     /// Who is told, in YAML.
     pub(crate) receivers: &'static str,
     pub(crate) access_key_secret: String,
@@ -81,6 +83,7 @@ impl House {
             binary: Mutex::new(None),
             notifier: Mutex::new(None),
             kafka: None,
+            also: String::new(),
             receivers: "[ops, mail]",
             access_key_secret: Options::default().access_key_secret,
             grouping: "group_by: ['...']",
@@ -114,13 +117,14 @@ impl House {
              receivers:\n\
              \x20 - name: ops\n    webhook: {{url: '{}', secret: {{env: HOOK_SECRET}}}}\n\
              \x20 - name: mail\n    email: {{from: syncbell@example.test, to: [oncall@example.test], \
-             smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
+             smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n{}\
              route: {{receivers: {}, {grouping}}}\n\
              admin: {{listen: '{admin}', notifier_listen: '{admin}'}}\n{}{}",
             data.display(),
             self.endpoint,
             self.webhook.url(),
             smtp.port(),
+            self.also,
             self.receivers,
             self.more,
             self.bus(),

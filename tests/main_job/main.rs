@@ -13,6 +13,7 @@ mod dead_letters;
 mod events;
 mod status;
 mod templates;
+mod chats;
 mod watchdog;
 mod tasks;
 mod services;

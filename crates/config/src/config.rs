@@ -1,5 +1,6 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
+mod chat;
 mod credentials;
 mod flapping;
 mod inhibit;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::chat::{At, Chat, ChatKind, Rate};
 pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
@@ -197,6 +199,8 @@ pub enum ReceiverKind {
     Webhook(Webhook),
     /// Mail; each address is told by itself.
     Email(Email),
+    /// A robot in a group chat.
+    Chat(Chat),
 }
 
 /// A generic webhook.

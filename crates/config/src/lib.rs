@@ -20,11 +20,12 @@ use serde_saphyr::MergeKeyPolicy;
 
 pub use check::{RESERVED_KAFKA_PROPERTIES, parse_matcher};
 pub use config::{
-    AccessKey, Admin, AssumeRole, Authorities, Baseline, Bus, Config, Console, Credentials,
-    CredentialsFrom, Discovery, Disk, Email, Filters, Flapping, Heartbeat, Inhibit, Instance,
-    Kafka, KafkaLogin, KafkaSasl, KafkaTls, Language, Marks, Network, Oidc, OwnRule, Receiver,
-    ReceiverKind, Retention, Route, RuleSwitches, Severity, Silent, SilentSubject, SilentWatch,
-    Smtp, SmtpTls, TEMPLATE_NAMES, TemplateFile, Templates, Test, Watchdog, WayOut, Webhook,
+    AccessKey, Admin, AssumeRole, At, Authorities, Baseline, Bus, Chat, ChatKind, Config, Console,
+    Credentials, CredentialsFrom, Discovery, Disk, Email, Filters, Flapping, Heartbeat, Inhibit,
+    Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Language, Marks, Network, Oidc, OwnRule,
+    Rate, Receiver, ReceiverKind, Retention, Route, RuleSwitches, Severity, Silent, SilentSubject,
+    SilentWatch, Smtp, SmtpTls, TEMPLATE_NAMES, TemplateFile, Templates, Test, Watchdog, WayOut,
+    Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use matcher::{MatchOp, Matcher};

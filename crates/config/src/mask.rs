@@ -39,6 +39,10 @@ const CREDENTIALS: [(&str, &[&str], &[&str]); 7] = [
     ),
 ];
 
+/// The kinds of receivers whose URL is the credential, with their keys whose values may be shown.
+const CHATS: [&str; 4] = ["dingtalk", "feishu", "wecom", "slack"];
+const SHOWN_OF_CHATS: [&str; 5] = ["keyword", "at", "rate", "timeout", "ca_file"];
+
 /// `text` without its byte order mark and with stars for secrets.
 pub(crate) fn mask(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -96,13 +100,15 @@ enum Within {
     Credentials,
     /// One kind of them, by its place in [`CREDENTIALS`].
     Kind(usize),
+    /// A robot in a chat: its URL is a secret, and so is what is not known.
+    Chat,
 }
 
 impl Within {
     /// Whether a key that stands here may be shown.
     fn shows_key(self, key: &str) -> bool {
         match self {
-            Self::Plain => true,
+            Self::Plain | Self::Chat => true,
             Self::Secret => matches!(key, "env" | "file"),
             Self::Credentials => kind(key).is_some(),
             Self::Kind(kind) => CREDENTIALS[kind].1.contains(&key),
@@ -118,6 +124,8 @@ impl Within {
         };
         match self {
             Self::Plain if key == "credentials" && is_mapping => Self::Credentials,
+            Self::Plain if CHATS.contains(&key) && is_mapping => Self::Chat,
+            Self::Chat if SHOWN_OF_CHATS.contains(&key) => Self::Plain,
             Self::Plain if is_proxy(key) => match value {
                 Some(url) if !url.contains('@') => Self::Plain,
                 _ => Self::Secret,
@@ -129,7 +137,7 @@ impl Within {
             Self::Kind(kind) if value.is_some() && CREDENTIALS[kind].2.contains(&key) => {
                 Self::Plain
             }
-            Self::Kind(_) => Self::Secret,
+            Self::Kind(_) | Self::Chat => Self::Secret,
             Self::Secret if !is_named_only => Self::Secret,
             Self::Plain | Self::Secret if is_secret_key(key) => Self::Secret,
             Self::Plain | Self::Secret => Self::Plain,
@@ -215,7 +223,7 @@ impl Walk {
 
     /// True if what comes next would belong to a secret.
     fn in_secret(&self) -> bool {
-        let hides = |key: &str| is_secret_key(key) || is_proxy(key);
+        let hides = |key: &str| is_secret_key(key) || is_proxy(key) || key == "url";
         let pending = |open: &Open| open.key.as_deref().is_some_and(hides);
         let hidden = |open: &Open| open.within != Within::Plain || pending(open);
         self.open.iter().any(hidden)
@@ -240,7 +248,8 @@ fn by_lines(text: &str, from: usize, masked: &mut Vec<Range<usize>>) {
                     .trim_end_matches(':')
                     .trim_end_matches(['"', '\'', ' ']);
                 let word = key.rsplit([' ', '{', ',', '"', '\'']).next().unwrap_or(key);
-                if part.ends_with(':') && (is_secret_key(word) || is_proxy(word)) {
+                let hides = is_secret_key(word) || is_proxy(word) || word == "url";
+                if part.ends_with(':') && hides {
                     masked.push(begin + past..begin + line.len());
                     within = Some(indent);
                     break;
@@ -335,6 +344,14 @@ mod tests {
             "prxoy: user:LEAK@h:8080",
             "proxy: [user:LEAK@h]",
             "a: }\nproxy: user:LEAK@h:8080\n",
+            "slack: {url: 'https://hooks.slack.com/services/LEAK'}",
+            "wecom: {ulr: 'https://h/?key=LEAK'}",
+            "dingtalk:\n  url: >-\n    https://h/?access_token=LEAK\n  rate: [18/m]\n",
+            "feishu: {url: &x LEAK, keyword: *x}",
+            "slack: {url: [LEAK]}",
+            "slack: {url: {env: 'https://h/LEAK'}}",
+            "a: }\nslack: {url: 'https://h/LEAK'}\n",
+            "slack:\n  url: \"https://h/LEAK\n",
         ];
         for way in ways {
             let shown = mask(way);
@@ -356,6 +373,9 @@ mod tests {
                     assume_role: { arn: a, duration: 1h }\nproxy: http://h:8080\n\
                     b: { credentials: { profile: { name: n, file: f }, access_key: { \
                     secret: { env: KEY }, id: { file: x } } } }\nproxy: { env: PROXY }\n";
+        assert_eq!(mask(text), text);
+        let text = "slack: { url: { env: SLACK_URL }, rate: [1/s], at: { users: [U1], all: true } }\n\
+                    dingtalk: { url: { file: x }, secret: { env: S }, keyword: sync, timeout: 5s }\n";
         assert_eq!(mask(text), text);
         assert_eq!(mask("{secret: é, to: b}"), "{secret: *, to: b}");
     }

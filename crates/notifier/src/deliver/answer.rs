@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::outcome::Outcome;
 
@@ -26,6 +27,12 @@ pub(super) fn classify(status: u16, pause: Option<Duration>, note: String) -> Ou
         (..=399 | 401 | 403 | 404 | 405 | 410, _) => Outcome::PermanentTarget { note },
         (400..=499, _) => Outcome::PermanentMessage { note },
     }
+}
+
+/// What the answer asks us to wait. Dates are compared with the server's own, where it has one.
+pub(super) fn asked_pause(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    pause(text(RETRY_AFTER)?, text(DATE).and_then(date).unwrap_or(now))
 }
 
 /// The pause in a `Retry-After` header: seconds, also with a fraction, or an HTTP date, which is compared

@@ -21,6 +21,7 @@ use crate::outcome::Outcome;
 use crate::rows;
 
 use super::attempt::{Attempting, Came, Recorded, Sent};
+use super::budget::Budget;
 use super::concurrency::Concurrency;
 use super::queue::Queue;
 use super::record::is_expired;
@@ -90,6 +91,8 @@ pub(crate) struct LaneState {
     probe_at: Option<Instant>,
     failures: u32,
     stopped: Option<String>,
+    /// What the provider takes in a time.
+    budget: Budget,
 }
 
 impl Lane {
@@ -198,7 +201,13 @@ impl LaneState {
             probe_at: None,
             failures: 0,
             stopped: None,
+            budget: Budget::default(),
         }
+    }
+
+    /// With a budget.
+    pub(crate) fn within(self, budget: Budget) -> Self {
+        Self { budget, ..self }
     }
 
     /// Rows were changed by somebody else: they are read again, and a stopped lane goes on.
@@ -260,6 +269,9 @@ impl LaneState {
                 .begin_if(|row| is_expired(row, now) || !row.fallback.is_empty()),
             None => self.queue.begin(now),
         };
+        if begun.is_some() && self.stopped.is_none() {
+            self.budget.note(Instant::now());
+        }
         self.sending += usize::from(begun.is_some());
         begun
     }
@@ -300,16 +312,19 @@ impl LaneState {
                 }
                 self.stopped = Some(note.clone());
             }
-            Outcome::PermanentMessage { .. } => {}
+            Outcome::PermanentMessage { .. } | Outcome::Unknown { .. } => {}
         }
     }
 
     /// The rest of the time in which nothing is to be begun.
     fn pause(&self) -> Duration {
-        let until = self.paused_until.max(self.probe_at);
-        until.map_or(Duration::ZERO, |until| {
-            until.saturating_duration_since(Instant::now())
-        })
+        let (now, until) = (Instant::now(), self.paused_until.max(self.probe_at));
+        let asked = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        match self.stopped {
+            // Nothing is sent.
+            Some(_) => asked,
+            None => asked.max(self.budget.wait(now)),
+        }
     }
 
     fn sleep(&self, now: Timestamp) -> Duration {
