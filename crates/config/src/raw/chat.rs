@@ -26,7 +26,7 @@ pub(crate) struct Dingtalk {
     /// Of the robot's security setting "keywords": is put into each message that lacks it.
     #[schemars(with = "Option<String>")]
     pub(crate) keyword: Text,
-    /// Who is mentioned when something begins.
+    /// Who is mentioned when something begins; not in a replay.
     pub(crate) at: Option<DingtalkAt>,
     /// Messages in a time, all of which hold. Default `[18/m]`; the vendor takes 20 and then blocks for 10 minutes.
     #[schemars(with = "Option<Vec<String>>", inner(pattern(RATE)))]
@@ -66,7 +66,7 @@ pub(crate) struct Feishu {
     /// Of the bot's security setting "keywords": is put into each message that lacks it.
     #[schemars(with = "Option<String>")]
     pub(crate) keyword: Text,
-    /// Who is mentioned when something begins.
+    /// Who is mentioned when something begins; not in a replay.
     pub(crate) at: Option<UsersAt>,
     /// Messages in a time, all of which hold. Default `[100/m, 5/s]`, the vendor's limits.
     #[schemars(with = "Option<Vec<String>>", inner(pattern(RATE)))]
@@ -86,7 +86,7 @@ pub(crate) struct Wecom {
     /// The robot's webhook, `https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=…`: a secret.
     #[schemars(with = "RawSecret")]
     pub(crate) url: Secret,
-    /// Who is mentioned when something begins.
+    /// Who is mentioned when something begins; not in a replay.
     pub(crate) at: Option<WecomAt>,
     /// Messages in a time, all of which hold. Default `[18/m]`; the vendor takes 20.
     #[schemars(with = "Option<Vec<String>>", inner(pattern(RATE)))]
@@ -115,7 +115,7 @@ pub(crate) struct Slack {
     /// The webhook, `https://hooks.slack.com/services/…`: a secret.
     #[schemars(with = "RawSecret")]
     pub(crate) url: Secret,
-    /// Who is mentioned when something begins.
+    /// Who is mentioned when something begins; not in a replay.
     pub(crate) at: Option<UsersAt>,
     /// Messages in a time, all of which hold. Default `[1/s]`, the vendor's limit.
     #[schemars(with = "Option<Vec<String>>", inner(pattern(RATE)))]

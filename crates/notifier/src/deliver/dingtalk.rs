@@ -57,7 +57,7 @@ impl Provider for Dingtalk {
                 .append_pair("timestamp", &timestamp)
                 .append_pair("sign", &sign);
         }
-        let mentioned = message.fires;
+        let mentioned = message.mentions;
         let names = |names: &Vec<String>| if mentioned { names.clone() } else { Vec::new() };
         let body = json!({
             "msgtype": "markdown",
@@ -114,7 +114,7 @@ impl Dingtalk {
             text.push_str(if line.is_empty() { "\n" } else { "  \n" });
         }
         let named = self.at.mobiles.iter().chain(&self.at.users);
-        if message.fires && named.clone().next().is_some() {
+        if message.mentions && named.clone().next().is_some() {
             text.push('\n');
             for name in named {
                 write!(text, "@{name} ").expect("a text takes all");
@@ -212,7 +212,7 @@ mod tests {
                 "at": { "atMobiles": ["13800000000"], "atUserIds": [], "isAtAll": true },
             })
         );
-        begins.fires = false;
+        begins.mentions = false;
         let at = json!({ "atMobiles": [], "atUserIds": [], "isAtAll": false });
         assert_eq!(body(&begins)["at"], at);
         assert!(

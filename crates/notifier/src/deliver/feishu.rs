@@ -104,7 +104,7 @@ impl Provider for Feishu {
 impl Feishu {
     fn text(&self, message: &ChatMessage) -> String {
         let mut text = message.text.clone();
-        if message.fires && (self.at.all || !self.at.users.is_empty()) {
+        if message.mentions && (self.at.all || !self.at.users.is_empty()) {
             text.push('\n');
             for user in &self.at.users {
                 write!(text, "<at id={user}></at>").expect("a text takes all");
@@ -149,15 +149,24 @@ fn sign(secret: &str, timestamp: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// As entities: what they stand for is shown and means nothing.
+/// As entities: what they stand for is shown and means nothing. Names with `_` in them stay whole.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
+    let mut before: Option<char> = None;
     for c in text.chars() {
-        if "&<>*~[]`_#|\\!$".contains(c) {
+        let begins_word = !before.is_some_and(char::is_alphanumeric);
+        let means_something = match c {
+            '&' | '<' | '>' | '*' | '~' | '[' | ']' | '`' => true,
+            '_' => begins_word,
+            '#' => before.is_none(),
+            _ => false,
+        };
+        if means_something {
             write!(escaped, "&#{};", u32::from(c)).expect("a text takes all");
         } else {
             escaped.push(c);
         }
+        before = Some(c);
     }
     escaped
 }
@@ -241,7 +250,7 @@ mod tests {
         );
         begins.severity = Severity::Warning;
         assert_eq!(card(&begins)["header"]["template"], "orange");
-        begins.fires = false;
+        (begins.fires, begins.mentions) = (false, false);
         assert_eq!(card(&begins)["header"]["template"], "green");
         assert_eq!(card(&begins)["body"]["elements"][0]["content"], "one");
     }
@@ -249,7 +258,8 @@ mod tests {
     #[test]
     fn data_is_shown_as_it_is() {
         assert_eq!(escape("<at id=all>*b*"), "&#60;at id=all&#62;&#42;b&#42;");
-        assert_eq!(escape("&#60;"), "&#38;&#35;60;");
+        assert_eq!(escape("&#60;"), "&#38;#60;");
+        assert_eq!(escape("NETWORK_ERROR _x"), "NETWORK_ERROR &#95;x");
         assert_eq!(link("a]b", "https://h/(x)"), "[a&#93;b](https://h/%28x%29)");
     }
 

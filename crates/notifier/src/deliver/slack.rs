@@ -76,7 +76,7 @@ impl Provider for Slack {
 impl Slack {
     fn mentions(&self, message: &ChatMessage) -> String {
         let mut mentions = String::new();
-        if message.fires {
+        if message.mentions {
             for user in &self.at.users {
                 write!(mentions, " <@{user}>").expect("a text takes all");
             }
@@ -137,7 +137,79 @@ fn link(text: &str, url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::deliver::chat::tests::{message, said};
+
     use super::*;
+
+    #[test]
+    fn who_is_mentioned_is_mentioned_when_it_begins_and_not_in_a_replay() {
+        let slack = Slack {
+            at: At {
+                users: vec!["U1".into()],
+                all: true,
+                ..At::default()
+            },
+        };
+        let url = Url::parse("https://hooks.slack.com/services/T/B/x").unwrap();
+        let body = |message: &ChatMessage| -> serde_json::Value {
+            let request = slack.request(message, &url, Timestamp::UNIX_EPOCH);
+            assert_eq!(request.url, url);
+            serde_json::from_slice(&request.body).unwrap()
+        };
+        let mut begins = message("[FIRING] a<b", "one");
+        assert_eq!(
+            body(&begins),
+            json!({
+                "text": "[FIRING] a&lt;b <@U1> <!channel>",
+                "attachments": [{
+                    "color": "#D00000",
+                    "fallback": "[FIRING] a<b",
+                    "text": "one",
+                    "mrkdwn_in": ["text"],
+                }],
+                "unfurl_links": false,
+                "unfurl_media": false,
+            })
+        );
+        begins.mentions = false;
+        assert_eq!(body(&begins)["text"], "[FIRING] a&lt;b");
+        begins.fires = false;
+        assert_eq!(body(&begins)["attachments"][0]["color"], "#2EB67D");
+    }
+
+    #[test]
+    fn each_answer_has_its_class_and_none_else_is_success() {
+        use Verdict::{ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter};
+        let limited = r#"{"retry_after":7,"ok":false,"error":"rate_limited"}"#;
+        let cases = [
+            (200, "ok", Delivered),
+            (200, "ok\n", Delivered),
+            (200, "OK", ByStatus),
+            (200, "ok then", ByStatus),
+            (201, "ok", ByStatus),
+            (400, "invalid_payload", PermanentMessage),
+            (400, "user_not_found", PermanentMessage),
+            (403, "action_prohibited", PermanentTarget),
+            (403, "invalid_token", PermanentTarget),
+            (404, "channel_not_found", PermanentTarget),
+            (404, "no_service", PermanentTarget),
+            (410, "channel_is_archived", PermanentTarget),
+            (429, limited, RetryAfter(Duration::from_secs(7))),
+            (429, "", RetryAfter(PAUSE)),
+            (500, "rollup_error", ByStatus),
+        ];
+        let slack = Slack { at: At::default() };
+        for (status, body, expected) in cases {
+            let verdict = slack.verdict(&said(status, body), Timestamp::UNIX_EPOCH);
+            assert_eq!(verdict, expected, "{status} {body}");
+        }
+        let asked = Said {
+            pause: Some(Duration::from_secs(3)),
+            ..said(429, limited)
+        };
+        let verdict = slack.verdict(&asked, Timestamp::UNIX_EPOCH);
+        assert_eq!(verdict, RetryAfter(Duration::from_secs(3)));
+    }
 
     #[test]
     fn data_pages_nobody() {

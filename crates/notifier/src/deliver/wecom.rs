@@ -75,7 +75,7 @@ impl Wecom {
             "### <font color=\"{colour}\">{title}</font>\n{}",
             message.text
         );
-        if message.fires && !self.at.users.is_empty() {
+        if message.mentions && !self.at.users.is_empty() {
             content.push('\n');
             for user in &self.at.users {
                 write!(content, "<@{user}>").expect("a text takes all");
@@ -122,7 +122,7 @@ mod tests {
             body(&begins),
             json!({ "msgtype": "markdown", "markdown": { "content": content } })
         );
-        begins.fires = false;
+        (begins.fires, begins.mentions) = (false, false);
         let content = "### <font color=\"info\">a＜b</font>\none";
         assert_eq!(body(&begins)["markdown"]["content"], content);
     }

@@ -26,6 +26,8 @@ pub(crate) struct ChatMessage {
     pub(crate) text: String,
     /// Whether something goes on at its end.
     pub(crate) fires: bool,
+    /// Whether people are to be mentioned: something goes on, and this is no replay.
+    pub(crate) mentions: bool,
     /// Of the gravest entry.
     pub(crate) severity: Severity,
     /// Templates in whose place something built-in was used: count them.
@@ -93,10 +95,12 @@ fn write(
     };
     let text = text.unwrap_or_else(escaped);
     let entries = &delivery.entries;
+    let fires = status(entries) == AlertStatus::Firing;
     ChatMessage {
         title: super::text::line(&title, TITLE_LIMIT_CHARS),
         text: text.trim_end().to_owned(),
-        fires: status(entries) == AlertStatus::Firing,
+        fires,
+        mentions: fires && delivery.replay.is_none(),
         severity: severity(entries),
         failures,
     }

@@ -1,5 +1,6 @@
 //! Every provider against its fake: one suite. What is said of one provider alone stands in its own file.
 
+mod forms;
 mod sizes;
 mod templates;
 
@@ -23,6 +24,7 @@ pub(in crate::deliver) fn message(title: &str, text: &str) -> ChatMessage {
         title: title.to_owned(),
         text: text.to_owned(),
         fires: true,
+        mentions: true,
         severity: Severity::Error,
         failures: Vec::new(),
     }
