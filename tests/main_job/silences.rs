@@ -106,6 +106,13 @@ async fn refused(house: &House, place: &[&str]) {
         assert_eq!(found, Some(code), "{words:?}: {stderr}");
         assert!(stderr.contains(what), "{stderr}");
     }
+    // One of the file's own, perhaps: it stands, and it is said which rules there are.
+    let unknown = ["silence", "add", "-m", "rule=payments_wait", "--for", "1s"];
+    let (code, id, stderr) = house.ask(&[&unknown, &said[..], place].concat()).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let warning = "no rule is named `payments_wait`; there are blind, failed, ";
+    assert!(stderr.contains(warning), "{stderr}");
+    expire(house, id.trim(), place).await;
     let words = [&["silence", "expire", "nobody"], place].concat();
     let (code, _, stderr) = house.ask(&words).await;
     assert_eq!(code, Some(1));

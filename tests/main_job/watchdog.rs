@@ -1,8 +1,6 @@
 //! Who watches the watcher: a dead man's switch outside hears a heartbeat while all is seen, and the fallback hears of
 //! a receiver that nothing reaches.
 
-use std::time::Duration;
-
 use syncbell_event::Status;
 use syncbell_simulator::NewTask;
 use syncbell_testkit::binary::Source;
@@ -13,8 +11,8 @@ use crate::bad_input::metrics;
 use crate::house::{House, WAIT};
 use crate::mailbox::text_of;
 
-/// Several turns of a heartbeat that beats each second.
-const TURNS: Duration = Duration::from_secs(4);
+/// Turns of a heartbeat, or tries of a receiver, within which what must not happen would.
+const TURNS: usize = 4;
 
 fn fail(house: &House, name: &str) {
     let task = NewTask::of(&format!("watchdog/{name}"), "v1").id(&format!("rst-{name}"));
@@ -27,6 +25,24 @@ async fn logged(house: &House, what: &str) -> usize {
     let running = binary.as_ref().expect("it runs");
     let text = running.text(Source::Stdout) + &running.text(Source::Stderr);
     text.matches(what).count()
+}
+
+/// The value of a series of the service that runs.
+async fn counted(house: &House, series: &str) -> usize {
+    let binary = house.binary.lock().await;
+    let text = metrics(binary.as_ref().expect("it runs")).await;
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("{series} is not counted: {text}"))
+}
+
+/// Waits until that value has grown by so many.
+async fn grown(house: &House, series: &str, by: usize) {
+    let from = counted(house, series).await;
+    eventually(&format!("{by} more of {series}"), WAIT, async || {
+        (counted(house, series).await >= from + by).then_some(())
+    })
+    .await;
 }
 
 async fn says(house: &House, what: &str) {
@@ -55,7 +71,6 @@ async fn a_heartbeat_comes_while_all_is_seen_and_stops_when_the_registry_is_cut_
             .all(|ping| ping.method == "POST" && ping.raw.is_empty())
     );
 
-    // It is held back until the first heartbeat of the instance, too.
     let held_back = "the heartbeat is held back";
     let at_start = logged(&house, held_back).await;
     way.set(Mode::Refuse).await;
@@ -69,7 +84,12 @@ async fn a_heartbeat_comes_while_all_is_seen_and_stops_when_the_registry_is_cut_
     })
     .await;
     let so_far = switch.requests().len();
-    tokio::time::sleep(TURNS).await;
+    grown(
+        &house,
+        "syncbell_heartbeats_total{outcome=\"held_back\"}",
+        TURNS,
+    )
+    .await;
     assert_eq!(switch.requests().len(), so_far, "a ping of a blind service");
     assert_eq!(logged(&house, held_back).await, at_start + 1, "said once");
 
@@ -88,13 +108,9 @@ async fn a_heartbeat_comes_while_all_is_seen_and_stops_when_the_registry_is_cut_
     switch.answer_always(Answer::status(204));
     switch.wait_for_accepted(accepted + 2, WAIT).await;
     says(&house, "the heartbeat is sent again").await;
-    let binary = house.binary.lock().await;
-    let counted = metrics(binary.as_ref().expect("it runs")).await;
-    drop(binary);
     for outcome in ["sent", "failed", "held_back"] {
-        let series = format!("syncbell_heartbeats_total{{outcome=\"{outcome}\"}} ");
-        let value = counted.split(&series).nth(1).expect("it is counted");
-        assert!(!value.starts_with("0\n"), "{series}");
+        let series = format!("syncbell_heartbeats_total{{outcome=\"{outcome}\"}}");
+        assert!(counted(&house, &series).await > 0, "{series}");
     }
     assert!(house.stop().await.success());
 }
@@ -132,8 +148,7 @@ async fn the_fallback_hears_once_of_a_dead_receiver_and_once_that_it_lives() {
     house.start_again().await;
     fail(&house, "two");
     let seen = house.webhook.requests().len();
-    house.webhook.wait_for(seen + 3, WAIT).await;
-    tokio::time::sleep(TURNS).await;
+    house.webhook.wait_for(seen + 2 * TURNS, WAIT).await;
     assert_eq!(subjects().len(), 1, "{:?}", subjects());
 
     house.webhook.answer_always(Answer::status(204));
@@ -149,7 +164,15 @@ async fn the_fallback_hears_once_of_a_dead_receiver_and_once_that_it_lives() {
         (house.webhook_got().len() == 2).then_some(())
     })
     .await;
-    tokio::time::sleep(TURNS).await;
+    eventually("the look at which nothing fails", WAIT, async || {
+        (counted(&house, "syncbell_receivers_failing").await == 0).then_some(())
+    })
+    .await;
+    fail(&house, "three");
+    eventually("what comes after it", WAIT, async || {
+        (house.webhook_got().len() == 3).then_some(())
+    })
+    .await;
     assert_eq!(subjects().len(), 2, "{:?}", subjects());
     assert!(house.stop().await.success());
 }

@@ -1,27 +1,37 @@
 //! `syncbell demo`: the whole path with nothing to set up. It builds a configuration and calls the same
 //! start as `run`; only the registry and the receiver are simulated.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use syncbell_config::{Config, Instance, Receiver, ReceiverKind, Route, Secret, Webhook};
+use anyhow::{Context as _, anyhow};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use syncbell_config::Config;
+use syncbell_notifier::SilenceWanted;
 use syncbell_service::{shutdown, telemetry};
+use syncbell_simulator::mailbox::Mailbox;
+use syncbell_simulator::receiver::{self, Receiver};
 use syncbell_simulator::{
-    DEMO_INSTANCE, DEMO_REGION, Handle, Options, Script, Simulator, receiver,
+    DEMO_INSTANCE, DEMO_REGION, DEMO_SILENCED, DEMO_SILENCED_NAMESPACE, Handle, Options, Script,
+    Simulator,
 };
 
 use crate::exit::Failure;
+use crate::explain;
 use crate::run::block_on;
+use crate::service::{Service, Who, find};
 use crate::start::{Services, Started, start};
 use crate::story::Story;
 
-/// The demo's shared secret, and its bytes as Standard Webhooks decodes them.
+/// The demo's shared secret.
 const SECRET: &str = "whsec_c3luY2JlbGwtZGVtby1zZWNyZXQtMDEyMzQ1Njc=";
-const KEY: &[u8] = b"syncbell-demo-secret-01234567";
 
 /// Longer than any baseline of twenty tasks takes.
 const BASELINE: Duration = Duration::from_secs(20);
+
+/// Longer than any answer of the service takes, or a failure to be seen.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// How the demo is to be.
 #[derive(Debug, clap::Args)]
@@ -44,8 +54,9 @@ pub(crate) fn demo(arguments: &Arguments) -> anyhow::Result<()> {
             secret: Some(SECRET.to_owned()),
             ..Default::default()
         };
-        let receiver = receiver::Receiver::start(options).await?;
-        let config = config(folder.path(), &simulator, &receiver)?;
+        let receiver = Receiver::start(options).await?;
+        let mailbox = Mailbox::start().await?;
+        let config = config(folder.path(), &simulator, &receiver, &mailbox)?;
         let credentials = syncbell_poller::credentials_from(|name| {
             let options = Options::default();
             match name {
@@ -55,9 +66,18 @@ pub(crate) fn demo(arguments: &Arguments) -> anyhow::Result<()> {
             }
         });
         let started = start(config, credentials, Services::Both).await?;
-        let told = play(&simulator, &receiver, &started, once).await;
+        let story = Story::new(simulator.world(), receiver.clone(), mailbox.clone());
+        let places = format!(
+            "a simulated registry at {}, a receiver at {}, a mailbox at {}",
+            simulator.url(),
+            receiver.url(),
+            mailbox.addr()
+        );
+        anstream::println!("{places}");
+        let told = play(&simulator, story, &started, once).await;
         let stopped = started.stop().await;
         receiver.stop().await;
+        mailbox.stop().await;
         simulator.stop().await;
         stopped?;
         if told? {
@@ -68,49 +88,39 @@ pub(crate) fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     })
 }
 
+/// As a file would say it; the mailbox waits shortly, so that what fails together is told together.
 fn config(
-    folder: &std::path::Path,
+    folder: &Path,
     simulator: &Handle,
-    receiver: &receiver::Receiver,
+    receiver: &Receiver,
+    mailbox: &Mailbox,
 ) -> anyhow::Result<Config> {
-    let mut config = Config::new(folder);
-    let mut instance =
-        Instance::try_new(DEMO_INSTANCE, DEMO_REGION).context("the demo's region is a region")?;
-    instance.endpoint = simulator.url().parse()?;
-    instance.poll_every = Duration::from_secs(1);
-    config.instances.push(instance);
-    let webhook = Webhook {
-        url: receiver.url().parse()?,
-        key: Some(Secret::new(KEY.to_vec())),
-        timeout: Duration::from_secs(10),
-        ca_file: None,
-    };
-    config.receivers.push(Receiver {
-        name: "demo".to_owned(),
-        language: syncbell_config::Language::En,
-        kind: ReceiverKind::Webhook(webhook),
-    });
-    config.route = Route {
-        receivers: vec!["demo".to_owned()],
-        ..Route::default()
-    };
-    config.admin.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Ok(config)
+    let yaml = format!(
+        "data_dir: .\n\
+         instances:\n  - {{id: {DEMO_INSTANCE}, region: {DEMO_REGION}, endpoint: '{}', poll_every: 1s}}\n\
+         receivers:\n\
+         \x20 - {{name: demo, webhook: {{url: '{}', secret: {{env: SECRET}}}}}}\n\
+         \x20 - name: mail\n    email: {{from: syncbell@example.test, to: [oncall@example.test], \
+         smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
+         route: {{receivers: [demo, mail], group_wait: 2s, group_interval: 2s}}\n\
+         admin: {{listen: '127.0.0.1:0'}}\n",
+        simulator.url(),
+        receiver.url(),
+        mailbox.addr().port(),
+    );
+    let secret = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
+    let config = syncbell_config::parse(&yaml, "the demo's configuration", folder, &secret);
+    config.map_err(|problems| anyhow!("{problems}"))
 }
 
 /// Waits for the baseline, tells the story. True if what arrived is what had to.
 async fn play(
     simulator: &Handle,
-    receiver: &receiver::Receiver,
+    mut story: Story,
     started: &Started,
     once: bool,
 ) -> anyhow::Result<bool> {
     let world = simulator.world();
-    anstream::println!(
-        "a simulated registry at {}, a receiver at {}",
-        simulator.url(),
-        receiver.url()
-    );
     let baseline = async {
         while !started.metrics.encode().lines().any(is_complete_baseline) {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -125,14 +135,16 @@ async fn play(
     );
     world.baseline_done();
     world.start_story();
-    let mut story = Story::new(world, receiver.clone());
-    story.tell().await;
+    story.tell(&[]).await;
+    let service = find(Who::Notifier, &[started.admin]).await?;
+    let service = service.context("the notifier does not answer")?;
+    storm(simulator, &mut story, &service).await?;
     if once {
         return Ok(story.verdict(&started.metrics));
     }
     anstream::println!(
         "\nThat was the whole path. Ask it while it runs:\n\
-         \x20   curl http://{}/api/v1/deliveries\n\
+         \x20   syncbell deliveries list --admin {}\n\
          Going real takes ten lines of YAML: see README.md, \"Going real\". Ctrl-C ends the demo.",
         started.admin
     );
@@ -144,26 +156,54 @@ async fn play(
     Ok(story.verdict(&started.metrics))
 }
 
-fn is_complete_baseline(line: &str) -> bool {
-    line.starts_with("syncbell_baseline_complete") && line.ends_with(" 1")
+/// Most of a release fails while something else is silenced; why that was not told; and that it is told once its
+/// silence ends.
+async fn storm(simulator: &Handle, story: &mut Story, service: &Service) -> anyhow::Result<()> {
+    let matcher = format!("from.namespace={DEMO_SILENCED_NAMESPACE}");
+    let wanted = SilenceWanted {
+        matchers: vec![matcher.clone()],
+        starts_at: None,
+        ends_at: Timestamp::now() + SignedDuration::from_mins(10),
+        author: "demo".to_owned(),
+        reason: "it moves this week".to_owned(),
+        all: false,
+    };
+    let wanted = serde_json::to_value(&wanted)?;
+    let silence = service.post("silences", &wanted, ANSWER).await?;
+    let id = silence["id"].as_str().unwrap_or_default().to_owned();
+    anstream::println!();
+    let added =
+        format!("syncbell silence add -m {matcher} --for 10m --reason 'it moves this week'");
+    story.act(&added, std::slice::from_ref(&id));
+    simulator.world().play(Script::demo_storm().steps);
+    story.tell(&[DEMO_SILENCED]).await;
+    story.tell_digest().await;
+    let held = tokio::time::timeout(ANSWER, held(service)).await;
+    let held = held.context("nothing is known of what is silenced")??;
+    story.act(
+        &format!("syncbell explain {DEMO_SILENCED}"),
+        &explain::lines(&held),
+    );
+    let path = format!("silences/{id}/expire");
+    service.ask("POST", &path).await?;
+    story.act(&format!("syncbell silence expire {id}"), &[]);
+    story.tell(&[]).await;
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_key_is_that_of_the_secret() {
-        let yaml = format!(
-            "instances: [{{id: a, region: cn-a}}]\n\
-             receivers: [{{name: r, webhook: {{url: 'http://x.example', secret: {SECRET}}}}}]\n\
-             route: {{receivers: [r]}}\n"
-        );
-        let config =
-            syncbell_config::parse(&yaml, "x", std::path::Path::new("."), &|_| None).unwrap();
-        let ReceiverKind::Webhook(webhook) = &config.receivers[0].kind else {
-            panic!("kind")
-        };
-        assert_eq!(webhook.key.as_ref().unwrap().expose(), KEY);
+/// What is known of the silenced task, once something is held back of it.
+async fn held(service: &Service) -> anyhow::Result<Value> {
+    let path = explain::path(DEMO_SILENCED)?;
+    loop {
+        let known = service.get(&path, &[]).await;
+        let endings = |known: &Value| known.to_string().contains("\"ending\":\"held\"");
+        if let Some(known) = known.ok().filter(endings) {
+            return Ok(known);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+fn is_complete_baseline(line: &str) -> bool {
+    line.starts_with("syncbell_baseline_complete") && line.ends_with(" 1")
 }

@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Denied,
     /// The configuration must change first.
     Configuration,
+    /// It was sent, and refused.
+    Refused,
     /// The command ran and its answer is no.
     No,
 }
@@ -28,6 +30,7 @@ impl std::fmt::Display for Failure {
             Self::TryAgain => "could not go on; a later try may work",
             Self::Denied => "denied",
             Self::Configuration => "the configuration must change",
+            Self::Refused => "refused",
             Self::No => "failed",
         })
     }
@@ -78,7 +81,7 @@ pub(crate) fn code(done: anyhow::Result<()>) -> ExitCode {
         Some(Failure::TryAgain) => 75,
         Some(Failure::Denied) => 77,
         Some(Failure::Configuration) => 78,
-        Some(Failure::No) | None => 1,
+        Some(Failure::No | Failure::Refused) | None => 1,
     })
 }
 

@@ -53,8 +53,8 @@ async fn ask(asked: &Arguments) -> anyhow::Result<Value> {
     }
 }
 
-/// Ids of tasks are any text.
-fn path(id: &str) -> anyhow::Result<String> {
+/// Where the service is asked; ids of tasks are any text.
+pub(crate) fn path(id: &str) -> anyhow::Result<String> {
     let mut url: reqwest::Url = "http://localhost".parse()?;
     let segments = url.path_segments_mut();
     let mut segments = segments.ok().context("a URL with a path")?;
@@ -78,7 +78,7 @@ fn joined(words: &[&str]) -> String {
 }
 
 /// For people. Others wrote what is in it: nothing of it may steer the terminal.
-fn lines(explained: &Value) -> Vec<String> {
+pub(crate) fn lines(explained: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let incident = &explained["incident"];
     if !incident.is_null() {

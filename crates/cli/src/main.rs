@@ -21,6 +21,7 @@ mod status;
 mod story;
 mod table;
 mod tasks;
+mod test_receiver;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,8 @@ enum Command {
     /// Who would be told what
     #[command(subcommand)]
     Route(route::Route),
+    /// Send a sample to a receiver, and show what was sent and what came back
+    TestReceiver(test_receiver::Arguments),
     /// What the rules of now make of the events of before: show it, or send it again
     Replay(replay::Arguments),
 }
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),
         Command::Events(asked) => events::events(&asked),
         Command::Route(asked) => route::route(&asked),
+        Command::TestReceiver(asked) => test_receiver::test_receiver(&asked),
         Command::Replay(asked) => replay::replay(&asked),
     };
     exit::code(done)

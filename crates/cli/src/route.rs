@@ -22,7 +22,9 @@ const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 /// Questions about routes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Route {
-    /// Who would be told what of an event, by which rule and route. Asks no service and sends nothing
+    /// Who would be told what of an event, by which rule and route. Asks no service and sends nothing: whether a
+    /// silence or `inhibit` holds it back, and what is open already, is not looked at; `explain` says what became of
+    /// a real one
     Test(Arguments),
 }
 

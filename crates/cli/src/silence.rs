@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use syncbell_notifier::{SilenceRow, SilenceWanted};
+use syncbell_notifier::{SilenceRow, SilenceWanted, unknown_rules};
 
 use crate::ask::{self, Whom, ask_whom};
 use crate::exit::Failure;
@@ -124,12 +124,21 @@ async fn add(asked: &Add) -> anyhow::Result<()> {
             service.post("silences", &body, ANSWER).await?
         }
         Whom::Folders(config, missing) => {
+            let own = config.rules.own.iter().map(|own| own.name.clone());
+            let warning = unknown_rules(&wanted.matchers, &own.collect::<Vec<_>>());
             let handle = ask::open(*config, &missing).await?;
             let added = handle.add_silence(wanted).await;
             handle.close().await;
-            serde_json::to_value(added?)?
+            let mut added = serde_json::to_value(added?)?;
+            if let Some(warning) = warning {
+                added["warning"] = warning.into();
+            }
+            added
         }
     };
+    if let Some(warning) = silence["warning"].as_str() {
+        anstream::eprintln!("warning: {warning}");
+    }
     match asked.output {
         Output::Table => {
             anstream::println!("{}", silence["id"].as_str().unwrap_or_default());

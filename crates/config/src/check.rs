@@ -17,6 +17,7 @@ mod rules;
 mod templates;
 mod test;
 mod watchdog;
+mod webhook;
 mod window;
 
 use std::net::SocketAddr;
@@ -26,9 +27,10 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 use url::Url;
 
-use crate::config::{Admin, Baseline, Config, Credentials, Disk, Language, WayOut};
+use crate::config::{Admin, Baseline, Config, Credentials, Disk, Egress, Language, WayOut};
 use crate::problem::{Level, Problem, Problems, Source};
 use crate::raw::{self, Later, Text};
+use crate::secret::http_url;
 use crate::{Env, Part, duration, size};
 pub use kafka::RESERVED_KAFKA_PROPERTIES;
 pub use label::any_matcher as parse_matcher;
@@ -49,6 +51,7 @@ pub(crate) fn check(
         folder,
         env,
         is_needed_here: true,
+        egress: Egress::default(),
         problems: Vec::new(),
     };
     // systemd joins several folders by colons.
@@ -76,6 +79,7 @@ pub(crate) fn check(
     config.rules = checker.rules(raw.rules, &config.instances);
     let names = receiver::names(raw.receivers.as_ref());
     let language = checker.language(raw.language, Language::default());
+    checker.egress = checker.egress(raw.egress.as_ref(), raw.allow_networks);
     checker.is_needed_here = part.tells();
     let receivers = checker.receivers(raw.receivers, language);
     config.templates = checker.templates(raw.templates);
@@ -122,6 +126,8 @@ pub(crate) struct Checker<'a> {
     env: Env<'a>,
     /// Whether what is looked at is for the service that reads the file.
     is_needed_here: bool,
+    /// Where requests to receivers may go.
+    egress: Egress,
     problems: Vec<Problem>,
 }
 
@@ -209,24 +215,10 @@ impl Checker<'_> {
     /// An http or https URL without credentials in it.
     fn url(&mut self, key: &str, value: &Spanned<String>) -> Option<Url> {
         let at = value.referenced;
-        match Url::parse(value.value.trim()) {
-            Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() => {
-                self.error(at, format!("`{key}`: expected an http:// or https:// URL"));
-                None
-            }
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                self.error(
-                    at,
-                    format!("`{key}`: a URL must not hold a user name or password"),
-                );
-                None
-            }
+        match http_url(&value.value) {
             Ok(url) => Some(url),
-            Err(error) => {
-                self.error(
-                    at,
-                    format!("`{key}`: expected an http:// or https:// URL: {error}"),
-                );
+            Err(message) => {
+                self.error(at, format!("`{key}`: {message}"));
                 None
             }
         }

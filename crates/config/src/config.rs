@@ -2,6 +2,7 @@
 
 mod chat;
 mod credentials;
+mod egress;
 mod flapping;
 mod inhibit;
 mod kafka;
@@ -10,6 +11,7 @@ mod rules;
 mod templates;
 mod test;
 mod watchdog;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ pub use self::chat::{At, Chat, ChatKind, Rate};
 pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
+pub use self::egress::Egress;
 pub use self::flapping::Flapping;
 pub use self::inhibit::Inhibit;
 pub use self::kafka::{Kafka, KafkaLogin, KafkaSasl, KafkaTls};
@@ -29,6 +32,7 @@ pub use self::rules::{Marks, OwnRule, RuleSwitches, Severity, Silent, SilentSubj
 pub use self::templates::{Console, Language, TEMPLATE_NAMES, TemplateFile, Templates};
 pub use self::test::Test;
 pub use self::watchdog::{Heartbeat, Watchdog};
+pub use self::webhook::{Authorization, BodyTemplate, ClientCertificate, Http, Webhook};
 use crate::{Hours, Matcher, Problem, Secret};
 
 /// Everything, with defaults filled in and every reference resolved.
@@ -196,24 +200,11 @@ pub struct Receiver {
 #[derive(Clone, Debug)]
 pub enum ReceiverKind {
     /// A generic webhook (Standard Webhooks, CloudEvents).
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     /// Mail; each address is told by itself.
     Email(Email),
     /// A robot in a group chat.
     Chat(Chat),
-}
-
-/// A generic webhook.
-#[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Where to post; http or https.
-    pub url: Url,
-    /// The signing key's bytes (of a `whsec_…` secret: decoded); none: not signed.
-    pub key: Option<Secret<Vec<u8>>>,
-    /// Over everything, the answer's body included.
-    pub timeout: Duration,
-    /// Certificates to trust beside the system's, PEM.
-    pub ca_file: Option<PathBuf>,
 }
 
 /// Mail.

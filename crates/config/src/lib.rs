@@ -20,18 +20,19 @@ use serde_saphyr::MergeKeyPolicy;
 
 pub use check::{RESERVED_KAFKA_PROPERTIES, parse_matcher};
 pub use config::{
-    AccessKey, Admin, AssumeRole, At, Authorities, Baseline, Bus, Chat, ChatKind, Config, Console,
-    Credentials, CredentialsFrom, Discovery, Disk, Email, Filters, Flapping, Heartbeat, Inhibit,
-    Instance, Kafka, KafkaLogin, KafkaSasl, KafkaTls, Language, Marks, Network, Oidc, OwnRule,
-    Rate, Receiver, ReceiverKind, Retention, Route, RuleSwitches, Severity, Silent, SilentSubject,
-    SilentWatch, Smtp, SmtpTls, TEMPLATE_NAMES, TemplateFile, Templates, Test, Watchdog, WayOut,
-    Webhook,
+    AccessKey, Admin, AssumeRole, At, Authorities, Authorization, Baseline, BodyTemplate, Bus,
+    Chat, ChatKind, ClientCertificate, Config, Console, Credentials, CredentialsFrom, Discovery,
+    Disk, Egress, Email, Filters, Flapping, Heartbeat, Http, Inhibit, Instance, Kafka, KafkaLogin,
+    KafkaSasl, KafkaTls, Language, Marks, Network, Oidc, OwnRule, Rate, Receiver, ReceiverKind,
+    Retention, Route, RuleSwitches, Severity, Silent, SilentSubject, SilentWatch, Smtp, SmtpTls,
+    TEMPLATE_NAMES, TemplateFile, Templates, Test, Watchdog, WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
+pub use ipnet::IpNet;
 pub use matcher::{MatchOp, Matcher};
 pub use problem::{Level, Problem, Problems};
 pub use schema::schema;
-pub use secret::Secret;
+pub use secret::{LiveSecret, Secret, http_url, read_secret, signing_key};
 pub use window::{Hours, TimeRange, Window};
 
 /// The largest file that is read, in bytes.

@@ -11,13 +11,15 @@ use std::ops::Range;
 use serde_saphyr::granit_parser::{Event, Parser};
 
 /// Key names that hold secrets, in parts; also those of other versions and of slips.
-const SECRET_PARTS: [&str; 6] = [
+const SECRET_PARTS: [&str; 8] = [
     "secret",
     "passw",
     "passphrase",
     "token",
     "credential",
     "key",
+    "bearer",
+    "authorization",
 ];
 
 /// The kinds of `credentials`: each with its keys, and those of them whose values may be shown.
@@ -41,7 +43,14 @@ const CREDENTIALS: [(&str, &[&str], &[&str]); 7] = [
 
 /// The kinds of receivers whose URL is the credential, with their keys whose values may be shown.
 const CHATS: [&str; 4] = ["dingtalk", "feishu", "wecom", "slack"];
-const SHOWN_OF_CHATS: [&str; 5] = ["keyword", "at", "rate", "timeout", "ca_file"];
+const SHOWN_OF_CHATS: [&str; 6] = [
+    "keyword",
+    "at",
+    "rate",
+    "timeout",
+    "ca_file",
+    "client_certificate",
+];
 
 /// `text` without its byte order mark and with stars for secrets.
 pub(crate) fn mask(text: &str) -> String {
@@ -66,6 +75,9 @@ pub(crate) fn mask(text: &str) -> String {
         by_lines(text, rest, &mut walk.masked);
     }
     user_info(text, &mut walk.masked);
+    for url in std::mem::take(&mut walk.urls) {
+        behind_host(text, url, &mut walk.masked);
+    }
     starred(text, walk.masked)
 }
 
@@ -89,6 +101,16 @@ fn is_proxy(key: &str) -> bool {
     strsim::damerau_levenshtein(&key.to_ascii_lowercase(), "proxy") <= 1
 }
 
+/// The path of a receiver's URL is often the credential.
+fn is_url(key: &str) -> bool {
+    strsim::damerau_levenshtein(&key.to_ascii_lowercase(), "url") <= 1
+}
+
+/// Whose values are hidden, and names are not.
+fn is_headers(key: &str) -> bool {
+    strsim::damerau_levenshtein(&key.to_ascii_lowercase(), "headers") <= 1
+}
+
 /// What a mapping or list is part of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
@@ -102,13 +124,15 @@ enum Within {
     Kind(usize),
     /// A robot in a chat: its URL is a secret, and so is what is not known.
     Chat,
+    /// `headers`: any name, each with a value that is hidden.
+    Headers,
 }
 
 impl Within {
     /// Whether a key that stands here may be shown.
     fn shows_key(self, key: &str) -> bool {
         match self {
-            Self::Plain | Self::Chat => true,
+            Self::Plain | Self::Chat | Self::Headers => true,
             Self::Secret => matches!(key, "env" | "file"),
             Self::Credentials => kind(key).is_some(),
             Self::Kind(kind) => CREDENTIALS[kind].1.contains(&key),
@@ -126,6 +150,8 @@ impl Within {
             Self::Plain if key == "credentials" && is_mapping => Self::Credentials,
             Self::Plain if CHATS.contains(&key) && is_mapping => Self::Chat,
             Self::Chat if SHOWN_OF_CHATS.contains(&key) => Self::Plain,
+            Self::Plain if is_headers(key) && is_mapping => Self::Headers,
+            Self::Plain if (is_url(key) || is_headers(key)) && value.is_none() => Self::Secret,
             Self::Plain if is_proxy(key) => match value {
                 Some(url) if !url.contains('@') => Self::Plain,
                 _ => Self::Secret,
@@ -137,7 +163,7 @@ impl Within {
             Self::Kind(kind) if value.is_some() && CREDENTIALS[kind].2.contains(&key) => {
                 Self::Plain
             }
-            Self::Kind(_) | Self::Chat => Self::Secret,
+            Self::Kind(_) | Self::Chat | Self::Headers => Self::Secret,
             Self::Secret if !is_named_only => Self::Secret,
             Self::Plain | Self::Secret if is_secret_key(key) => Self::Secret,
             Self::Plain | Self::Secret => Self::Plain,
@@ -165,6 +191,8 @@ struct Walk {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Range<usize>>,
     masked: Vec<Range<usize>>,
+    /// URLs of which the host may be seen.
+    urls: Vec<Range<usize>>,
 }
 
 impl Walk {
@@ -217,17 +245,23 @@ impl Walk {
         let within = open.within.of(&key, value, is_mapping);
         if within == Within::Secret && value.is_some() {
             self.masked.push(range);
+        } else if is_url(&key) && value.is_some() {
+            self.urls.push(range);
         }
         within
     }
 
     /// True if what comes next would belong to a secret.
     fn in_secret(&self) -> bool {
-        let hides = |key: &str| is_secret_key(key) || is_proxy(key) || key == "url";
-        let pending = |open: &Open| open.key.as_deref().is_some_and(hides);
+        let pending = |open: &Open| open.key.as_deref().is_some_and(hides_lines);
         let hidden = |open: &Open| open.within != Within::Plain || pending(open);
         self.open.iter().any(hidden)
     }
+}
+
+/// Whether all that follows `key` is hidden where there is no structure left.
+fn hides_lines(key: &str) -> bool {
+    is_secret_key(key) || is_proxy(key) || is_url(key) || is_headers(key)
 }
 
 /// Where there is no structure left: what follows a secret's key, to the end of its lines.
@@ -248,8 +282,7 @@ fn by_lines(text: &str, from: usize, masked: &mut Vec<Range<usize>>) {
                     .trim_end_matches(':')
                     .trim_end_matches(['"', '\'', ' ']);
                 let word = key.rsplit([' ', '{', ',', '"', '\'']).next().unwrap_or(key);
-                let hides = is_secret_key(word) || is_proxy(word) || word == "url";
-                if part.ends_with(':') && hides {
+                if part.ends_with(':') && hides_lines(word) {
                     masked.push(begin + past..begin + line.len());
                     within = Some(indent);
                     break;
@@ -269,6 +302,15 @@ fn user_info(text: &str, masked: &mut Vec<Range<usize>>) {
         if let Some(user) = token.rfind('@') {
             masked.push(begin..begin + user);
         }
+    }
+}
+
+/// What stands behind the host of the URL in `range`.
+fn behind_host(text: &str, range: Range<usize>, masked: &mut Vec<Range<usize>>) {
+    let url = text.get(range.clone()).unwrap_or_default();
+    let host = url.find("://").map_or(0, |at| at + "://".len());
+    if let Some(path) = url[host..].find(['/', '?', '#', '\\']) {
+        masked.push(range.start + host + path + 1..range.end);
     }
 }
 
@@ -353,6 +395,10 @@ mod tests {
             "a: }\nslack: {url: 'https://h/LEAK'}\n",
             "slack:\n  url: \"https://h/LEAK\n",
         ];
+        no_leak(&ways);
+    }
+
+    fn no_leak(ways: &[&str]) {
         for way in ways {
             let shown = mask(way);
             assert!(
@@ -365,8 +411,29 @@ mod tests {
     }
 
     #[test]
+    fn no_way_of_writing_a_receiver_s_url_or_headers_shows_more_than_its_host() {
+        no_leak(&[
+            "url: https://h.example.com/LEAK/LEAK",
+            "url: 'https://h.example.com?LEAK'",
+            "url: h.example.com/LEAK",
+            "ulr: https://h/LEAK",
+            "url: >-\n  https://h/LEAK\n  LEAK\n",
+            "url: {env: 'https://h/LEAK'}",
+            "url: [https://h/LEAK]",
+            "data_dir: &x https://h/LEAK\nurl: *x",
+            "a: }\nwebhook: {url: 'https://h/LEAK'}\n",
+            "bearer: LEAK",
+            "bearer: {env: LEAK leak}",
+            "headers: {X-Team: LEAK, Authorization: [LEAK], B: {value: LEAK}}",
+            "headers: [LEAK]",
+            "header:\n  A: LEAK\n",
+            "a: }\nheaders:\n  A: LEAK\n",
+        ]);
+    }
+
+    #[test]
     fn what_is_no_secret_stays_and_columns_are_kept() {
-        let text = "secret: { env: OPS_SECRET }\nurl: https://h.example.com/x\n\
+        let text = "secret: { env: OPS_SECRET }\nurl: https://h.example.com/\n\
                     password: { file: /run/x }\nto: [a@example.com]\n";
         assert_eq!(mask(text), text);
         let text = "credentials:\n  oidc: { role_arn: r, provider_arn: p, session_name: s }\n  \
@@ -378,5 +445,11 @@ mod tests {
                     dingtalk: { url: { file: x }, secret: { env: S }, keyword: sync, timeout: 5s }\n";
         assert_eq!(mask(text), text);
         assert_eq!(mask("{secret: é, to: b}"), "{secret: *, to: b}");
+        let text = "url: { file: /run/url }\nheaders: { A: { env: A_B }, C: x }\n";
+        assert_eq!(mask(text), text.replace(" x ", " * "));
+        assert_eq!(
+            mask("url: 'https://h:1/a b' # x"),
+            "url: 'https://h:1/* ** # x"
+        );
     }
 }

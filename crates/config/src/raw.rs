@@ -14,6 +14,7 @@ mod rules;
 mod templates;
 mod test;
 mod watchdog;
+mod webhook;
 mod window;
 
 use schemars::JsonSchema;
@@ -36,6 +37,7 @@ pub(crate) use self::rules::{OwnRule, Rules, SEVERITIES, Silent, Switch, Timed};
 pub(crate) use self::templates::{Console, Templates};
 pub(crate) use self::test::Test;
 pub(crate) use self::watchdog::{Heartbeat, Watchdog};
+pub(crate) use self::webhook::{Basic, ClientCertificate, Headers, Webhook};
 pub(crate) use self::window::Window;
 use crate::secret::RawSecret;
 
@@ -91,6 +93,13 @@ pub(crate) struct Config {
     pub(crate) templates: Option<Spanned<Templates>>,
     /// Links to the registry's console in messages for people.
     pub(crate) console: Option<Console>,
+    /// Where requests to receivers and the heartbeat may go: `default`, everywhere but to link-local addresses and
+    /// metadata services; `strict`, to the public internet only.
+    #[schemars(with = "Option<String>", extend("enum" = ["default", "strict"]))]
+    pub(crate) egress: Text,
+    /// Networks (`10.1.0.0/16`) or addresses to which requests may go all the same.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) allow_networks: Option<Vec<Spanned<String>>>,
     /// A ping for a dead man's switch outside, while everything is seen.
     #[schemars(with = "Option<Heartbeat>")]
     pub(crate) heartbeat: Option<Spanned<Heartbeat>>,
@@ -232,25 +241,6 @@ pub(crate) struct Receiver {
     pub(crate) discord: Later,
     #[schemars(skip)]
     pub(crate) telegram: Later,
-}
-
-/// A generic webhook.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Webhook {
-    /// Where to post; http or https.
-    #[schemars(with = "String")]
-    pub(crate) url: Text,
-    /// Signs each request: `whsec_` and base64 of 24 to 64 bytes, or a text of 16 characters or
-    /// more.
-    #[schemars(with = "Option<RawSecret>")]
-    pub(crate) secret: Option<Spanned<RawSecret>>,
-    /// Over everything, the answer's body included. Default `10s`.
-    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
-    pub(crate) timeout: Text,
-    /// Certificates to trust beside the system's, PEM.
-    #[schemars(with = "Option<String>")]
-    pub(crate) ca_file: Text,
 }
 
 /// Mail.

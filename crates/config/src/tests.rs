@@ -9,6 +9,7 @@ mod routes;
 mod rules;
 mod templates;
 mod watchdog;
+mod webhook;
 
 use super::*;
 
@@ -70,7 +71,8 @@ fn the_smallest_file_of_the_design_works() {
     let ReceiverKind::Webhook(webhook) = &config.receivers[0].kind else {
         panic!("no webhook")
     };
-    assert_eq!(webhook.key.as_ref().unwrap().expose().len(), 24);
+    let key = signing_key(webhook.secrets[0].text().expose()).unwrap();
+    assert_eq!(key.expose().len(), 24);
     let printed = format!("{config:?}");
     assert!(
         !printed.contains("hunter2") && !printed.contains("MfKQ"),

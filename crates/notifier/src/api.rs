@@ -18,12 +18,14 @@ use crate::explain::stands;
 use crate::render;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
-use crate::silence::{Silence, SilenceRow, SilenceWanted};
+use crate::silence::{SilenceRow, SilenceWanted, unknown_rules};
 use crate::{Error, rows, status};
 
 /// Rows of one answer, unless asked otherwise.
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
+/// Incidents are short rows, and after a storm somebody wants all of them.
+const INCIDENTS_MAX: usize = 20_000;
 
 const NO_INCIDENT: &str = "no such incident";
 
@@ -74,8 +76,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn limit(&self) -> usize {
-        self.limit.unwrap_or(LIMIT).min(LIMIT_MAX)
+    fn limit(&self, most: usize) -> usize {
+        self.limit.unwrap_or(LIMIT).min(most)
     }
 }
 
@@ -123,7 +125,7 @@ async fn incidents(
     State(handle): State<Handle>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Vec<IncidentRow>>, Failed> {
-    Ok(Json(handle.incidents(asked.limit()).await?))
+    Ok(Json(handle.incidents(asked.limit(INCIDENTS_MAX)).await?))
 }
 
 async fn incident(
@@ -157,7 +159,7 @@ async fn deliveries(
     State(handle): State<Handle>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Vec<DeliveryRow>>, Failed> {
-    Ok(Json(handle.deliveries(asked.limit()).await?))
+    Ok(Json(handle.deliveries(asked.limit(LIMIT_MAX)).await?))
 }
 
 async fn delivery(
@@ -188,8 +190,17 @@ async fn silences(
 async fn add_silence(
     State(handle): State<Handle>,
     Json(wanted): Json<SilenceWanted>,
-) -> Result<Json<Silence>, Failed> {
-    Ok(Json(handle.add_silence(wanted).await?))
+) -> Result<Json<Value>, Failed> {
+    let silence = handle.add_silence(wanted).await?;
+    let own = handle.setup().map(|setup| setup.rules.own.iter());
+    let own = own.into_iter().flatten();
+    let own: Vec<String> = own.map(|own| own.name.as_str().to_owned()).collect();
+    let warning = unknown_rules(&silence.matchers, &own);
+    let mut answer = json!(silence);
+    if let Some(warning) = warning {
+        answer["warning"] = warning.into();
+    }
+    Ok(Json(answer))
 }
 
 async fn expire_silence(

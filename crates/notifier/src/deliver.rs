@@ -18,6 +18,7 @@ mod answer;
 mod egress;
 mod client;
 mod endpoint;
+mod fresh;
 mod email;
 mod message;
 mod chat;
@@ -34,14 +35,14 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use syncbell_config::{Receiver, ReceiverKind};
+use syncbell_config::{Problem, Problems, Receiver, ReceiverKind};
 use syncbell_service::crash_point;
 
 use crate::Error;
 use crate::delivery::Delivery;
 use crate::metrics::NotifierMetrics;
 use crate::outcome::Outcome;
-use crate::render::{self, Renderer, Renderers, TemplateFailure};
+use crate::render::{Renderer, Renderers, TemplateFailure};
 
 pub(crate) use budget::{Budget, a_minute};
 pub(crate) use chat::FORMS;
@@ -72,6 +73,9 @@ impl Channel {
         metrics: NotifierMetrics,
     ) -> Result<Self, Error> {
         let named = |error: setup::SetupError| {
+            if let setup::SetupError::Template(problem) = error {
+                return Error::Templates(Problems(vec![problem]));
+            }
             let cause = error
                 .source()
                 .map(|cause| format!(": {cause}"))
@@ -97,6 +101,14 @@ impl Channel {
             metrics,
             failing: Mutex::default(),
         })
+    }
+
+    /// The first problem that a template of its own has with samples of every kind of message.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        match &self.kind {
+            ChannelKind::Webhook(channel) => channel.problem(&self.renderer),
+            ChannelKind::Email(_) | ChannelKind::Chat(_) => None,
+        }
     }
 
     /// Its name in metrics.
@@ -128,10 +140,11 @@ impl Channel {
     pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
         match &self.kind {
             ChannelKind::Webhook(channel) => {
-                let body = render::webhook(delivery);
+                let (payload, failure) = channel.payload(&self.renderer, delivery, now);
+                self.note(failure.as_slice(), delivery);
                 let trace = delivery.traceparent();
                 crash_point("deliver.webhook-rendered");
-                channel.send(&delivery.id, trace, body, now).await
+                channel.send(&delivery.id, trace, payload, now).await
             }
             ChannelKind::Email(channel) => {
                 let mail = self.renderer.mail(delivery, now);
@@ -144,6 +157,26 @@ impl Channel {
                 let message = channel.message(&self.renderer, delivery, now);
                 self.note(&message.failures, delivery);
                 channel.send(&message, now).await
+            }
+        }
+    }
+
+    /// What an attempt at `now` sends, without secrets.
+    pub(crate) async fn preview(&self, delivery: &Delivery, now: Timestamp) -> String {
+        match &self.kind {
+            ChannelKind::Webhook(channel) => {
+                let (payload, _) = channel.payload(&self.renderer, delivery, now);
+                let trace = delivery.traceparent();
+                channel.preview(&delivery.id, trace, &payload, now).await
+            }
+            ChannelKind::Email(channel) => {
+                let mail = self.renderer.mail(delivery, now);
+                let address = delivery.target.address.as_deref().unwrap_or_default();
+                channel.preview(address, delivery, mail, now)
+            }
+            ChannelKind::Chat(channel) => {
+                let message = channel.message(&self.renderer, delivery, now);
+                channel.preview(&message, now)
             }
         }
     }

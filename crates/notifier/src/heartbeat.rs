@@ -9,11 +9,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Client;
-use syncbell_config::Secret;
+use syncbell_config::{Egress, Http, Secret};
 use syncbell_store::Store;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -36,6 +36,7 @@ pub(crate) struct Heartbeat {
     client: Client,
     url: Secret<Url>,
     every: Duration,
+    egress: Egress,
 }
 
 /// What it is decided by.
@@ -45,10 +46,20 @@ pub(crate) struct Pulse {
     pub(crate) metrics: NotifierMetrics,
 }
 
+/// Why nothing is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+struct Unseen {
+    why: String,
+    /// It is only not heard of: nothing else can be so shortly after a start.
+    early_for: Option<SignedDuration>,
+}
+
 /// What a turn came to, to log a change of it once.
 #[derive(Debug, PartialEq, Eq)]
 enum Beat {
     Sent,
+    /// Nothing was heard yet, and nothing could be: that is worth no line.
+    Early,
     /// Why nothing was sent.
     HeldBack(String),
     /// What went wrong.
@@ -58,7 +69,12 @@ enum Beat {
 impl Heartbeat {
     /// Prepares the connection; sends nothing.
     pub(crate) fn try_new(heartbeat: &syncbell_config::Heartbeat) -> Result<Self, Error> {
-        let client = client(heartbeat.url.expose(), None, DEADLINE).map_err(|error| {
+        let http = Http {
+            timeout: DEADLINE,
+            egress: heartbeat.egress.clone(),
+            ..Http::default()
+        };
+        let client = client(heartbeat.url.expose(), &http).map_err(|error| {
             let what = format!("heartbeat: {}", text::chain(&error, 200));
             Error::Setup { what }
         })?;
@@ -66,6 +82,7 @@ impl Heartbeat {
             client,
             url: heartbeat.url.clone(),
             every: heartbeat.every,
+            egress: heartbeat.egress.clone(),
         })
     }
 
@@ -73,7 +90,7 @@ impl Heartbeat {
     pub(crate) async fn run(self, pulse: Pulse, stop: CancellationToken) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = Beat::Sent;
+        let (began, mut before) = (Instant::now(), Beat::Early);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -82,12 +99,12 @@ impl Heartbeat {
             let held_back = match pulse.held_back(Timestamp::now()).await {
                 Ok(held_back) => held_back,
                 Err(error) if error.retry() == syncbell_store::Retry::Later => {
-                    Some(format!("the ledger takes no rows: {error}"))
+                    Some(Unseen::known(format!("the ledger takes no rows: {error}")))
                 }
                 Err(error) => return Err(error.into()),
             };
-            let beat = if let Some(why) = held_back {
-                Beat::HeldBack(why)
+            let beat = if let Some(unseen) = held_back {
+                unseen.beat(began.elapsed())
             } else {
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
@@ -96,7 +113,7 @@ impl Heartbeat {
             };
             pulse.metrics.heartbeat(match beat {
                 Beat::Sent => HeartbeatOutcome::Sent,
-                Beat::HeldBack(_) => HeartbeatOutcome::HeldBack,
+                Beat::HeldBack(_) | Beat::Early => HeartbeatOutcome::HeldBack,
                 Beat::Failed(_) => HeartbeatOutcome::Failed,
             });
             log(&before, &beat);
@@ -106,8 +123,8 @@ impl Heartbeat {
 
     async fn ping(&self) -> Beat {
         let url = self.url.expose();
-        if let Some(address) = refused_literal(url) {
-            return Beat::Failed(format!("nothing is sent to {address}"));
+        if let Some(refusal) = refused_literal(url, &self.egress) {
+            return Beat::Failed(refusal);
         }
         let asked = self.client.post(url.clone()).body("").timeout(DEADLINE);
         match asked.send().await {
@@ -124,16 +141,35 @@ fn log(before: &Beat, now: &Beat) {
     match (before, now) {
         (Beat::Failed(_), Beat::Failed(_))
         | (Beat::HeldBack(_), Beat::HeldBack(_))
-        | (Beat::Sent, Beat::Sent) => {}
+        | (Beat::Sent | Beat::Early, Beat::Sent)
+        | (_, Beat::Early) => {}
         (_, Beat::Failed(why)) => tracing::error!(why, "the heartbeat does not arrive"),
         (_, Beat::HeldBack(why)) => tracing::warn!(why, "the heartbeat is held back"),
         (_, Beat::Sent) => tracing::info!("the heartbeat is sent again"),
     }
 }
 
+impl Unseen {
+    fn known(why: String) -> Self {
+        Self {
+            why,
+            early_for: None,
+        }
+    }
+
+    /// What it comes to, so long after the start.
+    fn beat(self, running_for: Duration) -> Beat {
+        let running_for = SignedDuration::try_from(running_for).unwrap_or(SignedDuration::MAX);
+        match self.early_for {
+            Some(early) if running_for < early => Beat::Early,
+            _ => Beat::HeldBack(self.why),
+        }
+    }
+}
+
 impl Pulse {
     /// Why no ping is to be sent now, if so.
-    async fn held_back(&self, now: Timestamp) -> Result<Option<String>, syncbell_store::Error> {
+    async fn held_back(&self, now: Timestamp) -> Result<Option<Unseen>, syncbell_store::Error> {
         let watches = self.store.read(|reader| {
             let mut watches: Vec<Watch> = Vec::new();
             for (key, row) in reader.scan(rows::WATCHES, None, INSTANCES_LIMIT)? {
@@ -145,40 +181,46 @@ impl Pulse {
         });
         let watches = watches.await?;
         let failing = watchdog::failing(&self.store).await?;
-        Ok(unseen(&watches, &self.setup, now).or_else(|| untold(&failing, &self.setup)))
+        let untold = || untold(&failing, &self.setup).map(Unseen::known);
+        Ok(unseen(&watches, &self.setup, now).or_else(untold))
     }
 }
 
-/// The first instance that is not seen.
-fn unseen(watches: &[Watch], setup: &Setup, now: Timestamp) -> Option<String> {
+/// The first instance that is not seen; what is known to be so before what was only not heard of.
+fn unseen(watches: &[Watch], setup: &Setup, now: Timestamp) -> Option<Unseen> {
     let watched = || watches.iter().filter(|watch| watch.dropped_at.is_none());
-    for watch in watched() {
-        let instance = &watch.instance;
-        if let Some(blind) = &watch.blind {
-            return Some(format!("{instance} is blind: {}", blind.reason));
-        }
-        let Some(heard) = &watch.heard else {
-            return Some(format!("{instance} was not heard of yet"));
-        };
-        let patience = setup.patience(instance);
-        let due = heard
-            .next_by
-            .saturating_add(patience)
-            .unwrap_or(Timestamp::MAX);
-        if now > due {
-            return Some(format!(
-                "{instance} was not heard of since {}",
-                heard.seen_until
-            ));
-        }
-    }
+    let blind = watched().find_map(|watch| {
+        let blind = watch.blind.as_ref()?;
+        Some(format!("{} is blind: {}", watch.instance, blind.reason))
+    });
+    let unheard = |instance: &str, why: String| Unseen {
+        why,
+        early_for: Some(setup.patience(instance)),
+    };
+    let silent = || {
+        watched().find_map(|watch| {
+            let instance = watch.instance.as_str();
+            let Some(heard) = &watch.heard else {
+                let why = format!("{instance} was not heard of yet");
+                return Some(unheard(instance, why));
+            };
+            let due = heard.next_by.saturating_add(setup.patience(instance));
+            let why = format!("{instance} was not heard of since {}", heard.seen_until);
+            (now > due.unwrap_or(Timestamp::MAX)).then(|| unheard(instance, why))
+        })
+    };
     let mut named = setup.instances();
     let missing = named.find(|instance| watched().all(|watch| watch.instance != *instance));
-    match missing {
-        Some(instance) => Some(format!("{instance} was not heard of yet")),
-        None if watched().next().is_none() => Some("no instance is watched yet".to_owned()),
-        None => None,
-    }
+    let missing = || missing.map(|id| unheard(id, format!("{id} was not heard of yet")));
+    let none = || {
+        let why = "no instance is watched yet".to_owned();
+        watched().next().is_none().then(|| unheard("", why))
+    };
+    blind
+        .map(Unseen::known)
+        .or_else(silent)
+        .or_else(missing)
+        .or_else(none)
 }
 
 /// The first receiver that has failed for long, and of which nobody could be told.

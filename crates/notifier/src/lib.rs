@@ -31,6 +31,7 @@ mod outcome;
 mod dead_letters;
 mod replay;
 mod trial;
+mod rehearsal;
 mod watchdog;
 mod heartbeat;
 mod lag;
@@ -52,11 +53,12 @@ pub use delivery::{DeliveryId, Target};
 pub use error::Error;
 pub use held::HeldLine;
 pub use incidents::IncidentClosed;
+pub use rehearsal::{Rehearsed, rehearse, sample_names};
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
-pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted};
+pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted, unknown_rules};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
 pub use trial::{ToldBy, Trial, Tried, Verdict};
 

@@ -185,7 +185,8 @@ impl NotifierMetrics {
                 Family::default(),
             ),
         };
-        for template in syncbell_config::TEMPLATE_NAMES {
+        let names = syncbell_config::TEMPLATE_NAMES.into_iter();
+        for template in names.chain([crate::render::BODY_TEMPLATE]) {
             let template = template.to_owned();
             let labels = TemplateLabels { template };
             this.templates.get_or_create(&labels).inc_by(0);

@@ -7,6 +7,7 @@
 //! message of unbounded size; a task that is told without its id.
 
 mod alert;
+mod body;
 mod view;
 mod digest;
 mod headline;
@@ -37,6 +38,7 @@ use crate::delivery::{Delivery, Entry};
 use templates::{Part, Templates};
 use view::{Manner, View};
 
+pub(crate) use body::{BODY_TEMPLATE, BodyTemplate};
 pub(crate) use chat::ChatMessage;
 pub(crate) use markup::{Form, Markup, ZERO_WIDTH_SPACE, markdown, markdown_code, markdown_link};
 pub(crate) use templates::TemplateFailure;
@@ -131,6 +133,11 @@ pub(crate) fn webhook(delivery: &Delivery) -> Vec<u8> {
     alert::json(delivery)
 }
 
+/// Messages of every kind, each with a name for people.
+pub(crate) fn samples() -> Vec<(&'static str, Delivery)> {
+    samples::all()
+}
+
 impl Renderer {
     fn try_new(language: Language, files: &Files, console: &Console) -> Result<Self, Vec<Problem>> {
         let mail = Templates::try_new(files, language, &Part::MAIL, markup::PLAIN);
@@ -175,6 +182,9 @@ impl Renderer {
         }
         let subject = part(&view, Part::Subject);
         let subject = subject.unwrap_or_else(|| format!("{} {}", view.prefix, view.subject));
+        let instead_of = delivery.instead_of.as_deref();
+        let not_taken = instead_of.map(|receiver| phrases::not_taken(self.language, receiver));
+        let subject = not_taken.unwrap_or_default() + &subject;
         let text = part(&view, Part::Text);
         let html = part(&view, Part::Html);
         Mail {

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::Bus;
 use syncbell_config::{
-    Config, Console, Disk, Instance, Receiver, Retention, Route, RuleSwitches, Templates,
+    Config, Console, Disk, Instance, Problems, Receiver, Retention, Route, RuleSwitches, Templates,
 };
 use syncbell_service::{Condition, Health, Metrics, Shutdown};
 use syncbell_store::Store;
@@ -146,8 +146,12 @@ pub fn check(config: &Config) -> Result<(), Error> {
         Renderers::try_new(&config.templates, &config.console).map_err(Error::Templates)?;
     renderers.check().map_err(Error::Templates)?;
     let metrics = NotifierMetrics::new(&Metrics::new());
+    let mut problems = Vec::new();
     for receiver in &config.receivers {
-        Channel::try_new(receiver, &renderers, metrics.clone())?;
+        problems.extend(Channel::try_new(receiver, &renderers, metrics.clone())?.problem());
+    }
+    if !problems.is_empty() {
+        return Err(Error::Templates(Problems(problems)));
     }
     config
         .heartbeat

@@ -8,9 +8,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use syncbell_config::{MatchOp, parse_matcher};
 use syncbell_event::digest_id;
 use syncbell_store::Reader;
 
+use crate::decide::Rule;
 use crate::draft::Draft;
 use crate::held::{HeldLine, HoldRecord};
 use crate::hold::{Compiled, Holder, Matchers, Mute};
@@ -164,6 +166,25 @@ impl SilenceWanted {
     }
 }
 
+/// That matchers name rules that there are not, if they do: `own` are those that the configuration adds. Such a
+/// silence stands all the same; the rule may be about to come.
+pub fn unknown_rules(matchers: &[String], own: &[String]) -> Option<String> {
+    let built_in = Rule::ALL.map(|rule| rule.as_str().to_owned());
+    let known: Vec<&String> = built_in.iter().chain(own).collect();
+    let parsed = matchers.iter().filter_map(|text| parse_matcher(text).ok());
+    let exact = parsed.filter(|one| matches!(one.op, MatchOp::Equals | MatchOp::NotEquals));
+    let of_rules = exact.filter(|one| one.label == "rule" && !one.value.is_empty());
+    let unknown: Vec<String> = of_rules
+        .filter(|one| !known.contains(&&one.value))
+        .map(|one| format!("`{}`", one.value))
+        .collect();
+    let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
+    (!unknown.is_empty()).then(|| {
+        let (unknown, known) = (unknown.join(" and "), known.join(", "));
+        format!("no rule is named {unknown}; there are {known}")
+    })
+}
+
 /// Every silence that stands in the ledger.
 pub(crate) fn all(reader: &Reader) -> Result<Vec<Silence>, syncbell_store::Error> {
     let mut silences = Vec::new();
@@ -314,6 +335,30 @@ mod tests {
             reason: "a move".to_owned(),
             all: false,
         }
+    }
+
+    #[test]
+    fn a_rule_that_there_is_not_is_named_beside_those_that_there_are() {
+        let unknown = |matchers: &[&str]| {
+            let matchers: Vec<String> = matchers.iter().map(|text| (*text).to_owned()).collect();
+            unknown_rules(&matchers, &["prod_waits".to_owned()])
+        };
+        for known in [
+            "rule=failed",
+            "rule!=prod_waits",
+            "rule=~none.*",
+            "from.repo=none",
+        ] {
+            assert_eq!(unknown(&[known]), None, "{known}");
+        }
+        let said = unknown(&["rule=team_waits", "rule=\"db_waits\"", "from.tag=v1"]).unwrap();
+        assert!(
+            said.starts_with(
+                "no rule is named `team_waits` and `db_waits`; there are blind, failed, "
+            ),
+            "{said}"
+        );
+        assert!(said.ends_with(", slow, prod_waits"), "{said}");
     }
 
     #[test]

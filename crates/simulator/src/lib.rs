@@ -25,6 +25,7 @@ mod timeline;
 mod generator;
 mod ledger;
 mod compare;
+pub mod mailbox;
 pub mod receiver;
 pub mod standard_webhooks;
 
@@ -45,7 +46,8 @@ pub use instance::NewInstance;
 pub use ledger::{Ledger, Rule, Told};
 pub use quota::Quota;
 pub use script::{
-    Act, DEMO_FAILED, DEMO_FAILED_AGAIN, DEMO_HEALTHY, DEMO_ISSUE, DEMO_RECOVERY, Script, Step,
+    Act, DEMO_FAILED, DEMO_FAILED_AGAIN, DEMO_HEALTHY, DEMO_ISSUE, DEMO_RECOVERY, DEMO_SILENCED,
+    DEMO_SILENCED_NAMESPACE, Script, Step,
 };
 pub use server::{Handle, Instance, Options, Simulator};
 pub use sync_rule::{NewRule, RuleEnd};

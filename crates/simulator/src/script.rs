@@ -122,6 +122,11 @@ pub const DEMO_RECOVERY: &str = "rst-demo000000104";
 /// The task that nothing is to be told about.
 pub const DEMO_HEALTHY: &str = "rst-demo000000105";
 
+/// The task of [`Script::demo_storm`] that the demo has silenced.
+pub const DEMO_SILENCED: &str = "rst-demo000000301";
+/// The namespace of its image.
+pub const DEMO_SILENCED_NAMESPACE: &str = "legacy";
+
 impl Script {
     /// Twenty quiet tasks, then a story of less than eight seconds: a task fails, another succeeds
     /// with an issue, a second one fails, the first route recovers, a healthy task passes.
@@ -176,6 +181,54 @@ impl Script {
         );
         Self {
             baseline: quiet_tasks(),
+            steps: story.steps,
+        }
+    }
+
+    /// What comes after [`Script::demo`], in two seconds: most of a release fails at once, and so does a task that
+    /// nobody wants to hear of.
+    pub fn demo_storm() -> Self {
+        let mut story = Story::default();
+        let batch_id = "15DEEB56-9271-4FDD-AC4D-C3A5CC2C0180".to_owned();
+        let model = NewTask::of("shop/service-{n}", "1.8")
+            .id("rst-demo0000002")
+            .status(Status::Synchronizing);
+        let batch = Act::AddBatch {
+            batch_id: batch_id.clone(),
+            n: 40,
+            model: Box::new(model),
+        };
+        story.push(200, batch, "release 1.8 is to be copied: 40 images");
+        let silenced = format!("{DEMO_SILENCED_NAMESPACE}/billing");
+        let silenced = NewTask::of(&silenced, "1.0").id(DEMO_SILENCED);
+        story.add(300, silenced.status(Status::Synchronizing), "");
+        for (at_ms, n, status, issue, note) in [
+            (
+                1_500,
+                Some(37),
+                Status::Error,
+                Some("NETWORK_ERROR"),
+                "37 of the 40 fail",
+            ),
+            (1_600, None, Status::Success, None, ""),
+        ] {
+            let entered = Act::EnterBatch {
+                batch_id: batch_id.clone(),
+                n,
+                status,
+                issue: issue.map(str::to_owned),
+            };
+            story.push(at_ms, entered, note);
+        }
+        story.enter(
+            1_700,
+            DEMO_SILENCED,
+            Status::Error,
+            None,
+            "legacy/billing:1.0 fails",
+        );
+        Self {
+            baseline: Vec::new(),
             steps: story.steps,
         }
     }

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use serde_saphyr::{Location, Spanned};
-use url::Url;
 
 use super::Checker;
-use super::receiver::DELIVERY_TIMEOUT;
+use super::webhook::RawHttp;
 use crate::config::{At, Chat, ChatKind, Rate, ReceiverKind};
 use crate::raw::{self, Text};
-use crate::secret::{RawSecret, Secret};
+use crate::secret::{LiveSecret, RawSecret};
 
 /// More than a person reads; vendors take fewer.
 const RATE_LIMIT: u32 = 10_000;
@@ -24,8 +23,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 struct Common {
     url: Option<Spanned<RawSecret>>,
     rate: Option<Vec<Spanned<String>>>,
-    timeout: Text,
-    ca_file: Text,
+    http: RawHttp,
 }
 
 type Texts = Option<Vec<Spanned<String>>>;
@@ -35,7 +33,7 @@ impl Checker<'_> {
         let (at, raw) = (raw.referenced, raw.value);
         let secret = raw.secret.and_then(|secret| {
             let place = secret.referenced;
-            self.secret("secret", &secret.value, place)
+            self.live("secret", &secret.value, place)
         });
         let keyword = self.keyword(raw.keyword);
         let mentioned = raw.at.map(|at| At {
@@ -46,8 +44,12 @@ impl Checker<'_> {
         let common = Common {
             url: raw.url,
             rate: raw.rate,
-            timeout: raw.timeout,
-            ca_file: raw.ca_file,
+            http: RawHttp {
+                timeout: raw.timeout,
+                ca_file: raw.ca_file,
+                client_certificate: raw.client_certificate,
+                proxy: raw.proxy,
+            },
         };
         // The vendor takes 20, and blocks for 10 minutes whoever sends more.
         let chat = self.chat(common, at, &[(18, MINUTE)], ChatKind::Dingtalk { secret })?;
@@ -62,15 +64,19 @@ impl Checker<'_> {
         let (at, raw) = (raw.referenced, raw.value);
         let secret = raw.secret.and_then(|secret| {
             let place = secret.referenced;
-            self.secret("secret", &secret.value, place)
+            self.live("secret", &secret.value, place)
         });
         let keyword = self.keyword(raw.keyword);
         let mentioned = raw.at.map(|at| self.users_at(at));
         let common = Common {
             url: raw.url,
             rate: raw.rate,
-            timeout: raw.timeout,
-            ca_file: raw.ca_file,
+            http: RawHttp {
+                timeout: raw.timeout,
+                ca_file: raw.ca_file,
+                client_certificate: raw.client_certificate,
+                proxy: raw.proxy,
+            },
         };
         let rates = [(100, MINUTE), (5, SECOND)];
         let chat = self.chat(common, at, &rates, ChatKind::Feishu { secret })?;
@@ -90,8 +96,12 @@ impl Checker<'_> {
         let common = Common {
             url: raw.url,
             rate: raw.rate,
-            timeout: raw.timeout,
-            ca_file: raw.ca_file,
+            http: RawHttp {
+                timeout: raw.timeout,
+                ca_file: raw.ca_file,
+                client_certificate: raw.client_certificate,
+                proxy: raw.proxy,
+            },
         };
         let chat = self.chat(common, at, &[(18, MINUTE)], ChatKind::Wecom)?;
         let at = At {
@@ -107,8 +117,12 @@ impl Checker<'_> {
         let common = Common {
             url: raw.url,
             rate: raw.rate,
-            timeout: raw.timeout,
-            ca_file: raw.ca_file,
+            http: RawHttp {
+                timeout: raw.timeout,
+                ca_file: raw.ca_file,
+                client_certificate: raw.client_certificate,
+                proxy: raw.proxy,
+            },
         };
         let chat = self.chat(common, at, &[(1, SECOND)], ChatKind::Slack)?;
         Some(ReceiverKind::Chat(Chat {
@@ -124,7 +138,17 @@ impl Checker<'_> {
         rates: &[(u32, Duration)],
         kind: ChatKind,
     ) -> Option<Chat> {
-        let url = self.secret_url(raw.url, at);
+        if let Some(url) = &raw.url
+            && matches!(url.value, RawSecret::Literal(_))
+        {
+            let message =
+                "`url` is a secret and stands in the file: prefer `{env: NAME}` or `{file: PATH}`";
+            self.warn(url.referenced, message);
+        }
+        let url = self.receiver_url(raw.url, at);
+        // For questions about what would be told, another stands for one that is not to be had.
+        let other = || (!self.is_needed_here).then(|| LiveSecret::fixed("http://url.invalid/"));
+        let url = url.or_else(other);
         let default = rates.iter().map(|(count, per)| Rate {
             count: *count,
             per: *per,
@@ -142,41 +166,15 @@ impl Checker<'_> {
                     .collect()
             }
         };
-        let timeout = self
-            .positive("timeout", raw.timeout)
-            .unwrap_or(DELIVERY_TIMEOUT);
-        let ca_file = self.certificates("ca_file", raw.ca_file);
+        let http = self.http(raw.http);
         Some(Chat {
             url: url?,
-            timeout,
-            ca_file,
+            http,
             rates,
             at: At::default(),
             keyword: None,
             kind,
         })
-    }
-
-    /// A URL that is the credential itself: no problem shows it. Where it is not needed and not to be had, another
-    /// stands for it.
-    fn secret_url(&mut self, raw: Option<Spanned<RawSecret>>, at: Location) -> Option<Secret<Url>> {
-        let Some(raw) = raw else {
-            self.error(at, "the key `url` is missing here");
-            return None;
-        };
-        let text = self.secret("url", &raw.value, raw.referenced);
-        let url = text.and_then(|text| {
-            let url = Url::parse(text.expose().trim()).ok();
-            let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            if url.is_none() {
-                let message = "`url`: expected the http:// or https:// URL of a robot".to_owned();
-                self.lack(raw.referenced, message);
-            }
-            url
-        });
-        let other = || Url::parse("http://url.invalid/").ok();
-        let url = url.or_else(|| if self.is_needed_here { None } else { other() });
-        url.map(Secret::new)
     }
 
     fn rate(&mut self, raw: &Spanned<String>) -> Option<Rate> {

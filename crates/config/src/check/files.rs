@@ -8,7 +8,7 @@ use serde_saphyr::{Location, Spanned};
 use super::Checker;
 use crate::mask::is_secret_key;
 use crate::raw::Text;
-use crate::secret::{RawSecret, Secret, read_at_most};
+use crate::secret::{LiveSecret, RawSecret, Secret, read_at_most};
 
 /// A system's whole bundle of certificates is a quarter of this.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
@@ -21,12 +21,17 @@ impl Checker<'_> {
         raw: &RawSecret,
         at: Location,
     ) -> Option<Secret<String>> {
+        self.live(key, raw, at).map(|live| live.text().clone())
+    }
+
+    /// The same, where it may change while the program runs.
+    pub(super) fn live(&mut self, key: &str, raw: &RawSecret, at: Location) -> Option<LiveSecret> {
         if matches!(raw, RawSecret::Literal(_)) {
             let message =
                 format!("`{key}` stands in the file: prefer `{{env: NAME}}` or `{{file: PATH}}`");
             self.warn(at, message);
         }
-        match raw.resolve(self.folder, self.env) {
+        match raw.resolve_live(self.folder, self.env) {
             Ok(secret) => Some(secret),
             Err(message) => {
                 self.lack(at, format!("`{key}`: {message}"));

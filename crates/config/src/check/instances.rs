@@ -156,7 +156,7 @@ impl Checker<'_> {
     }
 
     /// No message shows it: a password may be in it.
-    fn proxy(&mut self, raw: &Spanned<RawSecret>) -> Option<Secret<Url>> {
+    pub(super) fn proxy(&mut self, raw: &Spanned<RawSecret>) -> Option<Secret<Url>> {
         let at = raw.referenced;
         let text = match raw.value.resolve(self.folder, self.env) {
             Ok(text) => text,

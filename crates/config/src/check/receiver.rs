@@ -3,14 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use base64::Engine as _;
 use serde_saphyr::{Location, Spanned};
 
 use super::Checker;
-use crate::config::{Email, Language, Receiver, ReceiverKind, Smtp, SmtpTls, Webhook};
+use crate::config::{Email, Language, Receiver, ReceiverKind, Smtp, SmtpTls};
 use crate::problem::suggestion;
 use crate::raw;
-use crate::secret::Secret;
 
 pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -112,7 +110,8 @@ impl Checker<'_> {
     /// The one kind that it has; none: of a later version, or with a problem.
     fn kind(&mut self, raw: raw::Receiver) -> Option<ReceiverKind> {
         if let Some(webhook) = raw.webhook {
-            return self.webhook(webhook).map(ReceiverKind::Webhook);
+            let webhook = self.webhook(webhook)?;
+            return Some(ReceiverKind::Webhook(Box::new(webhook)));
         }
         if let Some(email) = raw.email {
             return self.email(email).map(ReceiverKind::Email);
@@ -122,61 +121,6 @@ impl Checker<'_> {
         let wecom = raw.wecom.map(|raw| self.wecom(raw));
         let slack = raw.slack.map(|raw| self.slack(raw));
         dingtalk.or(feishu).or(wecom).or(slack).flatten()
-    }
-
-    fn webhook(&mut self, raw: Spanned<raw::Webhook>) -> Option<Webhook> {
-        let at = raw.referenced;
-        let raw = raw.value;
-        let url = self
-            .required("url", raw.url, at)
-            .and_then(|url| self.url("url", &url));
-        let key = if let Some(secret) = raw.secret {
-            let place = secret.referenced;
-            self.secret("secret", &secret.value, place)
-                .and_then(|secret| self.key(&secret, place))
-        } else {
-            self.warn(
-                at,
-                "without a `secret` the receiver cannot tell who is calling",
-            );
-            None
-        };
-        let timeout = self
-            .positive("timeout", raw.timeout)
-            .unwrap_or(DELIVERY_TIMEOUT);
-        let ca_file = self.certificates("ca_file", raw.ca_file);
-        Some(Webhook {
-            url: url?,
-            key,
-            timeout,
-            ca_file,
-        })
-    }
-
-    /// The signing key: of `whsec_…` the decoded base64 (Standard Webhooks 1.0), else the bytes.
-    fn key(&mut self, secret: &Secret<String>, at: Location) -> Option<Secret<Vec<u8>>> {
-        let text = secret.expose();
-        let Some(encoded) = text.strip_prefix("whsec_") else {
-            if text.len() < 16 {
-                let message = "`secret`: expected `whsec_` and base64, or at least 16 characters";
-                self.lack(at, message.to_owned());
-                return None;
-            }
-            return Some(Secret::new(text.as_bytes().to_vec()));
-        };
-        match base64::engine::general_purpose::STANDARD.decode(encoded) {
-            Ok(key) if (24..=64).contains(&key.len()) => Some(Secret::new(key)),
-            Ok(key) => {
-                let message = format!("`secret`: expected 24 to 64 bytes, found {}", key.len());
-                self.lack(at, message);
-                None
-            }
-            Err(_) => {
-                let message = "`secret`: what follows `whsec_` is not base64";
-                self.lack(at, message.to_owned());
-                None
-            }
-        }
     }
 
     fn email(&mut self, raw: Spanned<raw::Email>) -> Option<Email> {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use serde_saphyr::Spanned;
-use url::Url;
 
 use super::Checker;
 use crate::config::{Heartbeat, Watchdog};
 use crate::raw;
-use crate::secret::Secret;
+use crate::secret::{Secret, http_url};
 
 const EVERY: Duration = Duration::from_mins(1);
 const EVERY_AT_LEAST: Duration = Duration::from_secs(1);
@@ -22,32 +21,13 @@ impl Checker<'_> {
         if every < EVERY_AT_LEAST {
             self.error(every_at, "`every`: expected at least `1s`");
         }
-        let Some(url) = raw.url else {
-            self.error(at, "the key `url` is missing here");
-            return None;
-        };
-        let place = url.referenced;
-        let text = match url.value.resolve(self.folder, self.env) {
-            Ok(text) => text,
-            Err(message) => {
-                self.lack(place, format!("`url`: {message}"));
-                return None;
-            }
-        };
-        // Not through `Checker::url`: where it comes from a variable, the file is not what is wrong.
-        let url = Url::parse(text.expose().trim()).ok().filter(|url| {
-            let bare = url.username().is_empty() && url.password().is_none();
-            matches!(url.scheme(), "http" | "https") && url.host_str().is_some() && bare
-        });
-        let Some(url) = url else {
-            let message =
-                "`url`: expected an http:// or https:// URL without user name or password";
-            self.lack(place, message.to_owned());
-            return None;
-        };
+        let url = self.receiver_url(raw.url, at)?;
+        // It was read as one just now.
+        let url = http_url(url.text().expose()).ok()?;
         Some(Heartbeat {
             url: Secret::new(url),
             every,
+            egress: self.egress.clone(),
         })
     }
 

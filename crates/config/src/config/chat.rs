@@ -1,21 +1,17 @@
 //! Chats, checked.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
-use crate::Secret;
+use super::Http;
+use crate::secret::LiveSecret;
 
 /// A robot in a group chat, with what all of them have.
 #[derive(Clone, Debug)]
 pub struct Chat {
-    /// Where to post; whoever knows it may post.
-    pub url: Secret<Url>,
-    /// Over everything, the answer's body included.
-    pub timeout: Duration,
-    /// Certificates to trust beside the system's, PEM.
-    pub ca_file: Option<PathBuf>,
+    /// Where to post, see [`http_url`](crate::http_url); whoever knows it may post.
+    pub url: LiveSecret,
+    /// How to get there.
+    pub http: Http,
     /// At most so many messages; all hold. At least one.
     pub rates: Vec<Rate>,
     /// Who is mentioned when something begins.
@@ -32,12 +28,12 @@ pub enum ChatKind {
     /// A DingTalk custom group robot.
     Dingtalk {
         /// Signs each request; none: not signed.
-        secret: Option<Secret<String>>,
+        secret: Option<LiveSecret>,
     },
     /// A Feishu or Lark custom bot.
     Feishu {
         /// Signs each request; none: not signed.
-        secret: Option<Secret<String>>,
+        secret: Option<LiveSecret>,
     },
     /// A `WeCom` group robot.
     Wecom,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::Egress;
 use crate::Secret;
 
 /// A ping for a dead man's switch outside.
@@ -13,6 +14,8 @@ pub struct Heartbeat {
     pub url: Secret<Url>,
     /// How often; at least 1 s.
     pub every: Duration,
+    /// Where pings may go.
+    pub egress: Egress,
 }
 
 /// When Syncbell tells that it cannot tell.

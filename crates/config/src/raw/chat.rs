@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{DURATION, Text};
+use super::{ClientCertificate, DURATION, Text};
 use crate::secret::RawSecret;
 
 /// What a rate looks like; `check/chat.rs` reads it.
@@ -37,6 +37,12 @@ pub(crate) struct Dingtalk {
     /// Certificates to trust beside the system's, PEM.
     #[schemars(with = "Option<String>")]
     pub(crate) ca_file: Text,
+    /// Mutual TLS: what the receiver knows us by.
+    #[schemars(with = "Option<ClientCertificate>")]
+    pub(crate) client_certificate: Option<Spanned<ClientCertificate>>,
+    /// An http:// or https:// proxy; with a password in it `{env: NAME}` or `{file: PATH}`. Default: none.
+    #[schemars(with = "Option<RawSecret>")]
+    pub(crate) proxy: Secret,
 }
 
 /// Who is mentioned.
@@ -77,6 +83,12 @@ pub(crate) struct Feishu {
     /// Certificates to trust beside the system's, PEM.
     #[schemars(with = "Option<String>")]
     pub(crate) ca_file: Text,
+    /// Mutual TLS: what the receiver knows us by.
+    #[schemars(with = "Option<ClientCertificate>")]
+    pub(crate) client_certificate: Option<Spanned<ClientCertificate>>,
+    /// An http:// or https:// proxy; with a password in it `{env: NAME}` or `{file: PATH}`. Default: none.
+    #[schemars(with = "Option<RawSecret>")]
+    pub(crate) proxy: Secret,
 }
 
 /// A WeCom group robot.
@@ -97,6 +109,12 @@ pub(crate) struct Wecom {
     /// Certificates to trust beside the system's, PEM.
     #[schemars(with = "Option<String>")]
     pub(crate) ca_file: Text,
+    /// Mutual TLS: what the receiver knows us by.
+    #[schemars(with = "Option<ClientCertificate>")]
+    pub(crate) client_certificate: Option<Spanned<ClientCertificate>>,
+    /// An http:// or https:// proxy; with a password in it `{env: NAME}` or `{file: PATH}`. Default: none.
+    #[schemars(with = "Option<RawSecret>")]
+    pub(crate) proxy: Secret,
 }
 
 /// Who is mentioned.
@@ -126,6 +144,12 @@ pub(crate) struct Slack {
     /// Certificates to trust beside the system's, PEM.
     #[schemars(with = "Option<String>")]
     pub(crate) ca_file: Text,
+    /// Mutual TLS: what the receiver knows us by.
+    #[schemars(with = "Option<ClientCertificate>")]
+    pub(crate) client_certificate: Option<Spanned<ClientCertificate>>,
+    /// An http:// or https:// proxy; with a password in it `{env: NAME}` or `{file: PATH}`. Default: none.
+    #[schemars(with = "Option<RawSecret>")]
+    pub(crate) proxy: Secret,
 }
 
 /// Who is mentioned.

@@ -57,14 +57,14 @@ fn each_has_the_vendor_s_limits_unless_it_has_its_own() {
         let by_default = chat(kind, "");
         assert_eq!(by_default.rates, rates, "{kind}");
         assert_eq!(
-            by_default.url.expose().as_str(),
+            by_default.url.text().expose(),
             "https://chat.example.com/T0KEN"
         );
         assert_eq!((by_default.at, by_default.keyword), (At::default(), None));
-        assert_eq!(by_default.timeout, Duration::from_secs(10));
+        assert_eq!(by_default.http.timeout, Duration::from_secs(10));
         let own = chat(kind, ", rate: [3/m, 40/h], timeout: 5s");
         assert_eq!(own.rates, [rate(3, minute), rate(40, minute * 60)]);
-        assert_eq!(own.timeout, Duration::from_secs(5));
+        assert_eq!(own.http.timeout, Duration::from_secs(5));
     }
     let full = chat(
         "dingtalk",
@@ -96,7 +96,7 @@ fn mistakes_are_named_and_no_url_is_shown() {
         ),
         (
             "    slack: { url: { env: BAD_URL } }\n",
-            "`url`: expected the http:// or https:// URL of a robot",
+            "`url`: expected an http:// or https:// URL: relative URL without a base",
         ),
         (
             "    slack: { url: { env: CHAT_URL }, rate: [1/d] }\n",

@@ -45,7 +45,7 @@ fn the_heartbeat_has_a_url_and_a_pace() {
         ),
         (
             "url: 'https://me:pw@x'",
-            "16:18 `url`: expected an http:// or https:// URL without user name",
+            "16:18 `url`: a URL must not hold a user name or password",
         ),
         (
             "url: {env: WRONG}",

@@ -1,5 +1,6 @@
 //! Turns of the ledger: what events and time make of it.
 
+mod alertmanager;
 mod begin;
 mod own_rules;
 mod bench;

@@ -6,12 +6,13 @@
 //! Must never happen: a message that counts as delivered because of HTTP 200 alone, a redirect that is followed, a
 //! note that holds the URL (it is the credential), data that becomes markup or a mention.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use serde_json::Value;
-use syncbell_config::{Chat, ChatKind};
+use syncbell_config::{Chat, ChatKind, LiveSecret, Rate, Secret, http_url};
 use url::Url;
 
 use crate::delivery::Delivery;
@@ -21,11 +22,14 @@ use crate::render::{ChatMessage, Form, Renderer, text};
 use super::answer;
 use super::budget::Budget;
 use super::endpoint::{Answer, End, Endpoint};
+use super::fresh::Fresh;
 use super::setup::SetupError;
 use super::{dingtalk, feishu, slack, wecom};
 
 /// All providers.
 pub(crate) const FORMS: [&Form; 4] = [&dingtalk::FORM, &feishu::FORM, &wecom::FORM, &slack::FORM];
+
+const JSON: &str = "application/json; charset=utf-8";
 
 /// Clocks that differ by less are no reason to be refused.
 const SKEW_TOLD: SignedDuration = SignedDuration::from_mins(5);
@@ -77,18 +81,35 @@ pub(super) enum Verdict {
 /// A receiver of one of the kinds of chats.
 pub(crate) struct ChatChannel {
     endpoint: Endpoint,
+    url: Fresh<Url>,
+    secret: Option<Signing>,
     provider: Box<dyn Provider>,
-    chat: Chat,
+    rates: Vec<Rate>,
 }
+
+/// What signs requests.
+pub(super) type Signing = Arc<Fresh<Secret<String>>>;
 
 impl ChatChannel {
     /// Reads the certificates and prepares the connections. Blocking: only at start.
     pub(crate) fn try_new(chat: &Chat) -> Result<Self, SetupError> {
-        let ca_file = chat.ca_file.as_deref();
+        let url = http_url(chat.url.text().expose()).map_err(SetupError::unusable)?;
+        let has_tls = url.scheme() == "https";
+        let secret = match &chat.kind {
+            ChatKind::Dingtalk { secret } | ChatKind::Feishu { secret } => secret.as_ref(),
+            ChatKind::Wecom | ChatKind::Slack => None,
+        };
+        let secret = secret.map(signing).transpose()?;
         Ok(Self {
-            endpoint: Endpoint::try_new(chat.url.expose(), ca_file, chat.timeout)?,
-            provider: provider(chat),
-            chat: chat.clone(),
+            endpoint: Endpoint::try_new(&url, &chat.http)?,
+            // Connections of the other kind would not know whom to trust.
+            url: Fresh::try_new(&chat.url, move |text| match http_url(text)? {
+                url if (url.scheme() == "https") == has_tls => Ok(url),
+                _ => Err("from http to https or back needs a restart".to_owned()),
+            })?,
+            provider: provider(chat, secret.clone()),
+            secret,
+            rates: chat.rates.clone(),
         })
     }
 
@@ -99,7 +120,7 @@ impl ChatChannel {
 
     /// What may be sent of late.
     pub(crate) fn budget(&self) -> Budget {
-        Budget::new(&self.chat.rates)
+        Budget::new(&self.rates)
     }
 
     /// The largest message of `delivery` that the provider takes.
@@ -109,28 +130,39 @@ impl ChatChannel {
         delivery: &Delivery,
         now: Timestamp,
     ) -> ChatMessage {
-        let provider = &self.provider;
-        let fits = |message: &ChatMessage| {
-            provider.fits(
-                message,
-                &provider.request(message, self.endpoint.url(), now),
-            )
-        };
+        let (provider, url) = (&self.provider, self.url.known());
+        let fits =
+            |message: &ChatMessage| provider.fits(message, &provider.request(message, &url, now));
         renderer.chat(provider.form(), delivery, now, fits)
     }
 
     /// Makes one attempt. It ends within the receiver's timeout, the reading of the answer included.
     pub(crate) async fn send(&self, message: &ChatMessage, now: Timestamp) -> Outcome {
-        let Request { url, body } = self.provider.request(message, self.endpoint.url(), now);
-        let filled = |request: reqwest::RequestBuilder| {
-            request
-                .header(CONTENT_TYPE, "application/json; charset=utf-8")
-                .body(body)
-        };
+        let url = self.url.now().await;
+        if let Some(secret) = &self.secret {
+            secret.now().await;
+        }
+        let Request { url, body } = self.provider.request(message, &url, now);
+        let filled =
+            |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, JSON).body(body);
         match self.endpoint.post(&url, filled).await {
             Ok(answer) => self.judged(&answer, &url, now),
             Err(outcome) => outcome,
         }
+    }
+
+    /// What an attempt at `now` sends, without secrets.
+    pub(crate) fn preview(&self, message: &ChatMessage, now: Timestamp) -> String {
+        let Request { url, body } = self.provider.request(message, &self.url.known(), now);
+        let mut body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if let Some(sign) = body.get_mut("sign") {
+            *sign = "[secret]".into();
+        }
+        let host = url.host_str().unwrap_or_default();
+        format!(
+            "POST {}://{host}/[secret]\ncontent-type: {JSON}\n\n{body:#}",
+            url.scheme()
+        )
     }
 
     fn judged(&self, answer: &Answer, url: &Url, now: Timestamp) -> Outcome {
@@ -176,16 +208,22 @@ impl ChatChannel {
     }
 }
 
-fn provider(chat: &Chat) -> Box<dyn Provider> {
+/// What signs, as its file has it now.
+pub(super) fn signing(secret: &LiveSecret) -> Result<Signing, SetupError> {
+    let fresh = Fresh::try_new(secret, |text| Ok(Secret::new(text.to_owned())))?;
+    Ok(Arc::new(fresh))
+}
+
+fn provider(chat: &Chat, secret: Option<Signing>) -> Box<dyn Provider> {
     let (at, keyword) = (chat.at.clone(), chat.keyword.clone());
     match &chat.kind {
-        ChatKind::Dingtalk { secret } => Box::new(dingtalk::Dingtalk {
-            secret: secret.clone(),
+        ChatKind::Dingtalk { .. } => Box::new(dingtalk::Dingtalk {
+            secret,
             keyword,
             at,
         }),
-        ChatKind::Feishu { secret } => Box::new(feishu::Feishu {
-            secret: secret.clone(),
+        ChatKind::Feishu { .. } => Box::new(feishu::Feishu {
+            secret,
             keyword,
             at,
         }),

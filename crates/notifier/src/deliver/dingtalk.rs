@@ -9,12 +9,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use syncbell_config::{At, Secret};
+use syncbell_config::At;
 use url::Url;
 
 use crate::render::{ChatMessage, Form, Markup, markdown, markdown_code, markdown_link};
 
-use super::chat::{Provider, Request, Said, Verdict, titled};
+use super::chat::{Provider, Request, Said, Signing, Verdict, titled};
 
 /// The vendor's bound of a body.
 const LIMIT_BYTES: usize = 20_000;
@@ -38,7 +38,7 @@ pub(crate) static FORM: Form = Form {
 };
 
 pub(super) struct Dingtalk {
-    pub(super) secret: Option<Secret<String>>,
+    pub(super) secret: Option<Signing>,
     pub(super) keyword: Option<String>,
     pub(super) at: At,
 }
@@ -52,7 +52,7 @@ impl Provider for Dingtalk {
         let mut url = url.clone();
         if let Some(secret) = &self.secret {
             let timestamp = now.as_millisecond().to_string();
-            let sign = sign(secret.expose(), &timestamp);
+            let sign = sign(secret.known().expose(), &timestamp);
             url.query_pairs_mut()
                 .append_pair("timestamp", &timestamp)
                 .append_pair("sign", &sign);
@@ -146,13 +146,13 @@ fn sign(secret: &str, timestamp: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::deliver::chat::tests::{message, said};
+    use crate::deliver::chat::tests::{message, said, signs};
 
     use super::*;
 
     fn robot(secret: Option<&str>) -> Dingtalk {
         Dingtalk {
-            secret: secret.map(|secret| Secret::new(secret.to_owned())),
+            secret: secret.map(signs),
             keyword: None,
             at: At::default(),
         }

@@ -91,16 +91,63 @@ impl EmailChannel {
         }
     }
 
-    /// Uses a conversation that is open already, if there is one. Where that turns out to be too old before
-    /// the mail is on its way, a new one is opened at once.
-    async fn hand_over(&self, stage: &mut Stage, letter: &Letter) -> Result<String, Trouble> {
-        if let Some(mut session) = self.take_parked() {
-            let result = session.send(stage, letter).await;
-            match &result {
-                Err(trouble) if trouble.is_loss() && *stage < Stage::Content => {}
-                _ => return self.park(session, result),
-            }
+    /// What [`EmailChannel::send`] hands over.
+    pub(crate) fn preview(
+        &self,
+        address: &str,
+        delivery: &Delivery,
+        mail: Mail,
+        now: Timestamp,
+    ) -> String {
+        let letter = address
+            .parse::<Address>()
+            .map_err(|_| {
+                format!(
+                    "{} is no mail address",
+                    text::line(address, NOTE_LIMIT_CHARS)
+                )
+            })
+            .and_then(|to| message::letter(&self.from, &to, delivery, mail, now));
+        match letter {
+            Ok(letter) => format!(
+                "MAIL FROM:<{}>\nRCPT TO:<{}>\n\n{}",
+                letter.from,
+                letter.to,
+                letter.wire.replace("\r\n", "\n")
+            ),
+            Err(why) => why,
         }
+    }
+
+    /// Uses a conversation that is open already, if there is one. Where it ends before the mail is on its way, or
+    /// the server has had enough of it, another one is opened at once; one, as a server in trouble needs no more.
+    async fn hand_over(&self, stage: &mut Stage, letter: &Letter) -> Result<String, Trouble> {
+        let first = match self.take_parked() {
+            Some(mut session) => {
+                let result = session.send(stage, letter).await;
+                if let Err(trouble) = &result
+                    && trouble.is_too_many()
+                {
+                    session.quit().await;
+                    result
+                } else {
+                    self.park(session, result)
+                }
+            }
+            None => self.anew(stage, letter).await,
+        };
+        match first {
+            Err(trouble)
+                if (trouble.is_loss() && *stage < Stage::Content) || trouble.is_too_many() =>
+            {
+                self.anew(stage, letter).await
+            }
+            first => first,
+        }
+    }
+
+    /// In a conversation of its own.
+    async fn anew(&self, stage: &mut Stage, letter: &Letter) -> Result<String, Trouble> {
         let mut session = self.server.open(stage).await?;
         let result = session.send(stage, letter).await;
         self.park(session, result)

@@ -3,29 +3,34 @@
 //! In: a request. Out: what was answered, or the outcome where nothing was. Must never happen: an attempt without a
 //! deadline, an answer that is read without a bound, a note that holds a URL (it is often the credential).
 
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use reqwest::dns::Resolve;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use syncbell_config::{Egress, Http, Secret};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::outcome::Outcome;
 use crate::render::text;
 
-use super::client::client;
-use super::egress::refused_literal;
+use super::client::client_by;
+use super::egress::{RefusedName, System, refused_literal};
 use super::setup::SetupError;
 
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
 const NOTE_LIMIT_CHARS: usize = 200;
+/// Shorter parts of a URL are words.
+const SECRET_AT_LEAST: usize = 4;
 
 /// Where requests go, with the connections that are kept for it.
 pub(super) struct Endpoint {
     client: Client,
-    url: Url,
+    proxy: Option<Secret<Url>>,
+    egress: Egress,
     timeout: Duration,
 }
 
@@ -53,22 +58,23 @@ pub(super) enum End {
 }
 
 impl Endpoint {
-    /// Reads the certificates and prepares the connections. Blocking: only at start.
-    pub(super) fn try_new(
-        url: &Url,
-        ca_file: Option<&Path>,
-        timeout: Duration,
-    ) -> Result<Self, SetupError> {
-        Ok(Self {
-            client: client(url, ca_file, timeout)?,
-            url: url.clone(),
-            timeout,
-        })
+    /// Reads the certificates and prepares connections to `url`. Blocking: only at start.
+    pub(super) fn try_new(url: &Url, http: &Http) -> Result<Self, SetupError> {
+        Self::try_new_by(url, http, Arc::new(System))
     }
 
-    /// The address as it is configured.
-    pub(super) fn url(&self) -> &Url {
-        &self.url
+    /// The same, where `names` looks up names.
+    pub(super) fn try_new_by(
+        url: &Url,
+        http: &Http,
+        names: Arc<dyn Resolve>,
+    ) -> Result<Self, SetupError> {
+        Ok(Self {
+            client: client_by(url, http, names)?,
+            proxy: http.proxy.clone(),
+            egress: http.egress.clone(),
+            timeout: http.timeout,
+        })
     }
 
     /// Sends a POST to `url`, which `filled` completes. It ends within the timeout, the reading of the answer
@@ -78,23 +84,14 @@ impl Endpoint {
         url: &Url,
         filled: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Answer, Outcome> {
-        if let Some(address) = refused_literal(url) {
-            let note = format!("nothing is sent to {address}: link-local or metadata service");
+        if let Some(note) = refused_literal(url, &self.egress) {
             return Err(Outcome::PermanentTarget { note });
         }
         let deadline = Instant::now() + self.timeout;
         let sent = filled(self.client.post(url.clone())).send();
         let response = match tokio::time::timeout_at(deadline, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                // A request that found no connection cannot have arrived.
-                let maybe_delivered = !error.is_connect() && !error.is_builder();
-                let note = text::chain(&error.without_url(), NOTE_LIMIT_CHARS);
-                return Err(Outcome::Transient {
-                    note: without(url, &note),
-                    maybe_delivered,
-                });
-            }
+            Ok(Err(error)) => return Err(self.failed(url, error)),
             Err(_) => {
                 let note = format!("no answer within {:?}", self.timeout);
                 return Err(Outcome::Transient {
@@ -103,7 +100,32 @@ impl Endpoint {
                 });
             }
         };
-        Ok(read(response, deadline).await)
+        let answer = read(response, deadline).await;
+        if self.proxy.is_some() && answer.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            let note = "the proxy does not take our user name and password".to_owned();
+            return Err(Outcome::PermanentTarget { note });
+        }
+        Ok(answer)
+    }
+
+    fn failed(&self, url: &Url, error: reqwest::Error) -> Outcome {
+        // A name that is refused now may stand for something else soon: it is tried again.
+        if let Some(refused) = RefusedName::within(&error) {
+            return Outcome::Transient {
+                note: refused.to_string(),
+                maybe_delivered: false,
+            };
+        }
+        // A request that found no connection cannot have arrived.
+        let maybe_delivered = !error.is_connect() && !error.is_builder();
+        let mut note = without(url, &text::chain(&error.without_url(), NOTE_LIMIT_CHARS));
+        if let Some(proxy) = &self.proxy {
+            note = without(proxy.expose(), &note);
+        }
+        Outcome::Transient {
+            note,
+            maybe_delivered,
+        }
     }
 }
 
@@ -112,10 +134,8 @@ impl Answer {
     pub(super) fn first_line(&self, url: &Url) -> String {
         let said = String::from_utf8_lossy(&self.body);
         let first = said.lines().map(str::trim).find(|line| !line.is_empty());
-        without(
-            url,
-            &text::line(first.unwrap_or_default(), NOTE_LIMIT_CHARS),
-        )
+        // Before it is cut: the rest of a secret would not be found.
+        text::line(&without(url, first.unwrap_or_default()), NOTE_LIMIT_CHARS)
     }
 }
 
@@ -155,12 +175,22 @@ pub(super) fn without(url: &Url, said: &str) -> String {
         .into_iter()
         .flat_map(|query| query.split(['&', '=']));
     let user = [url.username(), url.password().unwrap_or_default()];
-    let mut said = said.replace(url.as_str(), "[url]");
-    for part in path.chain(query).chain(user).filter(|part| part.len() >= 4) {
+    let said = said.replace(url.as_str(), "[url]");
+    without_each(path.chain(query).chain(user), "[url]", &said)
+}
+
+/// `said` with each of `secrets` replaced, also as it is without percent-encoding.
+pub(super) fn without_each<'a>(
+    secrets: impl Iterator<Item = &'a str>,
+    replacement: &str,
+    said: &str,
+) -> String {
+    let mut said = said.to_owned();
+    for part in secrets.filter(|part| part.len() >= SECRET_AT_LEAST) {
         let decoded = percent_decode_str(part).decode_utf8_lossy();
         said = said
-            .replace(part, "[url]")
-            .replace(decoded.as_ref(), "[url]");
+            .replace(part, replacement)
+            .replace(decoded.as_ref(), replacement);
     }
     said
 }

@@ -9,13 +9,13 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use serde_json::json;
 use sha2::Sha256;
-use syncbell_config::{At, Secret};
+use syncbell_config::At;
 use syncbell_event::Severity;
 use url::Url;
 
 use crate::render::{ChatMessage, Form, Markup, markdown_code};
 
-use super::chat::{Provider, Request, Said, Verdict, titled};
+use super::chat::{Provider, Request, Said, Signing, Verdict, titled};
 
 /// Of the whole body, signature and escapes included; the vendor takes 20 KB.
 const LIMIT_BYTES: usize = 19_000;
@@ -38,7 +38,7 @@ pub(crate) static FORM: Form = Form {
 };
 
 pub(super) struct Feishu {
-    pub(super) secret: Option<Secret<String>>,
+    pub(super) secret: Option<Signing>,
     pub(super) keyword: Option<String>,
     pub(super) at: At,
 }
@@ -67,7 +67,7 @@ impl Provider for Feishu {
         });
         if let Some(secret) = &self.secret {
             let timestamp = now.as_second().to_string();
-            body["sign"] = sign(secret.expose(), &timestamp).into();
+            body["sign"] = sign(secret.known().expose(), &timestamp).into();
             body["timestamp"] = timestamp.into();
         }
         Request {
@@ -185,13 +185,13 @@ fn link(text: &str, url: &str) -> String {
 mod tests {
     use serde_json::Value;
 
-    use crate::deliver::chat::tests::{message, said};
+    use crate::deliver::chat::tests::{message, said, signs};
 
     use super::*;
 
     fn bot(secret: Option<&str>) -> Feishu {
         Feishu {
-            secret: secret.map(|secret| Secret::new(secret.to_owned())),
+            secret: secret.map(signs),
             keyword: None,
             at: At::default(),
         }

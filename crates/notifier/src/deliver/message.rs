@@ -4,12 +4,22 @@ use jiff::Timestamp;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
+use syncbell_event::{AlertStatus, Severity};
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Entry};
 use crate::group;
 use crate::render::{self, Mail, text};
 
 const HEADER_LIMIT_CHARS: usize = 200;
+/// Of a part of a name.
+const LABEL_LIMIT_CHARS: usize = 63;
+
+/// What makes a mail urgent to one client or another.
+const URGENT: [(&str, &str); 3] = [
+    ("X-Priority", "1"),
+    ("Importance", "high"),
+    ("Priority", "urgent"),
+];
 
 /// A mail with its envelope: one recipient.
 #[derive(Debug)]
@@ -32,32 +42,40 @@ pub(super) fn letter(
 ) -> Result<Letter, String> {
     let domain = from.email.domain();
     let entries = &delivery.entries;
-    let incident = render::only_incident(entries).map(header);
-    let key = incident
-        .clone()
-        .unwrap_or_else(|| group::digest(&delivery.group));
+    let (status, severity) = (render::status(entries), render::severity(entries));
+    // Roots that were never sent: the mails of an incident, or of a group, form a thread even if the first is lost.
+    let (key, root) = match render::only_incident(entries).map(header) {
+        Some(incident) => {
+            let root = format!("<incident-{incident}@{domain}>");
+            (incident, root)
+        }
+        None => {
+            let group = group::digest(&delivery.group);
+            let root = format!("<group-{group}@{domain}>");
+            (group, root)
+        }
+    };
     let date = now
         .try_into()
         .map_err(|_| format!("could not write the mail: {now} is no date"))?;
-    let subject = match &delivery.instead_of {
-        Some(receiver) => format!("[not taken by {receiver}] {}", mail.subject),
-        None => mail.subject,
-    };
     let mut builder = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to.clone()))
-        .subject(header(&subject))
+        .subject(header(&mail.subject))
         .date(date)
         .message_id(Some(format!("<{}@{domain}>", header(&delivery.id.0))))
         .raw_header(raw("Auto-Submitted", "auto-generated"))
         .raw_header(raw("X-Auto-Response-Suppress", "All"))
         .raw_header(raw("X-Alert-Key", &key))
-        .raw_header(raw("X-Alert-Status", render::status(entries).as_str()))
-        .raw_header(raw("X-Alert-Severity", render::severity(entries).as_str()));
-    if let Some(incident) = incident {
-        // A root that was never sent: the mails of an incident form a thread even if the first is lost.
-        let root = format!("<incident-{incident}@{domain}>");
-        builder = builder.in_reply_to(root.clone()).references(root);
+        .raw_header(raw("List-Id", &list_id(entries, domain)))
+        .raw_header(raw("X-Alert-Status", status.as_str()))
+        .raw_header(raw("X-Alert-Severity", severity.as_str()))
+        .in_reply_to(root.clone())
+        .references(root);
+    if status == AlertStatus::Firing && severity == Severity::Critical {
+        for (name, value) in URGENT {
+            builder = builder.raw_header(raw(name, value));
+        }
     }
     let message = builder
         .multipart(MultiPart::alternative_plain_html(mail.text, mail.html))
@@ -69,6 +87,20 @@ pub(super) fn letter(
         to: to.clone(),
         wire: dotted(&formatted),
     })
+}
+
+/// What people filter by: the same for all mails of a rule.
+fn list_id(entries: &[Entry], domain: &str) -> String {
+    let rule = entries.first().map_or("", |entry| entry.item.rule.as_str());
+    let is_one = entries.iter().all(|entry| entry.item.rule == rule);
+    let name = if is_one && !rule.is_empty() {
+        rule
+    } else {
+        "alerts"
+    };
+    let fits = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let label: String = name.chars().map(fits).take(LABEL_LIMIT_CHARS).collect();
+    format!("Syncbell <{label}.syncbell.{domain}>")
 }
 
 fn header(value: &str) -> String {

@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use lettre::transport::smtp;
 
@@ -13,6 +14,9 @@ use crate::outcome::Outcome;
 use crate::render::text;
 
 const NOTE_LIMIT_CHARS: usize = 200;
+
+/// Many servers that greylist take nobody who comes sooner.
+const GREYLISTED: Duration = Duration::from_mins(5);
 
 /// How far a conversation came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +62,16 @@ impl Trouble {
     /// Whether a connection that had been kept may simply have been too old.
     pub(super) fn is_loss(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Reply { code: 421, .. })
+    }
+
+    /// Whether the server has had enough of this connection's recipients: another one may do.
+    pub(super) fn is_too_many(&self) -> bool {
+        match self {
+            Self::Reply { code: 452, text } => {
+                enhanced(text) == Some((4, 5, 3)) || text.to_lowercase().contains("too many")
+            }
+            _ => false,
+        }
     }
 
     /// Whether the conversation can go on with another mail.
@@ -116,21 +130,41 @@ pub(super) fn classify(stage: Stage, trouble: &Trouble) -> Outcome {
         },
         Trouble::Reply { code, text } => {
             let note = format!("SMTP {at}: {code} {text}");
+            if is_greylisted(stage, *code, text) {
+                let after = GREYLISTED;
+                return Outcome::RetryAfter { after, note };
+            }
             refused(stage, *code, enhanced(text), note)
         }
     }
 }
 
 /// The outcome where time ran out at `stage`.
-pub(super) fn timed_out(stage: Stage, timeout: std::time::Duration) -> Outcome {
+pub(super) fn timed_out(stage: Stage, timeout: Duration) -> Outcome {
     Outcome::Transient {
         note: format!("SMTP {}: not done within {timeout:?}", stage.name()),
         maybe_delivered: stage == Stage::Content,
     }
 }
 
+/// Whether the server wants to see that we come again, in some minutes. A lane has one recipient, so nobody else
+/// waits for that.
+fn is_greylisted(stage: Stage, code: u16, text: &str) -> bool {
+    let words = text.to_lowercase();
+    let said = ["greylist", "graylist", "grey-list", "gray-list"];
+    (400..=499).contains(&code)
+        && stage >= Stage::Mail
+        && (enhanced(text) == Some((4, 7, 1)) || said.iter().any(|word| words.contains(word)))
+}
+
+/// The enhanced code, where there is one, says more than the code before it.
 fn refused(stage: Stage, code: u16, enhanced: Option<(u8, u16, u16)>, note: String) -> Outcome {
-    let permanent = (500..=599).contains(&code);
+    let permanent = match enhanced {
+        Some((class @ (4 | 5), ..)) => class == 5,
+        _ => (500..=599).contains(&code),
+    };
+    // No such mailbox, or none that takes anything: some servers say so only after the text.
+    let no_mailbox = matches!(enhanced, Some((5, 1, _) | (5, 2, 1 | 2)));
     let too_large = enhanced == Some((5, 3, 4))
         || (code == 552 && !(stage == Stage::Rcpt && enhanced == Some((5, 2, 2))));
     match stage {
@@ -145,6 +179,7 @@ fn refused(stage: Stage, code: u16, enhanced: Option<(u8, u16, u16)>, note: Stri
         },
         Stage::StartTls | Stage::Auth => Outcome::PermanentTarget { note },
         Stage::Mail | Stage::Rcpt if !too_large => Outcome::PermanentTarget { note },
+        Stage::Data | Stage::Content if no_mailbox => Outcome::PermanentTarget { note },
         Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Content => {
             Outcome::PermanentMessage { note }
         }
@@ -182,8 +217,13 @@ mod tests {
             (Mail, 550, "5.7.1 sender refused", "permanent_target"),
             (Mail, 552, "too large", "permanent_message"),
             (Mail, 554, "5.3.4 too large", "permanent_message"),
-            (Rcpt, 450, "4.7.1 greylisted", "transient"),
+            (Mail, 451, "4.7.1 come again", "retry_after"),
+            (Rcpt, 450, "4.7.1 greylisted", "retry_after"),
+            (Rcpt, 451, "Greylisted, see example.com", "retry_after"),
+            (Rcpt, 450, "4.2.2 mailbox full", "transient"),
             (Rcpt, 451, "4.3.0 later", "transient"),
+            (Rcpt, 550, "4.2.1 not now", "transient"),
+            (Rcpt, 450, "5.1.1 no such user", "permanent_target"),
             (Rcpt, 452, "4.5.3 too many", "transient"),
             (Rcpt, 550, "5.1.1 no such user", "permanent_target"),
             (Rcpt, 551, "not local", "permanent_target"),
@@ -194,7 +234,10 @@ mod tests {
             (Data, 451, "later", "transient"),
             (Data, 554, "no valid recipients", "permanent_message"),
             (Content, 451, "4.3.0 later", "transient"),
+            (Content, 451, "4.7.1 greylisted", "retry_after"),
             (Content, 421, "closing", "transient"),
+            (Content, 550, "5.1.1 no such user", "permanent_target"),
+            (Content, 552, "5.2.2 mailbox full", "permanent_target"),
             (Content, 550, "5.7.1 looks like spam", "permanent_message"),
             (Content, 552, "too large", "permanent_message"),
             (Content, 554, "5.6.0 refused", "permanent_message"),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use syncbell_config::Problem;
+
 const CA_FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// Why a channel cannot be set up. Only a change of the configuration helps.
@@ -15,6 +17,9 @@ pub(crate) enum SetupError {
         /// Why.
         source: std::io::Error,
     },
+    /// The template of its body does not compile.
+    #[error("the template has a problem")]
+    Template(Problem),
     /// A setting that the channel cannot work with.
     #[error("could not set up the channel: {what}")]
     Unusable {

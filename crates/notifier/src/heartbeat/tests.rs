@@ -48,30 +48,53 @@ fn seen(id: &str) -> Watch {
     watch
 }
 
+fn why(watches: &[Watch], setup: &Setup, second: i64) -> Option<String> {
+    unseen(watches, setup, at(second)).map(|unseen| unseen.why)
+}
+
 #[test]
 fn it_beats_while_each_instance_is_seen() {
     let setup = setup(&["cri-1", "cri-2"], "");
     let both = [seen("cri-1"), seen("cri-2")];
-    assert_eq!(unseen(&both, &setup, at(1_030)), None);
+    assert_eq!(why(&both, &setup, 1_030), None);
     // Two minutes past the time by which it was to be heard of, as with `blind`.
-    assert_eq!(unseen(&both, &setup, at(1_180)), None);
-    let said = unseen(&both, &setup, at(1_181)).unwrap();
+    assert_eq!(why(&both, &setup, 1_180), None);
+    let said = why(&both, &setup, 1_181).unwrap();
     assert!(
         said.starts_with("cri-1 was not heard of since 1970-01-01T00:16:40Z"),
         "{said}"
     );
 
-    let said = unseen(&both[..1], &setup, at(1_030)).unwrap();
+    let said = why(&both[..1], &setup, 1_030).unwrap();
     assert_eq!(said, "cri-2 was not heard of yet");
     let new = [seen("cri-1"), Watch::new("cri-2", true, at(0))];
     assert_eq!(
-        unseen(&new, &setup, at(1_030)).unwrap(),
+        why(&new, &setup, 1_030).unwrap(),
         "cri-2 was not heard of yet"
     );
     let mut blind = both.clone();
     blind[1].overdue(SignedDuration::from_secs(1), None, at(2_000));
-    let said = unseen(&blind, &setup, at(1_030)).unwrap();
+    let said = why(&blind, &setup, 1_030).unwrap();
     assert_eq!(said, "cri-2 is blind: silent_poller");
+}
+
+#[test]
+fn that_nothing_could_be_heard_yet_after_a_start_is_worth_no_line() {
+    let setup = setup(&["cri-1"], "");
+    let beat = |watches: &[Watch], second: i64, running_s: u64| {
+        let unseen = unseen(watches, &setup, at(second)).unwrap();
+        unseen.beat(Duration::from_secs(running_s))
+    };
+    let held_back = |beat: &Beat| matches!(beat, Beat::HeldBack(_));
+    let never = [Watch::new("cri-1", true, at(0))];
+    // Nobody ever heard of it, or all slept for a day: the first sweep has the patience of `blind`.
+    for watches in [&[][..], &never, &[seen("cri-1")]] {
+        assert_eq!(beat(watches, 90_000, 119), Beat::Early);
+        assert!(held_back(&beat(watches, 90_000, 120)));
+    }
+    let mut blind = [seen("cri-1")];
+    blind[0].overdue(SignedDuration::from_secs(1), None, at(2_000));
+    assert!(held_back(&beat(&blind, 2_001, 0)), "that is known");
 }
 
 #[test]

@@ -16,11 +16,25 @@ const TEXT_LIMIT_CHARS: usize = 1_000;
 
 /// The JSON of `delivery`.
 pub(super) fn json(delivery: &Delivery) -> Vec<u8> {
-    let mut alert = whole(delivery);
+    let alert = whole(delivery);
     let bytes = to_json(&alert);
     if bytes.len() <= LIMIT_BYTES {
         return bytes;
     }
+    to_json(&shortened(alert))
+}
+
+/// The alert of `delivery`, of which the JSON is within the bound.
+pub(super) fn bounded(delivery: &Delivery) -> Alert {
+    let alert = whole(delivery);
+    if to_json(&alert).len() <= LIMIT_BYTES {
+        return alert;
+    }
+    shortened(alert)
+}
+
+/// Without the items that are over the bound.
+fn shortened(mut alert: Alert) -> Alert {
     alert.data.group = slim(&alert.data.group).unwrap_or_default();
     let items = std::mem::take(&mut alert.data.alerts);
     let total = items.len();
@@ -37,7 +51,7 @@ pub(super) fn json(delivery: &Delivery) -> Vec<u8> {
         alert.data.alerts.push(item);
     }
     alert.data.more = u64::try_from(total - alert.data.alerts.len()).unwrap_or(u64::MAX);
-    to_json(&alert)
+    alert
 }
 
 /// Made with all items, so that its type says what all of them say, whatever is left out afterwards.

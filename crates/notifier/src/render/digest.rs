@@ -14,8 +14,8 @@ use super::{headline, phrases, words};
 
 /// Entries that a digest names.
 const LINES: usize = 20;
-/// Entries beyond those of which at least the task id is named.
-const IDS: usize = 1_000;
+/// Of the others at least the task ids are named: of all that one notification holds, unless they are very long.
+const IDS_LIMIT_BYTES: usize = 128 * 1024;
 const ID_LIMIT_CHARS: usize = 60;
 const SUMMARY_LIMIT_CHARS: usize = 200;
 /// Values of one kind that a digest counts by name.
@@ -144,7 +144,13 @@ fn task_ids(language: Language, entries: &[&Entry]) -> String {
         Some(task) => line(task.task_id.as_str(), ID_LIMIT_CHARS),
         None => clean(&format!("{} {}", entry.item.rule, entry.instance)),
     };
-    let named: Vec<_> = entries.iter().take(IDS).map(id).collect();
+    let mut room = IDS_LIMIT_BYTES;
+    let fits = |id: &String| {
+        let left = room.checked_sub(id.len() + 2);
+        room = left.unwrap_or_default();
+        left.is_some()
+    };
+    let named: Vec<_> = entries.iter().map(id).take_while(fits).collect();
     phrases::and_others(language, &named.join(", "), entries.len() - named.len())
 }
 

@@ -6,7 +6,7 @@ use syncbell_event::Image;
 
 use crate::delivery::{Delivery, Entry};
 
-use super::phrases::spoken;
+use super::phrases::{self, spoken};
 use super::text::second;
 use super::{RECEIVER_FAILING, notice, receiver_of};
 
@@ -42,11 +42,39 @@ pub(super) fn message(language: Language, text: &str) -> String {
         "No task of it has been seen." => "还没有见过它的任务。".to_owned(),
         "nothing was ever heard of it" => "从未收到过它的消息".to_owned(),
         "nothing is heard of its poller" => "没有收到其轮询进程的消息".to_owned(),
-        text => match text.strip_prefix("Its last task was created at ") {
-            Some(at) => format!("上一个任务创建于 {}。", at.trim_end_matches('.')),
-            None => text.to_owned(),
-        },
+        text => created(text)
+            .or_else(|| log_lost(text))
+            .or_else(|| ledger_lost(text))
+            .unwrap_or_else(|| text.to_owned()),
     }
+}
+
+fn created(text: &str) -> Option<String> {
+    let at = text.strip_prefix("Its last task was created at ")?;
+    Some(format!("上一个任务创建于 {}。", at.trim_end_matches('.')))
+}
+
+fn log_lost(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("the event log is not the one that was read (")?;
+    let (why, what) = rest.rsplit_once("): ")?;
+    let said = if let Some(count) = what.strip_suffix(" events were cut away unread") {
+        format!("有 {count} 个事件未读就被截断")
+    } else {
+        let count = what
+            .strip_prefix("the ")?
+            .strip_suffix(" events on it are read from its start")?;
+        format!("从头读取其上的 {count} 个事件")
+    };
+    Some(format!("事件日志不是之前读取的那一个（{why}）：{said}"))
+}
+
+fn ledger_lost(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("the notifier's ledger could not be read (")?;
+    let (why, rest) = rest.rsplit_once(") and is kept as ")?;
+    let (kept_as, _) = rest.split_once(": the event log is read from its start")?;
+    Some(format!(
+        "通知进程的账本无法读取（{why}），已另存为 {kept_as}：事件日志从头读取，24 小时内见过的会发出，其中一些会重复"
+    ))
 }
 
 fn chinese(entry: &Entry, delivery: &Delivery) -> String {
@@ -72,7 +100,7 @@ fn chinese(entry: &Entry, delivery: &Delivery) -> String {
 fn firing(entry: &Entry, delivery: &Delivery) -> Option<String> {
     let item = &entry.item;
     let (image, place) = ends(entry);
-    let reason = &item.reason;
+    let reason = phrases::reason(Language::Zh, item);
     let created_at = item.task.as_ref().and_then(|task| task.created_at);
     Some(match item.rule.as_str() {
         "failed" => format!("{image} 未能同步到 {place}：{reason}"),
@@ -109,6 +137,9 @@ fn firing(entry: &Entry, delivery: &Delivery) -> Option<String> {
             second(item.since),
             receiver_of(delivery)
         ),
+        rule if item.task.is_some() => {
+            format!("{image} 同步到 {place} 违反规则 {rule}：{reason}")
+        }
         _ => return None,
     })
 }
@@ -123,12 +154,22 @@ fn resolved(entry: &Entry, delivery: &Delivery) -> Option<String> {
             format!("{image} 已同步到 {place}（任务 {by}）")
         });
     }
+    if let Some((_, why)) = item.summary.split_once(": closed by hand") {
+        let what = match &item.task {
+            Some(_) => format!("{image} → {place}"),
+            None => notice::of(Language::Zh, item).unwrap_or_else(|| entry.instance.clone()),
+        };
+        let why = why.strip_prefix(": ").unwrap_or_default();
+        let colon = if why.is_empty() { "" } else { "：" };
+        return Some(format!("{what} 已手动关闭{colon}{why}"));
+    }
     Some(match item.rule.as_str() {
         "stuck" => format!("{image} 同步到 {place} 不再卡住"),
         "vanished" => format!("{image} 同步到 {place} 的任务重新列出"),
         "blind" => format!("重新看到 {}", entry.instance),
         "silent" => format!("{}（{}）恢复同步", what(entry), entry.instance),
         RECEIVER_FAILING => format!("接收者 {} 重新收到消息", receiver_of(delivery)),
+        rule if item.task.is_some() => format!("{image} 同步到 {place} 不再违反规则 {rule}"),
         _ => return None,
     })
 }

@@ -100,6 +100,10 @@ fn blind(reason: &str) -> &'static str {
             "See who cut or replaced the event log (retention, topic deleted, disk). The poller was asked \
              how everything stands; this ends when it has answered."
         }
+        "ledger_lost" => {
+            "See what happened to the notifier's data_dir; what was set aside is for support. It goes on by \
+             itself, and ends when the poller has answered how everything stands."
+        }
         _ => "See the message above and the poller's log.",
     }
 }

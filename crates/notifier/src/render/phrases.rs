@@ -4,7 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use syncbell_config::Language;
-use syncbell_event::{Severity, Status};
+use syncbell_event::{AlertItem, Severity, Status};
 
 use super::text::{self, counted, second};
 use Language::{En, Zh};
@@ -45,6 +45,43 @@ pub(super) fn rule(language: Language, rule: &str) -> &str {
         (Zh, "slow") => "同步缓慢",
         (Zh, "receiver_failing") => "接收者不可达",
         _ => rule,
+    }
+}
+
+/// Why. What no task is the cause of has reasons of ours: words that programs know.
+pub(super) fn reason(language: Language, item: &AlertItem) -> String {
+    let code = item.reason.as_str();
+    if language == En || item.task.is_some() {
+        return code.to_owned();
+    }
+    let said = match code {
+        "denied" => "权限不足",
+        "credentials" => "凭证不可用",
+        "throttled" => "被限流",
+        "unavailable" => "无法连接",
+        "clock" => "时钟不准",
+        "malformed" => "应答无法解析",
+        "rejected" => "请求被拒绝",
+        "unstable" => "列表变化太快",
+        "gone" => "实例不存在",
+        "disk_full" => "磁盘已满",
+        "silent_poller" => "轮询进程没有消息",
+        "never_heard" => "从未收到消息",
+        "log_lost" => "事件日志丢失",
+        "ledger_lost" => "账本丢失",
+        "nothing_ran" => "没有任务运行",
+        "transient" | "retry_after" => "暂时失败",
+        "permanent_message" | "permanent_target" => "拒绝接收",
+        _ => return code.to_owned(),
+    };
+    format!("{said}（{code}）")
+}
+
+/// In front of the subject of what was for another receiver.
+pub(super) fn not_taken(language: Language, receiver: &str) -> String {
+    match language {
+        En => format!("[not taken by {receiver}] "),
+        Zh => format!("【{receiver} 未收】"),
     }
 }
 

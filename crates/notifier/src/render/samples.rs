@@ -50,7 +50,10 @@ fn beginnings() -> Vec<(&'static str, Delivery)> {
         ("unknown status", of(Rule::UnknownStatus, waiting)),
         ("canceled", of(Rule::Canceled, Status::Canceled)),
         ("slow", one(slow)),
+        ("a rule of one's own", one(of_own_rule())),
         ("blind", one(blind())),
+        ("log lost", one(log_lost())),
+        ("ledger lost", one(ledger_lost())),
         ("silent", one(silent())),
         ("receiver failing", about_ops(receiver_failing())),
         ("a task of which little is known", one(bare())),
@@ -62,11 +65,20 @@ fn beginnings() -> Vec<(&'static str, Delivery)> {
 fn ends() -> Vec<(&'static str, Delivery)> {
     let reached = "something reached receiver ops again";
     let no_longer = "team-a/shop:v1.4 is no longer stuck";
+    let own = "team-a/shop:v1.4 no longer breaks prod_waits on its way to cn-shenzhen/cri-target: SUCCESS";
+    let closed = "team-a/shop-1:v1.4 to cn-shenzhen/cri-target: closed by hand: 误报";
+    let dark = "cri-source: closed by hand";
     let seen = "sees cri-source again, after 12 minutes";
     let runs = "team-a/shop on cri-source runs again";
     vec![
         ("resolved", one(resolved(failure(1), "rst-2"))),
         ("no longer stuck", one(ended(stuck(), no_longer))),
+        (
+            "a rule of one's own is over",
+            one(ended(of_own_rule(), own)),
+        ),
+        ("closed by hand", one(ended(failure(1), closed))),
+        ("closed by hand without a task", one(ended(blind(), dark))),
         ("seen again", one(ended(blind(), seen))),
         ("runs again", one(ended(silent(), runs))),
         (
@@ -191,6 +203,29 @@ fn blind() -> Entry {
     let summary = "cannot see cri-source since 03:04 UTC: denied: NoPrivilege: Access denied.";
     let mut entry = notice("blind", Severity::Critical, "denied", summary);
     entry.message = Some("NoPrivilege: Access denied.".into());
+    entry
+}
+
+fn of_own_rule() -> Entry {
+    let name = crate::decide::Name::new("prod_waits").expect("a short name");
+    let took = SignedDuration::from_mins(15);
+    of_task(Rule::Own(name), Status::Synchronizing, None, Some(took))
+}
+
+fn log_lost() -> Entry {
+    let message = "the event log is not the one that was read (2 segments are missing): 12 events were cut away unread";
+    let summary = format!("cannot see cri-source since 03:04 UTC: log_lost: {message}");
+    let mut entry = notice("blind", Severity::Critical, "log_lost", &summary);
+    entry.message = Some(message.into());
+    entry
+}
+
+fn ledger_lost() -> Entry {
+    let message = "the notifier's ledger could not be read (crc) and is kept as notifier.1: the event log is read \
+                   from its start, and what was seen in the last 24 h is told, some of it again";
+    let summary = format!("cannot see cri-source since 03:04 UTC: ledger_lost: {message}");
+    let mut entry = notice("blind", Severity::Critical, "ledger_lost", &summary);
+    entry.message = Some(message.into());
     entry
 }
 

@@ -4,9 +4,12 @@
 //! outside in HTML, a template that runs without end or writes without bound.
 
 use std::io;
+use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, State, UndefinedBehavior, Value, escape_formatter};
+use minijinja::{
+    AutoEscape, Environment, State, Template, UndefinedBehavior, Value, escape_formatter,
+};
 use syncbell_config::{Language, Problem, TemplateFile, Templates as Files};
 
 use super::markup::Markup;
@@ -186,13 +189,8 @@ impl Templates {
         part: Part,
         view: &Value,
     ) -> Result<String, minijinja::Error> {
-        let mut written = Bounded {
-            bytes: Vec::new(),
-            limit: part.limit_bytes(),
-        };
         let template = self.environment.get_template(name)?;
-        template.render_captured_to(view.clone(), &mut written)?;
-        Ok(String::from_utf8_lossy(&written.bytes).into_owned())
+        bounded(&template, view, part.limit_bytes())
     }
 
     /// Puts another source in the place of a built-in template.
@@ -201,6 +199,20 @@ impl Templates {
         let replaced = self.environment.add_template_owned(part.built_in(), source);
         replaced.expect("it parses");
     }
+}
+
+/// What `template` gives, if it is no longer than `limit_bytes`.
+pub(super) fn bounded(
+    template: &Template<'_, '_>,
+    values: &Value,
+    limit_bytes: usize,
+) -> Result<String, minijinja::Error> {
+    let mut written = Bounded {
+        bytes: Vec::new(),
+        limit: limit_bytes,
+    };
+    template.render_captured_to(values.clone(), &mut written)?;
+    Ok(String::from_utf8_lossy(&written.bytes).into_owned())
 }
 
 /// Takes so many bytes.
@@ -224,7 +236,8 @@ impl io::Write for Bounded {
     }
 }
 
-fn environment(markup: Markup) -> Environment<'static> {
+/// Limits, syntax and filters.
+pub(super) fn environment(markup: Markup) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(DEPTH);
@@ -243,7 +256,7 @@ fn environment(markup: Markup) -> Environment<'static> {
             .expect("whitespace options alone cannot conflict"),
     );
     environment.set_auto_escape_callback(|name| {
-        let extension = std::path::Path::new(name).extension();
+        let extension = Path::new(name).extension();
         match extension.and_then(std::ffi::OsStr::to_str) {
             Some("html") => AutoEscape::Html,
             Some("text") => AutoEscape::Custom(CHAT.into()),
@@ -291,17 +304,40 @@ fn marked(value: &Value, markup: Markup) -> String {
 }
 
 fn problem(part: Part, file: &TemplateFile, error: &minijinja::Error, of: &str) -> Problem {
-    let path = file.path.display().to_string();
-    // Of an included template the place is not one in this file.
-    let is_here = error.name().is_none_or(|name| name == part.name());
-    let line = error.line().filter(|_| is_here).unwrap_or(0);
-    let column = match error.range() {
-        Some(range) if line > 0 => column(&file.text, range.start),
-        _ => u64::from(line > 0),
+    let source = Source {
+        name: part.name(),
+        path: &file.path,
+        text: &file.text,
     };
-    let message = format!("{}{of}", in_words(error, !is_here));
-    let line = u64::try_from(line).unwrap_or(0);
-    Problem::of_text(&path, &file.text, line, column, message)
+    source.problem(error, of)
+}
+
+/// A template of the operator, as its problems are shown.
+pub(super) struct Source<'a> {
+    pub(super) name: &'a str,
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    /// What `error` says of it.
+    pub(super) fn problem(&self, error: &minijinja::Error, of: &str) -> Problem {
+        // Of an included template the place is not one in this file.
+        let is_here = error.name().is_none_or(|name| name == self.name);
+        let line = error.line().filter(|_| is_here).unwrap_or(0);
+        let column = match error.range() {
+            Some(range) if line > 0 => column(self.text, range.start),
+            _ => u64::from(line > 0),
+        };
+        let message = format!("{}{of}", in_words(error, !is_here));
+        self.problem_at(u64::try_from(line).unwrap_or(0), column, message)
+    }
+
+    /// A problem at this place of it; line 0: it has none.
+    pub(super) fn problem_at(&self, line: u64, column: u64, message: String) -> Problem {
+        let path = self.path.display().to_string();
+        Problem::of_text(&path, self.text, line, column, message)
+    }
 }
 
 /// From 1, in characters.
@@ -311,7 +347,8 @@ fn column(text: &str, byte: usize) -> u64 {
     u64::try_from(line.chars().count() + 1).unwrap_or(1)
 }
 
-fn in_words(error: &minijinja::Error, with_place: bool) -> String {
+/// What went wrong, on one line.
+pub(super) fn in_words(error: &minijinja::Error, with_place: bool) -> String {
     let mut said = error.kind().to_string();
     if let Some(detail) = error.detail() {
         said = format!("{said}: {detail}");

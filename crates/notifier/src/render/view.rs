@@ -348,7 +348,7 @@ fn rows(
     } else {
         notice_rows(&mut rows, entry, delivery, language, links);
     }
-    rows.add(words.reason, &item.reason);
+    rows.add(words.reason, phrases::reason(language, item));
     if let Some(message) = &entry.message {
         rows.add(words.message, headline::message(language, message));
     }
@@ -487,8 +487,15 @@ impl fmt::Display for View {
             for row in &entry.rows {
                 writeln!(f, "{}: {}", row.label, row.value)?;
             }
+            if entry
+                .history
+                .as_ref()
+                .is_some_and(|history| !history.is_empty())
+            {
+                writeln!(f, "{}", self.words.before)?;
+            }
             for before in entry.history.iter().flatten() {
-                writeln!(f, "Before: {before}")?;
+                writeln!(f, "{before}")?;
             }
             writeln!(f)?;
         }
@@ -503,6 +510,6 @@ impl fmt::Display for View {
             }
             writeln!(f, "{}: {}\n", digest.more_text, digest.more_tasks)?;
         }
-        writeln!(f, "Delivery {} for {}", self.delivery_id, self.receiver)
+        writeln!(f, "{} {}", self.footer, self.command)
     }
 }

@@ -57,12 +57,9 @@ fn setup(group_by: Option<&str>) -> Arc<Setup> {
     let receivers = ["ops", "chat"].map(|name| Receiver {
         name: name.into(),
         language: syncbell_config::Language::En,
-        kind: ReceiverKind::Webhook(Webhook {
-            url: "http://127.0.0.1:1/".parse().unwrap(),
-            key: None,
-            timeout: std::time::Duration::from_secs(1),
-            ca_file: None,
-        }),
+        kind: ReceiverKind::Webhook(Box::new(Webhook::new(
+            &"http://127.0.0.1:1/".parse().unwrap(),
+        ))),
     });
     let route = Route {
         receivers: vec!["ops".into(), "chat".into()],

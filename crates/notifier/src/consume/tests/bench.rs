@@ -26,16 +26,11 @@ pub(super) fn setup(rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
 
 /// As [`setup`], by this route.
 pub(super) fn routed(route: Route, rules: &RuleSwitches, instances: &[&str]) -> Arc<Setup> {
-    let webhook = Webhook {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
-        key: None,
-        timeout: Duration::from_secs(1),
-        ca_file: None,
-    };
+    let webhook = Webhook::new(&"http://127.0.0.1:1/".parse().unwrap());
     let receiver = Receiver {
         name: "ops".into(),
         language: syncbell_config::Language::En,
-        kind: ReceiverKind::Webhook(webhook),
+        kind: ReceiverKind::Webhook(Box::new(webhook)),
     };
     let route = Route {
         receivers: vec!["ops".into()],

@@ -6,7 +6,7 @@ mod templates;
 
 use std::sync::LazyLock;
 
-use syncbell_config::{At, Language, Rate, Secret};
+use syncbell_config::{At, Http, Language};
 use syncbell_event::Severity;
 use syncbell_testkit::{CHAT_TOKEN, ChatOptions, ChatProvider, ChatReply, ChatServer};
 use tokio::net::TcpListener;
@@ -30,6 +30,11 @@ pub(in crate::deliver) fn message(title: &str, text: &str) -> ChatMessage {
     }
 }
 
+/// What signs with this secret.
+pub(in crate::deliver) fn signs(secret: &str) -> Signing {
+    signing(&LiveSecret::fixed(secret)).unwrap()
+}
+
 /// An answer of this status.
 pub(in crate::deliver) fn said(status: u16, body: &str) -> Said<'_> {
     static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
@@ -44,7 +49,7 @@ pub(in crate::deliver) fn said(status: u16, body: &str) -> Said<'_> {
 
 /// The configuration of a robot with all that its provider knows.
 fn config(provider: ChatProvider, url: &str) -> Chat {
-    let secret = Some(Secret::new(SECRET.to_owned()));
+    let secret = Some(LiveSecret::fixed(SECRET));
     let kind = match provider {
         ChatProvider::Dingtalk => ChatKind::Dingtalk { secret },
         ChatProvider::Feishu => ChatKind::Feishu { secret },
@@ -52,9 +57,8 @@ fn config(provider: ChatProvider, url: &str) -> Chat {
         ChatProvider::Slack => ChatKind::Slack,
     };
     Chat {
-        url: Secret::new(Url::parse(url).unwrap()),
-        timeout: Duration::from_secs(10),
-        ca_file: None,
+        url: LiveSecret::fixed(url),
+        http: Http::default(),
         rates: vec![Rate {
             count: 1,
             per: Duration::from_secs(1),
@@ -177,7 +181,7 @@ async fn a_signature_that_is_refused_stops_the_lane_and_a_wrong_clock_is_named()
     for provider in ChatProvider::ALL.into_iter().filter(|one| one.signs()) {
         let server = robot(provider).await;
         let mut chat = config(provider, server.url());
-        let wrong = Some(Secret::new("another".to_owned()));
+        let wrong = Some(LiveSecret::fixed("another"));
         chat.kind = match provider {
             ChatProvider::Dingtalk => ChatKind::Dingtalk { secret: wrong },
             _ => ChatKind::Feishu { secret: wrong },
@@ -317,7 +321,7 @@ async fn an_attempt_ends_at_its_deadline_whatever_the_robot_does() {
             let server = robot(provider).await;
             server.answer_always(Some(reply));
             let mut chat = config(provider, server.url());
-            chat.timeout = Duration::from_millis(1_500);
+            chat.http.timeout = Duration::from_millis(1_500);
             let outcome = tokio::time::timeout(Duration::from_mins(1), send(&chat));
             let outcome = outcome.await.expect("it ends by itself");
             let doubt = matches!(

@@ -8,7 +8,8 @@ use syncbell_config::SmtpTls;
 
 use super::*;
 
-use fixture::{at, config, delivery, texts, with_password};
+pub(in crate::deliver) use fixture::delivery;
+use fixture::{at, config, texts, with_password};
 pub(in crate::deliver) use server::certificate;
 use server::{Act, Script, serve};
 
@@ -87,6 +88,13 @@ async fn a_mail_arrives_as_it_was_written() {
     assert_eq!(header(&mail, "X-Alert-Key"), "feedc0de");
     assert_eq!(header(&mail, "X-Alert-Status"), "firing");
     assert_eq!(header(&mail, "X-Alert-Severity"), "error");
+    let list = "Syncbell <failed.syncbell.alerts.example.com>";
+    assert!(
+        mails[0].contains(&format!("\r\nList-Id: {list}\r\n")),
+        "{}",
+        mails[0]
+    );
+    assert!(mail.header("X-Priority").is_none());
     // Text first, HTML last: the last is preferred.
     let kind = mail.content_type().unwrap();
     assert_eq!(
@@ -107,7 +115,7 @@ async fn a_mail_arrives_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_retry_is_the_same_mail_and_several_incidents_make_no_thread() {
+async fn a_retry_is_the_same_mail_and_several_incidents_thread_by_their_group() {
     let server = serve(Script::default()).await;
     let channel = EmailChannel::try_new(&config(&server)).unwrap();
     let delivery = delivery(&["feedc0de", "c0ffee"]);
@@ -121,7 +129,9 @@ async fn a_retry_is_the_same_mail_and_several_incidents_make_no_thread() {
     let mails = server.log.mails.lock().unwrap().clone();
     let (first, second) = (parsed(&mails[0]), parsed(&mails[1]));
     assert_eq!(first.message_id(), second.message_id());
-    assert!(first.references().as_text().is_none());
+    let root = format!("group-{}@alerts.example.com", group_key(&delivery));
+    assert_eq!(first.references().as_text(), Some(root.as_str()));
+    assert_eq!(first.in_reply_to().as_text(), Some(root.as_str()));
     assert_eq!(header(&first, "X-Alert-Key"), group_key(&delivery));
     assert_eq!(
         *server.log.connections.lock().unwrap(),
@@ -132,6 +142,144 @@ async fn a_retry_is_the_same_mail_and_several_incidents_make_no_thread() {
 
 fn group_key(delivery: &Delivery) -> String {
     crate::group::digest(&delivery.group)
+}
+
+#[tokio::test]
+async fn only_what_is_critical_and_goes_on_is_urgent_and_lists_are_by_rule() {
+    use syncbell_event::{AlertStatus, Severity};
+    let cases = [
+        (Severity::Critical, AlertStatus::Firing, true),
+        (Severity::Critical, AlertStatus::Resolved, false),
+        (Severity::Error, AlertStatus::Firing, false),
+    ];
+    for (severity, status, urgent) in cases {
+        let server = serve(Script::default()).await;
+        let channel = EmailChannel::try_new(&config(&server)).unwrap();
+        let mut delivery = delivery(&["feedc0de", "c0ffee"]);
+        for entry in &mut delivery.entries {
+            (entry.item.severity, entry.item.status) = (severity, status);
+        }
+        delivery.entries[1].item.rule = "own\r\nBcc: <x@example.com>".into();
+        let sent = channel
+            .send("oncall@example.com", &delivery, texts(), at())
+            .await;
+        assert_eq!(sent.name(), "delivered");
+        let mails = server.log.mails.lock().unwrap().clone();
+        for name in ["X-Priority: 1", "Importance: high", "Priority: urgent"] {
+            let line = format!("\r\n{name}\r\n");
+            assert_eq!(mails[0].contains(&line), urgent, "{severity:?} {status:?}");
+        }
+        let list = "\r\nList-Id: Syncbell <alerts.syncbell.alerts.example.com>\r\n";
+        assert!(mails[0].contains(list), "{}", mails[0]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_lost_before_the_text_is_tried_once_more_on_a_fresh_connection() {
+    let cases = [
+        (
+            Script {
+                greeting: Act::Say("421 busy"),
+                ..Script::default()
+            },
+            2,
+        ),
+        (
+            Script {
+                greeting: Act::HangUp,
+                ..Script::default()
+            },
+            2,
+        ),
+        (
+            Script {
+                mail: Act::HangUp,
+                ..Script::default()
+            },
+            2,
+        ),
+        (
+            Script {
+                rcpt: Act::Say("421 closing"),
+                ..Script::default()
+            },
+            2,
+        ),
+        (
+            Script {
+                rcpt: Act::Say("452 4.5.3 too many recipients"),
+                ..Script::default()
+            },
+            2,
+        ),
+        (
+            Script {
+                rcpt: Act::Say("452 4.3.1 no space"),
+                ..Script::default()
+            },
+            1,
+        ),
+        (
+            Script {
+                rcpt: Act::Say("451 4.3.0 later"),
+                ..Script::default()
+            },
+            1,
+        ),
+        (
+            Script {
+                end: Act::HangUp,
+                ..Script::default()
+            },
+            1,
+        ),
+        (
+            Script {
+                end: Act::Say("421 closing"),
+                ..Script::default()
+            },
+            1,
+        ),
+    ];
+    for (script, connections) in cases {
+        let said = format!("{:?} {:?} {:?}", script.greeting, script.rcpt, script.end);
+        let server = serve(script).await;
+        let channel = EmailChannel::try_new(&config(&server)).unwrap();
+        assert_eq!(send(&channel).await.name(), "transient", "{said}");
+        assert_eq!(
+            *server.log.connections.lock().unwrap(),
+            connections,
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_has_had_enough_of_a_connection_gets_the_mail_on_another_one() {
+    let server = serve(Script {
+        recipients: 2,
+        ..Script::default()
+    })
+    .await;
+    let channel = EmailChannel::try_new(&config(&server)).unwrap();
+    for _ in 0..5 {
+        assert_eq!(send(&channel).await.name(), "delivered");
+    }
+    assert_eq!(server.log.mails.lock().unwrap().len(), 5);
+    assert_eq!(*server.log.connections.lock().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_greylisted_address_waits_five_minutes() {
+    let outcome = outcome(Script {
+        rcpt: Act::Say("451 4.7.1 greylisted"),
+        ..Script::default()
+    })
+    .await;
+    let Outcome::RetryAfter { after, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(after >= Duration::from_mins(5));
 }
 
 /// A point of the conversation.
@@ -151,7 +299,7 @@ async fn each_refusal_has_its_outcome() {
         (greeting, Act::HangUp, "transient"),
         (mail, Act::Say("550 5.7.1 who are you"), "permanent_target"),
         (mail, Act::Say("552 5.3.4 too large"), "permanent_message"),
-        (rcpt, Act::Say("450 4.7.1 greylisted"), "transient"),
+        (rcpt, Act::Say("450 4.7.1 greylisted"), "retry_after"),
         (rcpt, Act::Say("550 5.1.1 no such user"), "permanent_target"),
         (data, Act::Say("554 no"), "permanent_message"),
         (data, Act::HangUp, "transient"),

@@ -1,3 +1,7 @@
+mod network;
+mod identity;
+mod template;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{self, StatusCode, Uri};
+use syncbell_config::LiveSecret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
@@ -13,7 +18,7 @@ use url::Url;
 
 use super::*;
 
-const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// What came in.
 struct Seen {
@@ -85,12 +90,9 @@ impl Receiver {
 }
 
 fn config(url: &str) -> Webhook {
-    Webhook {
-        url: Url::parse(url).unwrap(),
-        key: Some(Secret::new(KEY.to_vec())),
-        timeout: Duration::from_secs(10),
-        ca_file: None,
-    }
+    let mut webhook = Webhook::new(&Url::parse(url).unwrap());
+    webhook.secrets = vec![LiveSecret::fixed(SECRET)];
+    webhook
 }
 
 fn answering(status: u16, headers: &[(&str, &str)], body: &str) -> http::Response<Body> {
@@ -102,10 +104,20 @@ fn answering(status: u16, headers: &[(&str, &str)], body: &str) -> http::Respons
 }
 
 async fn send(webhook: &Webhook) -> Outcome {
-    let channel = WebhookChannel::try_new(webhook).unwrap();
+    attempt(&WebhookChannel::try_new(webhook).unwrap()).await
+}
+
+async fn attempt(channel: &WebhookChannel) -> Outcome {
     channel
-        .send(&id(), None, b"{}".to_vec(), Timestamp::now())
+        .send(&id(), None, event(b"{}"), Timestamp::now())
         .await
+}
+
+fn event(body: &[u8]) -> Payload {
+    Payload {
+        bytes: body.to_vec(),
+        content_type: HeaderValue::from_static(syncbell_event::CONTENT_TYPE),
+    }
 }
 
 fn id() -> DeliveryId {
@@ -123,8 +135,9 @@ async fn an_attempt_is_one_signed_post_that_the_standard_s_own_library_accepts()
     let now = Timestamp::now();
     for _ in 0..2 {
         let trace = TraceParent::new(0xabc, 0xdef);
-        let body = body.as_bytes().to_vec();
-        let outcome = channel.send(&id(), Some(trace), body, now).await;
+        let outcome = channel
+            .send(&id(), Some(trace), event(body.as_bytes()), now)
+            .await;
         assert_eq!(
             outcome,
             Outcome::Delivered {
@@ -133,7 +146,7 @@ async fn an_attempt_is_one_signed_post_that_the_standard_s_own_library_accepts()
         );
     }
     let seen = receiver.seen.lock().unwrap();
-    let oracle = standardwebhooks::Webhook::from_bytes(KEY.to_vec()).unwrap();
+    let oracle = standardwebhooks::Webhook::from_bytes(SECRET.as_bytes().to_vec()).unwrap();
     for seen in seen.iter() {
         assert_eq!(seen.body, body.as_bytes());
         oracle.verify(&seen.body, &seen.headers).unwrap();
@@ -158,7 +171,7 @@ async fn without_a_key_there_is_no_signature_but_id_and_timestamp() {
     let receiver = Receiver::default();
     let address = receiver.start(|| answering(200, &[], "ok")).await;
     let mut webhook = config(&format!("http://localhost:{}/", address.port()));
-    webhook.key = None;
+    webhook.secrets.clear();
     assert_eq!(send(&webhook).await.name(), "delivered");
     let seen = receiver.seen.lock().unwrap();
     assert!(!seen[0].headers.contains_key("webhook-signature"));
@@ -275,7 +288,7 @@ async fn a_silent_receiver_is_given_up_at_the_deadline() {
         })
         .await;
     let mut webhook = config(&format!("http://{address}/"));
-    webhook.timeout = Duration::from_secs(1);
+    webhook.http.timeout = Duration::from_secs(1);
     let outcome = send(&webhook).await;
     let note = "no answer within 1s".to_owned();
     assert_eq!(
@@ -299,7 +312,7 @@ async fn the_deadline_covers_the_answer_s_body() {
             })
             .await;
         let mut webhook = config(&format!("http://{address}/"));
-        webhook.timeout = Duration::from_secs(1);
+        webhook.http.timeout = Duration::from_secs(1);
         assert_eq!(send(&webhook).await.name(), expected);
     }
 }
@@ -384,7 +397,7 @@ async fn its_own_certificates_are_trusted_and_others_are_not() {
         "{outcome:?}"
     );
     assert!(outcome.note().contains("certificate"), "{outcome:?}");
-    webhook.ca_file = Some(file.path().to_owned());
+    webhook.http.ca_file = Some(file.path().to_owned());
     let outcome = send(&webhook).await;
     assert_eq!(outcome.name(), "delivered", "{outcome:?}");
 
@@ -394,7 +407,7 @@ async fn its_own_certificates_are_trusted_and_others_are_not() {
         error.to_string().contains("holds no certificate"),
         "{error}"
     );
-    webhook.ca_file = Some("/nowhere/ca.pem".into());
+    webhook.http.ca_file = Some("/nowhere/ca.pem".into());
     let error = WebhookChannel::try_new(&webhook).err().unwrap();
     assert!(matches!(error, SetupError::CaFile { .. }));
 }

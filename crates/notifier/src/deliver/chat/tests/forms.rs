@@ -8,7 +8,7 @@ fn shown(provider: ChatProvider, sampled: &str, language: Language) -> String {
     let message = channel.message(&renderer(language), &sample(sampled), now);
     let request = channel
         .provider
-        .request(&message, channel.endpoint.url(), now);
+        .request(&message, &channel.url.known(), now);
     let (title, text) = provider.read(&request.body).unwrap();
     format!("{title}\n~\n{text}").replace(crate::render::ZERO_WIDTH_SPACE, "^")
 }

@@ -31,7 +31,7 @@ fn shown(channel: &ChatChannel, delivery: &Delivery, language: Language) -> Resu
     let provider = provider.expect("each channel has a fake");
     let request = channel
         .provider
-        .request(&message, channel.endpoint.url(), now);
+        .request(&message, &channel.url.known(), now);
     serde_json::from_slice::<Value>(&request.body).map_err(|error| error.to_string())?;
     let read = provider.read(&request.body);
     let (title, text) = read.map_err(|refused| format!("{refused:?}"))?;

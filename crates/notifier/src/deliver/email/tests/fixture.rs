@@ -65,7 +65,7 @@ fn entry(incident: &str) -> Entry {
     }
 }
 
-pub(super) fn delivery(incidents: &[&str]) -> Delivery {
+pub(in crate::deliver) fn delivery(incidents: &[&str]) -> Delivery {
     let now = at();
     Delivery {
         id: DeliveryId("00112233445566778899aabbccddeeff".into()),

@@ -42,6 +42,8 @@ pub(super) struct Script {
     pub(super) end: Act,
     /// Hangs up at the first command after this many mails.
     pub(super) patience: usize,
+    /// Refuses further recipients of a connection after these.
+    pub(super) recipients: usize,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) implicit: bool,
 }
@@ -57,6 +59,7 @@ impl Default for Script {
             data: Act::Say("354 go on"),
             end: Act::Say("250 2.0.0 queued as 17"),
             patience: usize::MAX,
+            recipients: usize::MAX,
             tls: None,
             implicit: false,
         }
@@ -144,6 +147,9 @@ async fn converse(stream: TcpStream, script: Script, log: Log) -> Option<()> {
             }
             "AUTH" => act(&mut stream, script.auth).await?,
             "MAIL" => act(&mut stream, script.mail).await?,
+            "RCPT" if n_mails >= script.recipients => {
+                act(&mut stream, Act::Say("452 4.5.3 too many recipients")).await?;
+            }
             "RCPT" => act(&mut stream, script.rcpt).await?,
             "DATA" => {
                 act(&mut stream, script.data).await?;
