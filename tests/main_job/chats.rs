@@ -33,7 +33,7 @@ async fn house() -> (House, Vec<ChatServer>) {
             ""
         };
         writeln!(
-            house.also,
+            house.extra_receivers,
             "  - name: {name}\n    {name}: {{url: {{file: {name}}}{secret}}}"
         )
         .expect("a text takes all");

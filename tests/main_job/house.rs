@@ -34,8 +34,6 @@ pub(crate) struct House {
     notifier: Mutex<Option<Binary>>,
     /// Over Kafka poller and notifier are two processes.
     kafka: Option<Kafka>,
-    /// Receivers beside the two, in YAML: lines of the list.
-    pub(crate) also: String,
     /// Who is told, in YAML.
     pub(crate) receivers: &'static str,
     pub(crate) access_key_secret: String,
@@ -43,6 +41,8 @@ pub(crate) struct House {
     pub(crate) endpoint: String,
     /// Further keys, in YAML: lines of their own.
     pub(crate) more: &'static str,
+    /// Further receivers, in YAML: items of the list.
+    pub(crate) extra_receivers: String,
     /// What the route says about groups, in YAML.
     pub(crate) grouping: &'static str,
 }
@@ -76,6 +76,7 @@ impl House {
         Self {
             endpoint: simulator.url(),
             more: "",
+            extra_receivers: String::new(),
             simulator,
             webhook: WebhookReceiver::start(SECRET).await,
             mailbox: MailSink::start(MailSinkOptions::default()).await,
@@ -83,7 +84,6 @@ impl House {
             binary: Mutex::new(None),
             notifier: Mutex::new(None),
             kafka: None,
-            also: String::new(),
             receivers: "[ops, mail]",
             access_key_secret: Options::default().access_key_secret,
             grouping: "group_by: ['...']",
@@ -124,7 +124,7 @@ impl House {
             self.endpoint,
             self.webhook.url(),
             smtp.port(),
-            self.also,
+            self.extra_receivers,
             self.receivers,
             self.more,
             self.bus(),
@@ -278,6 +278,14 @@ impl House {
         let status = asking.wait_for_exit(WAIT).await;
         let text = |source| asking.text(source);
         (status.code(), text(Source::Stdout), text(Source::Stderr))
+    }
+
+    /// All that the binary that runs has written.
+    pub(crate) async fn log(&self) -> String {
+        let binary = self.binary.lock().await;
+        let binary = binary.as_ref().expect("it runs");
+        let (out, err) = (binary.text(Source::Stdout), binary.text(Source::Stderr));
+        format!("{out}{err}")
     }
 
     /// What `syncbell deliveries show` says about a delivery of the binary that runs.

@@ -14,6 +14,7 @@ mod events;
 mod status;
 mod templates;
 mod chats;
+mod receivers;
 mod watchdog;
 mod tasks;
 mod services;

@@ -9,6 +9,7 @@ mod events;
 mod exit;
 mod explain;
 mod kafka_metrics;
+mod receivers;
 mod replay;
 mod route;
 mod store_metrics;
@@ -81,6 +82,9 @@ enum Command {
     /// Who would be told what
     #[command(subcommand)]
     Route(route::Route),
+    /// How the lanes of receivers stand, and letting one go on
+    #[command(subcommand)]
+    Receivers(receivers::Receivers),
     /// Send a sample to a receiver, and show what was sent and what came back
     TestReceiver(test_receiver::Arguments),
     /// What the rules of now make of the events of before: show it, or send it again
@@ -113,6 +117,7 @@ fn main() -> ExitCode {
         Command::DeadLetters(asked) => dead_letters::dead_letters(&asked),
         Command::Events(asked) => events::events(&asked),
         Command::Route(asked) => route::route(&asked),
+        Command::Receivers(asked) => receivers::receivers(&asked),
         Command::TestReceiver(asked) => test_receiver::test_receiver(&asked),
         Command::Replay(asked) => replay::replay(&asked),
     };

@@ -19,7 +19,7 @@ use crate::render;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
 use crate::silence::{SilenceRow, SilenceWanted, unknown_rules};
-use crate::{Error, rows, status};
+use crate::{Error, receivers, rows, status};
 
 /// Rows of one answer, unless asked otherwise.
 const LIMIT: usize = 100;
@@ -98,6 +98,7 @@ pub fn api(handle: Handle) -> Router {
         .route("/dead-letters/replay", post(replay_letters))
         .route("/dead-letters/{id}", get(dead_letter))
         .with_state(handle.clone())
+        .merge(receivers::api(handle.clone()))
         .merge(status::api(handle))
 }
 

@@ -48,7 +48,7 @@ pub(crate) use budget::{Budget, a_minute};
 pub(crate) use chat::FORMS;
 pub(crate) use client::client;
 pub(crate) use egress::refused_literal;
-pub(crate) use lane::{Lane, LaneSignal, LaneState};
+pub(crate) use lane::{Lane, LaneSignal, LaneState, Standing};
 
 /// A receiver that can be sent to.
 pub(crate) struct Channel {

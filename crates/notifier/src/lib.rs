@@ -32,6 +32,7 @@ mod dead_letters;
 mod replay;
 mod trial;
 mod rehearsal;
+mod receivers;
 mod watchdog;
 mod heartbeat;
 mod lag;
@@ -53,6 +54,7 @@ pub use delivery::{DeliveryId, Target};
 pub use error::Error;
 pub use held::HeldLine;
 pub use incidents::IncidentClosed;
+pub use receivers::ReceiverRow;
 pub use rehearsal::{Rehearsed, rehearse, sample_names};
 pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,

@@ -100,7 +100,7 @@ fn marked(sample: &Delivery, target: Target, now: Timestamp) -> Delivery {
 fn mark(entry: &mut Entry, shift: SignedDuration) {
     let later = |at: Timestamp| at.saturating_add(shift).unwrap_or(at);
     entry.observed_at = later(entry.observed_at);
-    entry.instance = MARK.to_owned();
+    MARK.clone_into(&mut entry.instance);
     let item = &mut entry.item;
     item.since = later(item.since);
     item.summary = format!("TEST of a receiver, nothing happened: {}", item.summary);

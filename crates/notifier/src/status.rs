@@ -79,6 +79,8 @@ pub struct PartitionStatus {
 /// What waits for one target.
 #[derive(Clone, Debug, Serialize)]
 pub struct PendingStatus {
+    /// The receiver.
+    pub receiver: String,
     /// Receiver, and address if it is mail.
     pub target: String,
     /// Deliveries.
@@ -103,6 +105,16 @@ async fn show(State(handle): State<Handle>) -> Result<Json<NotifierStatus>, Fail
 }
 
 impl Handle {
+    /// What waits, by target. `Err` is the ledger's.
+    pub(crate) async fn pending(&self) -> Result<Vec<PendingStatus>, Error> {
+        let pending = self.ledger.store.read(|reader| {
+            let mut counts = Counts::default();
+            each(reader, b"d/", |key, row| counts.delivery(reader, key, row))?;
+            Ok(counts.pending)
+        });
+        Ok(pending.await?.into_values().collect())
+    }
+
     /// How the notifier stands now. `Err` is the ledger's.
     pub async fn status(&self) -> Result<NotifierStatus, Error> {
         let counts = self.ledger.store.read(|reader| {
@@ -172,6 +184,7 @@ impl Counts {
         let target = delivery.target.to_string();
         let known = self.pending.entry(target);
         let pending = known.or_insert_with_key(|target| PendingStatus {
+            receiver: delivery.target.receiver.clone(),
             target: target.clone(),
             deliveries: 0,
             oldest_at: delivery.created_at,

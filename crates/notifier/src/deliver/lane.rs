@@ -1,8 +1,8 @@
 //! One lane: the deliveries of one target, in order where order matters.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -46,12 +46,44 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 pub(crate) struct LaneSignal {
     wake: Notify,
     reload: AtomicBool,
+    standing: Mutex<Standing>,
+}
+
+/// How a lane stands, for people.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// The receiver refuses us, with this note.
+    pub(crate) stopped: Option<String>,
+    /// It asked for a pause until then.
+    pub(crate) paused_until: Option<Instant>,
+    /// It fails: one attempt at a time is made, the next one then.
+    pub(crate) probing: bool,
+    pub(crate) probe_at: Option<Instant>,
+    /// In a row.
+    pub(crate) failures: u32,
 }
 
 impl LaneSignal {
     /// New rows stand behind those it knows.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// How the lane stood when it last looked up.
+    pub(crate) fn standing(&self) -> Standing {
+        let standing = self.standing.lock();
+        standing.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, state: &LaneState) {
+        let standing = self.standing.lock();
+        let mut standing = standing.unwrap_or_else(PoisonError::into_inner);
+        (standing.paused_until, standing.probe_at) = (state.paused_until, state.probe_at);
+        standing.failures = state.failures;
+        standing.probing = state.failures >= BREAKER_FAILURES;
+        if standing.stopped != state.stopped {
+            standing.stopped.clone_from(&state.stopped);
+        }
     }
 
     /// Rows that it knows were changed by somebody else; a stopped lane goes on.
@@ -112,6 +144,7 @@ impl Lane {
             if self.signal.reload.swap(false, Ordering::AcqRel) {
                 self.state.reload();
             }
+            self.signal.show(&self.state);
             self.state.fill(&self.ledger, &self.target).await?;
             let now = Timestamp::now();
             while let Some(delivery) = self.state.begin(now) {
@@ -307,7 +340,7 @@ impl LaneState {
                 if self.stopped.is_none() {
                     tracing::error!(
                         target = %target, note,
-                        "the receiver refuses us: its lane stops until a restart or a retry"
+                        "the receiver refuses us: its lane stops until `syncbell receivers resume`, a retry or a restart"
                     );
                 }
                 self.stopped = Some(note.clone());

@@ -44,17 +44,11 @@ pub(super) fn letter(
     let entries = &delivery.entries;
     let (status, severity) = (render::status(entries), render::severity(entries));
     // Roots that were never sent: the mails of an incident, or of a group, form a thread even if the first is lost.
-    let (key, root) = match render::only_incident(entries).map(header) {
-        Some(incident) => {
-            let root = format!("<incident-{incident}@{domain}>");
-            (incident, root)
-        }
-        None => {
-            let group = group::digest(&delivery.group);
-            let root = format!("<group-{group}@{domain}>");
-            (group, root)
-        }
-    };
+    let (kind, key) = render::only_incident(entries).map_or_else(
+        || ("group", group::digest(&delivery.group)),
+        |incident| ("incident", header(incident)),
+    );
+    let root = format!("<{kind}-{key}@{domain}>");
     let date = now
         .try_into()
         .map_err(|_| format!("could not write the mail: {now} is no date"))?;

@@ -77,7 +77,7 @@ fn begun(state: &mut LaneState, at: Timestamp) -> Option<u64> {
 #[tokio::test]
 async fn a_resolve_waits_for_its_trigger_and_others_do_not() {
     let mut late = delivery(1, "a", AlertStatus::Firing);
-    late.due_at = now() + SignedDuration::from_secs(60);
+    late.due_at = now() + SignedDuration::from_mins(1);
     let mut state = state(vec![
         late,
         delivery(2, "a", AlertStatus::Resolved),

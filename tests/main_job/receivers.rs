@@ -1,0 +1,227 @@
+//! Receivers by hand: trying one, seeing how the lanes stand, letting one go on; and that none of their secrets comes to
+//! light on any of these ways.
+
+use std::path::Path;
+
+use serde_json::Value;
+use syncbell_event::Status;
+use syncbell_simulator::NewTask;
+use syncbell_testkit::binary::Source;
+use syncbell_testkit::{Answer, eventually};
+
+use crate::bad_input::metrics;
+use crate::house::{House, WAIT};
+
+fn fails(house: &House, name: &str) {
+    let task = NewTask::of(name, "v1").status(Status::Error);
+    house.simulator.world().add_task(task);
+}
+
+/// What `receivers list` says of `ops`.
+async fn ops(house: &House, admin: &str) -> Value {
+    let asked = ["receivers", "list", "-o", "json", "--admin", admin];
+    let (code, out, err) = house.ask(&asked).await;
+    assert_eq!(code, Some(0), "{err}");
+    let rows: Vec<Value> = serde_json::from_str(&out).expect("it prints JSON");
+    let ops = rows.into_iter().find(|row| row["receiver"] == "ops");
+    ops.expect("it has a lane")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_stopped_says_why_and_goes_on_when_it_is_told_to() {
+    let mut house = House::build().await;
+    house.receivers = "[ops]";
+    house.webhook.answer_always(Answer::status(401));
+    house.start().await;
+    house.baseline().await;
+    let admin = house.notifier_admin().await;
+    assert_eq!(ops(&house, &admin).await["state"], "running");
+    fails(&house, "refused/image");
+    let stopped = eventually("the lane stops", WAIT, async || {
+        let row = ops(&house, &admin).await;
+        (row["state"] == "stopped").then_some(row)
+    })
+    .await;
+    assert_eq!(stopped["why"], "HTTP 401 Unauthorized", "{stopped}");
+    assert_eq!(stopped["pending"], 1, "{stopped}");
+    let refused = house.webhook.requests().len();
+
+    house.webhook.answer_always(Answer::status(204));
+    let resume = |name| ["receivers", "resume", name, "--admin", admin.as_str()];
+    let (code, _, err) = house.ask(&resume("nobody")).await;
+    assert!(
+        code == Some(1) && err.contains("no receiver is named `nobody`"),
+        "{err}"
+    );
+    assert_eq!(
+        house.webhook.requests().len(),
+        refused,
+        "nothing is sent to a stopped lane"
+    );
+    let (code, out, err) = house.ask(&resume("ops")).await;
+    assert!(code == Some(0) && out.contains("ops"), "{err}");
+    house.webhook.wait_for_accepted(1, WAIT).await;
+    eventually("nothing waits any more", WAIT, async || {
+        let row = ops(&house, &admin).await;
+        (row["state"] == "running" && row["pending"] == 0).then_some(())
+    })
+    .await;
+    assert!(house.stop().await.success());
+    let config = house.config("127.0.0.1:0");
+    let config = config.to_str().expect("a plain path");
+    let (code, _, err) = house
+        .ask(&["receivers", "resume", "ops", "-c", config])
+        .await;
+    assert!(
+        code == Some(69) && err.contains("with the next start"),
+        "{err}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_is_tried_without_a_service_and_its_answer_is_the_exit_code() {
+    let house = House::build().await;
+    house.config("127.0.0.1:0");
+    let attempt = async |arguments: &[&str]| {
+        let tried = house.launcher("test-receiver", "127.0.0.1:0");
+        let mut tried = tried.args(arguments).start();
+        let code = tried.wait_for_exit(WAIT).await.code();
+        (code, tried.text(Source::Stdout), tried.text(Source::Stderr))
+    };
+    let (code, out, err) = attempt(&["ops"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    for part in [
+        "> POST http://",
+        "/[url]",
+        "> webhook-signature: v1,",
+        "TEST of a receiver, nothing happened",
+        "< delivered in ",
+        "HTTP 20",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let got = house.webhook.accepted().pop().expect("it arrived");
+    assert!(got.verified, "by the code that sends alerts");
+    let (code, out, _) = attempt(&["mail", "--incident", "resolved", "-o", "json"]).await;
+    assert_eq!(code, Some(0), "{out}");
+    let rows: Value = serde_json::from_str(&out).expect("it prints JSON");
+    let sent = rows[0]["sent"].as_str().expect("a text");
+    assert!(
+        sent.contains("RCPT TO:<oncall@example.test>") && sent.contains("\nList-Id: "),
+        "{sent}"
+    );
+    assert_eq!(house.mailbox.mails().len(), 1);
+
+    for (status, expected) in [(503, 69), (401, 77), (422, 1)] {
+        house.webhook.answer_always(Answer::status(status));
+        let (code, out, err) = attempt(&["ops"]).await;
+        assert_eq!(code, Some(expected), "{out}{err}");
+        assert!(out.contains(&format!("HTTP {status}")), "{out}");
+    }
+    let pause = Answer::status(429).with_header("retry-after", "7");
+    house.webhook.answer_always(pause);
+    assert_eq!(attempt(&["ops"]).await.0, Some(75));
+    let (code, _, err) = attempt(&["nobody"]).await;
+    assert!(
+        code == Some(1) && err.contains("no receiver is named `nobody`"),
+        "{err}"
+    );
+    let (code, _, err) = attempt(&["ops", "--incident", "flood"]).await;
+    assert!(
+        code == Some(1) && err.contains("there are failed, "),
+        "{err}"
+    );
+}
+
+/// All that the services wrote below `folder`, but for the configuration itself.
+fn written(folder: &Path, text: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            written(&path, text);
+        } else {
+            text.extend(std::fs::read(&path).unwrap_or_default());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
+    const SECRETS: [&str; 5] = [
+        "P4TH-s3cret",
+        "QU3RY-s3cret",
+        "B34RER-s3cret",
+        "H34DER-s3cret",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    ];
+    let mut house = House::build().await;
+    house.receivers = "[quiet]";
+    let url = format!("{}/P4TH-s3cret?key=QU3RY-s3cret", house.webhook.url());
+    for (name, text) in [("url", url.as_str()), ("token", "B34RER-s3cret")] {
+        std::fs::write(house.folder.path().join(name), text).expect("a file");
+    }
+    house.extra_receivers =
+        "\x20 - name: quiet\n    webhook: {url: {file: url}, secret: {env: HOOK_SECRET}, \
+         bearer: {file: token}, headers: {X-Api-Key: 'H34DER-s3cret'}}\n"
+            .to_owned();
+    house.webhook.answer_next(2, Answer::status(500));
+    house.webhook.answer_next(1, Answer::close());
+    house.start().await;
+    house.baseline().await;
+    let admin = house.notifier_admin().await;
+    fails(&house, "secret/image");
+    let got = house.webhook.wait_for_accepted(1, WAIT).await.remove(0);
+    assert!(
+        got.path.ends_with("/P4TH-s3cret?key=QU3RY-s3cret"),
+        "{}",
+        got.path
+    );
+    assert_eq!(got.headers["authorization"], "Bearer B34RER-s3cret");
+    assert_eq!(got.headers["x-api-key"], "H34DER-s3cret");
+    house.webhook.answer_always(Answer::status(404));
+    fails(&house, "secret/refused");
+    eventually("the lane stops", WAIT, async || {
+        let (_, out, _) = house.ask(&["receivers", "list", "--admin", &admin]).await;
+        out.contains("stopped").then_some(())
+    })
+    .await;
+
+    let mut seen = metrics(house.binary.lock().await.as_ref().expect("it runs")).await;
+    let shown = format!("deliveries show {} --admin {admin}", got.id);
+    for asked in [
+        "deliveries list -o json",
+        "receivers list -o json",
+        "dead-letters list -o json",
+        "status -o json",
+    ] {
+        let asked = format!("{asked} --admin {admin}");
+        let (_, out, err) = house.ask(&asked.split(' ').collect::<Vec<_>>()).await;
+        seen.push_str(&out);
+        seen.push_str(&err);
+    }
+    let (code, out, _) = house.ask(&shown.split(' ').collect::<Vec<_>>()).await;
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        out.matches("HTTP 500").count(),
+        2,
+        "the attempts are shown: {out}"
+    );
+    seen.push_str(&out);
+    for (command, more) in [("check", None), ("test-receiver", Some("quiet"))] {
+        let launch = house.launcher(command, "127.0.0.1:0");
+        let mut process = launch.args(more).start();
+        process.wait_for_exit(WAIT).await;
+        seen.push_str(&process.text(Source::Stdout));
+        seen.push_str(&process.text(Source::Stderr));
+    }
+    seen.push_str(&house.log().await);
+    assert!(house.stop().await.success());
+    let mut stores = Vec::new();
+    written(&house.folder.path().join("data"), &mut stores);
+    assert!(stores.len() > 1_000);
+    let stores = String::from_utf8_lossy(&stores);
+    for secret in SECRETS {
+        assert!(!seen.contains(secret), "{secret} in {seen}");
+        assert!(!stores.contains(secret), "{secret} in the stores");
+    }
+}
