@@ -16,6 +16,7 @@ mod dead_letters;
 mod events;
 mod status;
 mod templates;
+mod chats;
 mod receivers;
 mod watchdog;
 mod tasks;
