@@ -322,7 +322,10 @@ impl LaneState {
         let is_full = if probing {
             self.queue.under_way() > 0
         } else {
-            self.sending >= self.concurrency.limit()
+            // What is sent and not recorded would be sent again after a crash: that has a bound too. Mail goes one
+            // by one.
+            let limit = self.concurrency.limit();
+            self.sending >= limit || self.queue.under_way() >= 2 * limit - 1
         };
         if is_paused || is_full {
             return None;

@@ -128,6 +128,20 @@ async fn a_pause_that_was_asked_for_is_kept_whatever_others_were_told() {
     assert!(state.pause() > Duration::from_secs(50));
 }
 
+#[tokio::test]
+async fn what_is_sent_and_not_recorded_has_a_bound() {
+    let rows = (1..=50).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect());
+    for seq in 1..=15 {
+        assert_eq!(begun(&mut state, now()), Some(seq));
+        // It is sent at once, and never recorded.
+        state.sending -= 1;
+    }
+    assert_eq!(begun(&mut state, now()), None);
+    state.queue.end(1, None);
+    assert_eq!(begun(&mut state, now()), Some(16));
+}
+
 /// Two turns at a time: the one with the higher number may be the first to be committed.
 #[tokio::test]
 async fn a_lower_number_that_is_committed_later_is_not_passed_over() {
