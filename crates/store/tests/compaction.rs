@@ -256,12 +256,12 @@ fn files_bytes(dir: &Path) -> u64 {
 /// Commits of many rows all over the place make the files grow by a hundred times their bytes.
 #[tokio::test]
 async fn the_copy_keeps_up_with_commits_that_make_the_files_grow_fast() {
-    const ROWS: u64 = 30_000;
+    const ROWS: u64 = 80_000;
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), COMPACT_FROM_BYTES);
     let (mut number, mut most_bytes) = (0_u64, 0);
     // Each row once, then again and again, never in the order of the keys.
-    while number < 5 * ROWS {
+    while number < 3 * ROWS {
         let mut batch = Batch::new();
         for _ in 0..1_000 {
             let key = (number % ROWS).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -105,6 +105,9 @@ async fn main() {
     if wanted("slow") {
         distant().await;
     }
+    if wanted("open") {
+        many_open().await;
+    }
 }
 
 /// What is to be alike in every work: a receiver, an engine that was warmed up.
@@ -234,6 +237,26 @@ async fn distant() {
         receiver.a_second(began),
         receiver.best_second(),
         receiver.out_of_order(),
+        peak_mib(engine.pid()),
+    );
+    engine.stop().await;
+}
+
+/// So many incidents open, every one of them told: memory, and how soon it is there again after a kill.
+async fn many_open() {
+    let n = 100_000;
+    let Some((receiver, mut engine)) = warm("syncbell", n).await else {
+        return;
+    };
+    let began = Instant::now();
+    feed_at(&engine, n, 100_000).await;
+    let all = receiver.until_taken(0..n, Duration::from_mins(3)).await;
+    let (rate, peak) = (receiver.a_second(began), peak_mib(engine.pid()));
+    let again = Instant::now();
+    engine.kill_and_start_again().await;
+    println!(
+        "syncbell: {all} incidents open, all told at {rate:.0}/s, peak {peak:.0} MiB; started again in {:.2} s, with {:.0} MiB",
+        again.elapsed().as_secs_f64(),
         peak_mib(engine.pid()),
     );
     engine.stop().await;

@@ -8,5 +8,6 @@ mod days;
 mod holds;
 mod replayed;
 mod sight;
+mod speed;
 mod splits;
 mod trails;
