@@ -133,6 +133,14 @@ async fn a_receiver_is_tried_without_a_service_and_its_answer_is_the_exit_code()
     );
 }
 
+const SECRETS: [&str; 5] = [
+    "P4TH-s3cret",
+    "QU3RY-s3cret",
+    "B34RER-s3cret",
+    "H34DER-s3cret",
+    "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+];
+
 /// All that the services wrote below `folder`, but for the configuration itself.
 fn written(folder: &Path, text: &mut Vec<u8>) {
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
@@ -145,15 +153,15 @@ fn written(folder: &Path, text: &mut Vec<u8>) {
     }
 }
 
+fn stores_of(house: &House) -> String {
+    let mut stores = Vec::new();
+    written(&house.folder.path().join("data"), &mut stores);
+    assert!(stores.len() > 1_000);
+    String::from_utf8_lossy(&stores).into_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
-    const SECRETS: [&str; 5] = [
-        "P4TH-s3cret",
-        "QU3RY-s3cret",
-        "B34RER-s3cret",
-        "H34DER-s3cret",
-        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    ];
     let mut house = House::build().await;
     house.receivers = "[quiet]";
     let url = format!("{}/P4TH-s3cret?key=QU3RY-s3cret", house.webhook.url());
@@ -214,10 +222,7 @@ async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
     }
     seen.push_str(&house.log().await);
     assert!(house.stop().await.success());
-    let mut stores = Vec::new();
-    written(&house.folder.path().join("data"), &mut stores);
-    assert!(stores.len() > 1_000);
-    let stores = String::from_utf8_lossy(&stores);
+    let stores = stores_of(&house);
     for secret in SECRETS {
         assert!(!seen.contains(secret), "{secret} in {seen}");
         assert!(!stores.contains(secret), "{secret} in the stores");
