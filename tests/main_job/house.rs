@@ -42,7 +42,7 @@ pub(crate) struct House {
     /// Further keys, in YAML: lines of their own.
     pub(crate) more: &'static str,
     /// Further receivers, in YAML: items of the list.
-    pub(crate) extra_receivers: &'static str,
+    pub(crate) extra_receivers: String,
     /// What the route says about groups, in YAML.
     pub(crate) grouping: &'static str,
 }
@@ -62,8 +62,13 @@ impl House {
 
     /// 150 quiet tasks over many pages, receivers that verify, a configuration.
     pub(crate) async fn build() -> Self {
+        Self::with_pages_of(30).await
+    }
+
+    /// The same with other pages.
+    pub(crate) async fn with_pages_of(max_page_size: usize) -> Self {
         let options = Options {
-            max_page_size: 30,
+            max_page_size,
             ..Options::default()
         };
         let simulator = Simulator::start(options).await.expect("a free port");
@@ -76,7 +81,7 @@ impl House {
         Self {
             endpoint: simulator.url(),
             more: "",
-            extra_receivers: "",
+            extra_receivers: String::new(),
             simulator,
             webhook: WebhookReceiver::start(SECRET).await,
             mailbox: MailSink::start(MailSinkOptions::default()).await,

@@ -1,5 +1,6 @@
 //! The checked configuration: the only form that the rest of the program sees.
 
+mod chat;
 mod credentials;
 mod egress;
 mod flapping;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::chat::{At, Chat, ChatKind, Rate};
 pub use self::credentials::{
     AccessKey, AssumeRole, Authorities, Credentials, CredentialsFrom, Network, Oidc, WayOut,
 };
@@ -201,6 +203,8 @@ pub enum ReceiverKind {
     Webhook(Box<Webhook>),
     /// Mail; each address is told by itself.
     Email(Email),
+    /// A robot in a group chat.
+    Chat(Box<Chat>),
 }
 
 /// Mail.

@@ -177,7 +177,7 @@ async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
         async move {
             let row = delivery(1, "a", AlertStatus::Firing);
             ledger
-                .turn(move |draft| Ok(record(draft, &row, &attempt(number), &outcome, 1.0, now())))
+                .turn(move |draft| record(draft, &row, &attempt(number), &outcome, 1.0, now()))
                 .await
                 .unwrap()
         }
@@ -254,7 +254,7 @@ async fn handed_over(ledger: &Ledger, row: Delivery, outcome: Outcome) -> Vec<De
         outcome: String::new(),
         note: String::new(),
     };
-    let turn = ledger.turn(move |draft| Ok(record(draft, &row, &attempt, &outcome, 1.0, now())));
+    let turn = ledger.turn(move |draft| record(draft, &row, &attempt, &outcome, 1.0, now()));
     turn.await.unwrap();
     pending_after(&ledger.store, &mail(), None, 10)
         .await
@@ -316,4 +316,158 @@ async fn a_stopped_lane_lets_its_fallback_know() {
     let mut state = state(vec![row]);
     state.stopped = Some("HTTP 410".into());
     assert_eq!(begun(&mut state, now()), Some(1));
+}
+
+/// Begins, and ends as one does that told the fallback.
+fn hand_over_next(state: &mut LaneState, at: Timestamp) -> Option<u64> {
+    state.leave_out(at);
+    let row = state.begin(at)?;
+    state.sending = 0;
+    let mut left = Delivery::clone(&row);
+    left.fallback.clear();
+    state.queue.end(row.seq, Some(Arc::new(left)));
+    Some(row.seq)
+}
+
+#[tokio::test]
+async fn a_stopped_lane_lets_its_fallback_know_of_all_of_an_incident_in_order() {
+    let told = [
+        (1, AlertStatus::Firing),
+        (2, AlertStatus::Firing),
+        (3, AlertStatus::Resolved),
+    ];
+    let rows = told.map(|(n, status)| {
+        let mut row = delivery(n, "a", status);
+        row.fallback = vec![mail()];
+        row
+    });
+    let mut state = state(rows.into());
+    state.stopped = Some("HTTP 410".into());
+    let first = state.begin(now()).unwrap();
+    assert_eq!(
+        (first.seq, begun(&mut state, now())),
+        (1, None),
+        "not before it"
+    );
+    let mut left = Delivery::clone(&first);
+    left.fallback.clear();
+    state.queue.end(1, Some(Arc::new(left)));
+    let all: Vec<u64> = std::iter::from_fn(|| hand_over_next(&mut state, now())).collect();
+    assert_eq!(all, [2, 3]);
+}
+
+/// More rows than a queue holds, with a fallback and without: it is told of each, and each ends when it is too old.
+#[tokio::test]
+async fn a_stopped_lane_comes_to_every_row_and_back_to_it_when_it_is_too_old() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let many = 3 * WINDOW as u64;
+    let fill = move |draft: &mut crate::draft::Draft<'_>| {
+        for n in 1..=many {
+            let mut row = delivery(draft.next_number(), &n.to_string(), AlertStatus::Firing);
+            row.created_at = Timestamp::now();
+            row.fallback = vec![mail(); usize::from(n % 2 == 0)];
+            draft.enqueue(&row);
+        }
+        Ok(())
+    };
+    ledger.turn(fill).await.unwrap();
+    let target = delivery(1, "a", AlertStatus::Firing).target;
+    let mut state = state(Vec::new());
+    state.stopped = Some("HTTP 410".into());
+    let mut told = 0;
+    loop {
+        state.fill(&ledger, &target).await.unwrap();
+        let Some(row) = state.begin(Timestamp::now()) else {
+            break;
+        };
+        told += 1;
+        state.sending = 0;
+        let mut left = Delivery::clone(&row);
+        left.fallback.clear();
+        let key = rows::numbered(rows::lane(&target), row.seq);
+        let put = left.clone();
+        let write = move |draft: &mut crate::draft::Draft<'_>| {
+            draft.put(key, &put);
+            Ok(())
+        };
+        ledger.turn(write).await.unwrap();
+        state.queue.end(row.seq, Some(Arc::new(left)));
+    }
+    assert_eq!((told, state.queue.len()), (many / 2, 0));
+
+    let later = Timestamp::now() + MAX_AGE + LOOK_AGAIN;
+    state.leave_out(later);
+    assert!(state.look && state.loaded.is_none(), "it reads them again");
+    state.load(&ledger, &target, WINDOW).await.unwrap();
+    let first = state.begin(later).unwrap();
+    assert_eq!(first.entries[0].item.incident, "1");
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_tried_three_times_more_and_goes_to_the_fallback() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let mut row = delivery(1, "a", AlertStatus::Firing);
+    row.fallback = vec![mail()];
+    let waits = [Some(30), Some(120), Some(600), None];
+    // A failure of another kind counts for nothing, and what went before it neither.
+    let outcomes = [
+        "unknown",
+        "transient",
+        "unknown",
+        "unknown",
+        "unknown",
+        "unknown",
+    ];
+    let expected = [Some(30), Some(2), waits[0], waits[1], waits[2], waits[3]];
+    for (number, (outcome, expected)) in (1..).zip(outcomes.into_iter().zip(expected)) {
+        let note = "HTTP 200 OK: maybe".to_owned();
+        let outcome = match outcome {
+            "unknown" => Outcome::Unknown { note },
+            _ => Outcome::Transient {
+                note,
+                maybe_delivered: false,
+            },
+        };
+        let attempt = Attempt {
+            number,
+            at: now(),
+            duration_ms: 1,
+            outcome: outcome.name().to_owned(),
+            note: String::new(),
+        };
+        let row = row.clone();
+        let turn = ledger.turn(move |draft| record(draft, &row, &attempt, &outcome, 1.0, now()));
+        let left = turn.await.unwrap();
+        let due_at = expected.map(|wait| now() + SignedDuration::from_secs(wait));
+        assert_eq!(left.map(|left| left.due_at), due_at, "attempt {number}");
+    }
+    let scan = ledger.store.scan(rows::DEAD_LETTERS, None, 10);
+    assert_eq!(scan.await.unwrap().len(), 1, "a dead letter");
+    let told = pending_after(&ledger.store, &mail(), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].instead_of.as_deref(), Some("ops"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_gets_no_more_than_it_takes_in_a_time() {
+    let rate = syncbell_config::Rate {
+        count: 2,
+        per: Duration::from_mins(1),
+    };
+    let rows = (1..6).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect()).within(Budget::new(&[rate]));
+    assert_eq!(begun(&mut state, now()), Some(1));
+    assert_eq!(begun(&mut state, now()), Some(2));
+    assert_eq!(begun(&mut state, now()), None);
+    // It wakes when there is room again, or before.
+    tokio::time::advance(Duration::from_secs(45)).await;
+    assert_eq!(state.sleep(now()), Duration::from_secs(15));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    assert_eq!(begun(&mut state, now()), Some(3));
+    assert_eq!(begun(&mut state, now()), Some(4));
+    // A stopped lane sends nothing: it may let go at once.
+    state.stopped = Some("errcode 93000".into());
+    assert_eq!(begun(&mut state, now() + MAX_AGE), Some(5));
 }

@@ -68,7 +68,8 @@ fn english(text: &str, delivery: &Delivery) -> Vec<String> {
             .iter()
             .flat_map(|receiver| words(receiver)),
     );
-    known.extend(delivery.group.values().flat_map(|value| words(value)));
+    let failing = delivery.group.get(FAILING_RECEIVER);
+    known.extend(failing.into_iter().flat_map(|receiver| words(receiver)));
     let mut plain = String::new();
     // Whole addresses, `code` and the command at the end are for machines.
     for (n, part) in text.split('`').enumerate() {
@@ -142,8 +143,8 @@ fn no_english_slips_into_a_chinese_mail() {
     // It would be seen.
     let (_, delivery) = samples::all().remove(0);
     assert_eq!(
-        english("任务 rst-1 failed，Since", &delivery),
-        ["failed", "Since"]
+        english("任务 rst-1 broken，Since", &delivery),
+        ["broken", "Since"]
     );
 }
 
