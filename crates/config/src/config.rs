@@ -204,7 +204,7 @@ pub enum ReceiverKind {
     /// Mail; each address is told by itself.
     Email(Email),
     /// A robot in a group chat.
-    Chat(Chat),
+    Chat(Box<Chat>),
 }
 
 /// Mail.

@@ -53,11 +53,11 @@ impl Checker<'_> {
         };
         // The vendor takes 20, and blocks for 10 minutes whoever sends more.
         let chat = self.chat(common, at, &[(18, MINUTE)], ChatKind::Dingtalk { secret })?;
-        Some(ReceiverKind::Chat(Chat {
+        Some(ReceiverKind::Chat(Box::new(Chat {
             at: mentioned.unwrap_or_default(),
             keyword,
             ..chat
-        }))
+        })))
     }
 
     pub(super) fn feishu(&mut self, raw: Spanned<raw::Feishu>) -> Option<ReceiverKind> {
@@ -80,11 +80,11 @@ impl Checker<'_> {
         };
         let rates = [(100, MINUTE), (5, SECOND)];
         let chat = self.chat(common, at, &rates, ChatKind::Feishu { secret })?;
-        Some(ReceiverKind::Chat(Chat {
+        Some(ReceiverKind::Chat(Box::new(Chat {
             at: mentioned.unwrap_or_default(),
             keyword,
             ..chat
-        }))
+        })))
     }
 
     pub(super) fn wecom(&mut self, raw: Spanned<raw::Wecom>) -> Option<ReceiverKind> {
@@ -108,7 +108,7 @@ impl Checker<'_> {
             users,
             ..At::default()
         };
-        Some(ReceiverKind::Chat(Chat { at, ..chat }))
+        Some(ReceiverKind::Chat(Box::new(Chat { at, ..chat })))
     }
 
     pub(super) fn slack(&mut self, raw: Spanned<raw::Slack>) -> Option<ReceiverKind> {
@@ -125,10 +125,10 @@ impl Checker<'_> {
             },
         };
         let chat = self.chat(common, at, &[(1, SECOND)], ChatKind::Slack)?;
-        Some(ReceiverKind::Chat(Chat {
+        Some(ReceiverKind::Chat(Box::new(Chat {
             at: mentioned.unwrap_or_default(),
             ..chat
-        }))
+        })))
     }
 
     fn chat(

@@ -32,7 +32,7 @@ fn chat(kind: &str, keys: &str) -> Chat {
     let config = parse(&smtp(&text), "syncbell.yaml", Path::new("."), &env).unwrap();
     assert_eq!(config.warnings.len(), 0, "{:?}", config.warnings);
     match config.receivers[2].kind.clone() {
-        ReceiverKind::Chat(chat) => chat,
+        ReceiverKind::Chat(chat) => *chat,
         other => panic!("{other:?}"),
     }
 }
