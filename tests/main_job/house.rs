@@ -42,7 +42,7 @@ pub(crate) struct House {
     /// Further keys, in YAML: lines of their own.
     pub(crate) more: &'static str,
     /// Further receivers, in YAML: items of the list.
-    pub(crate) extra_receivers: &'static str,
+    pub(crate) extra_receivers: String,
     /// What the route says about groups, in YAML.
     pub(crate) grouping: &'static str,
 }
@@ -81,7 +81,7 @@ impl House {
         Self {
             endpoint: simulator.url(),
             more: "",
-            extra_receivers: "",
+            extra_receivers: String::new(),
             simulator,
             webhook: WebhookReceiver::start(SECRET).await,
             mailbox: MailSink::start(MailSinkOptions::default()).await,

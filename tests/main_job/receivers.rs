@@ -145,47 +145,10 @@ fn written(folder: &Path, text: &mut Vec<u8>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
-    const SECRETS: [&str; 5] = [
-        "P4TH-s3cret",
-        "QU3RY-s3cret",
-        "B34RER-s3cret",
-        "H34DER-s3cret",
-        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    ];
-    let mut house = House::build().await;
-    house.receivers = "[quiet]";
-    let url = format!("{}/P4TH-s3cret?key=QU3RY-s3cret", house.webhook.url());
-    for (name, text) in [("url", url.as_str()), ("token", "B34RER-s3cret")] {
-        std::fs::write(house.folder.path().join(name), text).expect("a file");
-    }
-    house.extra_receivers = "\x20 - name: quiet\n    webhook: {url: {file: url}, secret: {env: HOOK_SECRET}, \
-         bearer: {file: token}, headers: {X-Api-Key: 'H34DER-s3cret'}}\n";
-    house.webhook.answer_next(2, Answer::status(500));
-    house.webhook.answer_next(1, Answer::close());
-    house.start().await;
-    house.baseline().await;
-    let admin = house.notifier_admin().await;
-    fails(&house, "secret/image");
-    let got = house.webhook.wait_for_accepted(1, WAIT).await.remove(0);
-    assert!(
-        got.path.ends_with("/P4TH-s3cret?key=QU3RY-s3cret"),
-        "{}",
-        got.path
-    );
-    assert_eq!(got.headers["authorization"], "Bearer B34RER-s3cret");
-    assert_eq!(got.headers["x-api-key"], "H34DER-s3cret");
-    house.webhook.answer_always(Answer::status(404));
-    fails(&house, "secret/refused");
-    eventually("the lane stops", WAIT, async || {
-        let (_, out, _) = house.ask(&["receivers", "list", "--admin", &admin]).await;
-        out.contains("stopped").then_some(())
-    })
-    .await;
-
+/// All that a service and the commands say of receivers and what was sent to them.
+async fn said_of_receivers(house: &House, admin: &str, delivery: &str) -> String {
     let mut seen = metrics(house.binary.lock().await.as_ref().expect("it runs")).await;
-    let shown = format!("deliveries show {} --admin {admin}", got.id);
+    let shown = format!("deliveries show {delivery} --admin {admin}");
     for asked in [
         "deliveries list -o json",
         "receivers list -o json",
@@ -212,6 +175,51 @@ async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
         seen.push_str(&process.text(Source::Stdout));
         seen.push_str(&process.text(Source::Stderr));
     }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
+    const SECRETS: [&str; 5] = [
+        "P4TH-s3cret",
+        "QU3RY-s3cret",
+        "B34RER-s3cret",
+        "H34DER-s3cret",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    ];
+    let mut house = House::build().await;
+    house.receivers = "[quiet]";
+    let url = format!("{}/P4TH-s3cret?key=QU3RY-s3cret", house.webhook.url());
+    for (name, text) in [("url", url.as_str()), ("token", "B34RER-s3cret")] {
+        std::fs::write(house.folder.path().join(name), text).expect("a file");
+    }
+    house.extra_receivers =
+        "\x20 - name: quiet\n    webhook: {url: {file: url}, secret: {env: HOOK_SECRET}, \
+         bearer: {file: token}, headers: {X-Api-Key: 'H34DER-s3cret'}}\n"
+            .to_owned();
+    house.webhook.answer_next(2, Answer::status(500));
+    house.webhook.answer_next(1, Answer::close());
+    house.start().await;
+    house.baseline().await;
+    let admin = house.notifier_admin().await;
+    fails(&house, "secret/image");
+    let got = house.webhook.wait_for_accepted(1, WAIT).await.remove(0);
+    assert!(
+        got.path.ends_with("/P4TH-s3cret?key=QU3RY-s3cret"),
+        "{}",
+        got.path
+    );
+    assert_eq!(got.headers["authorization"], "Bearer B34RER-s3cret");
+    assert_eq!(got.headers["x-api-key"], "H34DER-s3cret");
+    house.webhook.answer_always(Answer::status(404));
+    fails(&house, "secret/refused");
+    eventually("the lane stops", WAIT, async || {
+        let (_, out, _) = house.ask(&["receivers", "list", "--admin", &admin]).await;
+        out.contains("stopped").then_some(())
+    })
+    .await;
+
+    let mut seen = said_of_receivers(&house, &admin, &got.id).await;
     seen.push_str(&house.log().await);
     assert!(house.stop().await.success());
     let mut stores = Vec::new();

@@ -1,5 +1,6 @@
 //! Raw → checked: every problem is collected, every default filled in.
 
+mod chat;
 mod credentials;
 mod discovery;
 mod files;

@@ -20,12 +20,12 @@ use serde_saphyr::MergeKeyPolicy;
 
 pub use check::{RESERVED_KAFKA_PROPERTIES, parse_matcher};
 pub use config::{
-    AccessKey, Admin, AssumeRole, Authorities, Authorization, Baseline, BodyTemplate, Bus,
-    ClientCertificate, Config, Console, Credentials, CredentialsFrom, Discovery, Disk, Egress,
-    Email, Filters, Flapping, Heartbeat, Http, Inhibit, Instance, Kafka, KafkaLogin, KafkaSasl,
-    KafkaTls, Language, Marks, Network, Oidc, OwnRule, Receiver, ReceiverKind, Retention, Route,
-    RuleSwitches, Severity, Silent, SilentSubject, SilentWatch, Smtp, SmtpTls, TEMPLATE_NAMES,
-    TemplateFile, Templates, Test, Watchdog, WayOut, Webhook,
+    AccessKey, Admin, AssumeRole, At, Authorities, Authorization, Baseline, BodyTemplate, Bus,
+    Chat, ChatKind, ClientCertificate, Config, Console, Credentials, CredentialsFrom, Discovery,
+    Disk, Egress, Email, Filters, Flapping, Heartbeat, Http, Inhibit, Instance, Kafka, KafkaLogin,
+    KafkaSasl, KafkaTls, Language, Marks, Network, Oidc, OwnRule, Rate, Receiver, ReceiverKind,
+    Retention, Route, RuleSwitches, Severity, Silent, SilentSubject, SilentWatch, Smtp, SmtpTls,
+    TEMPLATE_NAMES, TemplateFile, Templates, Test, Watchdog, WayOut, Webhook,
 };
 pub use duration::parse as parse_duration;
 pub use ipnet::IpNet;

@@ -41,6 +41,17 @@ const CREDENTIALS: [(&str, &[&str], &[&str]); 7] = [
     ),
 ];
 
+/// The kinds of receivers whose URL is the credential, with their keys whose values may be shown.
+const CHATS: [&str; 4] = ["dingtalk", "feishu", "wecom", "slack"];
+const SHOWN_OF_CHATS: [&str; 6] = [
+    "keyword",
+    "at",
+    "rate",
+    "timeout",
+    "ca_file",
+    "client_certificate",
+];
+
 /// `text` without its byte order mark and with stars for secrets.
 pub(crate) fn mask(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -111,6 +122,8 @@ enum Within {
     Credentials,
     /// One kind of them, by its place in [`CREDENTIALS`].
     Kind(usize),
+    /// A robot in a chat: its URL is a secret, and so is what is not known.
+    Chat,
     /// `headers`: any name, each with a value that is hidden.
     Headers,
 }
@@ -119,7 +132,7 @@ impl Within {
     /// Whether a key that stands here may be shown.
     fn shows_key(self, key: &str) -> bool {
         match self {
-            Self::Plain | Self::Headers => true,
+            Self::Plain | Self::Chat | Self::Headers => true,
             Self::Secret => matches!(key, "env" | "file"),
             Self::Credentials => kind(key).is_some(),
             Self::Kind(kind) => CREDENTIALS[kind].1.contains(&key),
@@ -135,6 +148,8 @@ impl Within {
         };
         match self {
             Self::Plain if key == "credentials" && is_mapping => Self::Credentials,
+            Self::Plain if CHATS.contains(&key) && is_mapping => Self::Chat,
+            Self::Chat if SHOWN_OF_CHATS.contains(&key) => Self::Plain,
             Self::Plain if is_headers(key) && is_mapping => Self::Headers,
             Self::Plain if (is_url(key) || is_headers(key)) && value.is_none() => Self::Secret,
             Self::Plain if is_proxy(key) => match value {
@@ -148,7 +163,7 @@ impl Within {
             Self::Kind(kind) if value.is_some() && CREDENTIALS[kind].2.contains(&key) => {
                 Self::Plain
             }
-            Self::Kind(_) | Self::Headers => Self::Secret,
+            Self::Kind(_) | Self::Chat | Self::Headers => Self::Secret,
             Self::Secret if !is_named_only => Self::Secret,
             Self::Plain | Self::Secret if is_secret_key(key) => Self::Secret,
             Self::Plain | Self::Secret => Self::Plain,
@@ -371,6 +386,14 @@ mod tests {
             "prxoy: user:LEAK@h:8080",
             "proxy: [user:LEAK@h]",
             "a: }\nproxy: user:LEAK@h:8080\n",
+            "slack: {url: 'https://hooks.slack.com/services/LEAK'}",
+            "wecom: {ulr: 'https://h/?key=LEAK'}",
+            "dingtalk:\n  url: >-\n    https://h/?access_token=LEAK\n  rate: [18/m]\n",
+            "feishu: {url: &x LEAK, keyword: *x}",
+            "slack: {url: [LEAK]}",
+            "slack: {url: {env: 'https://h/LEAK'}}",
+            "a: }\nslack: {url: 'https://h/LEAK'}\n",
+            "slack:\n  url: \"https://h/LEAK\n",
         ];
         no_leak(&ways);
     }
@@ -417,6 +440,9 @@ mod tests {
                     assume_role: { arn: a, duration: 1h }\nproxy: http://h:8080\n\
                     b: { credentials: { profile: { name: n, file: f }, access_key: { \
                     secret: { env: KEY }, id: { file: x } } } }\nproxy: { env: PROXY }\n";
+        assert_eq!(mask(text), text);
+        let text = "slack: { url: { env: SLACK_URL }, rate: [1/s], at: { users: [U1], all: true } }\n\
+                    dingtalk: { url: { file: x }, secret: { env: S }, keyword: sync, timeout: 5s }\n";
         assert_eq!(mask(text), text);
         assert_eq!(mask("{secret: é, to: b}"), "{secret: *, to: b}");
         let text = "url: { file: /run/url }\nheaders: { A: { env: A_B }, C: x }\n";

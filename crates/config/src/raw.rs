@@ -3,6 +3,7 @@
 //! Enums are structs with one `Option` a kind, checked for exactly one: serde's own ways (untagged,
 //! flatten, tags) lose line and column.
 
+mod chat;
 mod credentials;
 mod flapping;
 mod inhibit;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
+pub(crate) use self::chat::{Dingtalk, Feishu, Slack, UsersAt, Wecom};
 pub(crate) use self::credentials::{
     AccessKey, AssumeRole, Credentials, CredentialsUri, Oidc, Profile,
 };
@@ -217,16 +219,20 @@ pub(crate) struct Receiver {
     /// Mail: one delivery an address.
     #[schemars(with = "Option<Email>")]
     pub(crate) email: Option<Spanned<Email>>,
-    #[schemars(skip)]
-    pub(crate) slack: Later,
+    /// A DingTalk custom group robot.
+    #[schemars(with = "Option<Dingtalk>")]
+    pub(crate) dingtalk: Option<Spanned<Dingtalk>>,
+    /// A Feishu or Lark custom bot.
+    #[schemars(with = "Option<Feishu>")]
+    pub(crate) feishu: Option<Spanned<Feishu>>,
+    /// A WeCom group robot.
+    #[schemars(with = "Option<Wecom>")]
+    pub(crate) wecom: Option<Spanned<Wecom>>,
+    /// A Slack incoming webhook.
+    #[schemars(with = "Option<Slack>")]
+    pub(crate) slack: Option<Spanned<Slack>>,
     #[schemars(skip)]
     pub(crate) teams: Later,
-    #[schemars(skip)]
-    pub(crate) dingtalk: Later,
-    #[schemars(skip)]
-    pub(crate) feishu: Later,
-    #[schemars(skip)]
-    pub(crate) wecom: Later,
     #[schemars(skip)]
     pub(crate) pagerduty: Later,
     #[schemars(skip)]

@@ -1,5 +1,6 @@
 //! What users write, and what they are told.
 
+mod chats;
 mod discovery;
 mod inhibit;
 mod credentials;
@@ -64,7 +65,7 @@ fn the_smallest_file_of_the_design_works() {
         panic!("not mail")
     };
     assert_eq!(
-        email.smtp.password.as_ref().unwrap().expose(),
+        email.smtp.password.as_ref().unwrap().text().expose(),
         "hunter2-from-a-file"
     );
     let ReceiverKind::Webhook(webhook) = &config.receivers[0].kind else {
@@ -117,7 +118,7 @@ fn the_documented_file_works_and_names_every_key() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/syncbell.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     let folder = path.parent().unwrap();
-    let env = |name: &str| Some(format!("the-value-of-{name}"));
+    let env = |name: &str| Some(format!("https://example.com/the-value-of-{name}"));
     if let Err(problems) = parse(&text, "config/syncbell.yaml", folder, &env) {
         panic!("{problems}");
     }
@@ -340,13 +341,13 @@ fn a_value_that_would_fail_at_the_first_delivery_is_refused() {
 fn two_kinds_and_kinds_of_later_versions_are_named() {
     let two = told(
         "  - name: mail\n",
-        "    slack:\n      x: 1\n  - name: mail\n",
+        "    teams:\n      x: 1\n  - name: mail\n",
     );
     assert_eq!(
         two,
         [
-            "9:5 `slack` is not available in this version",
-            "5:5 `ops` has slack and webhook: expected exactly one kind",
+            "9:5 `teams` is not available in this version",
+            "5:5 `ops` has teams and webhook: expected exactly one kind",
         ]
     );
 }

@@ -21,6 +21,12 @@ mod endpoint;
 mod fresh;
 mod email;
 mod message;
+mod chat;
+mod dingtalk;
+mod feishu;
+mod wecom;
+mod slack;
+mod budget;
 mod session;
 mod reply;
 
@@ -38,6 +44,8 @@ use crate::metrics::NotifierMetrics;
 use crate::outcome::Outcome;
 use crate::render::{Renderer, Renderers, TemplateFailure};
 
+pub(crate) use budget::{Budget, a_minute};
+pub(crate) use chat::FORMS;
 pub(crate) use client::client;
 pub(crate) use egress::refused_literal;
 pub(crate) use lane::{Lane, LaneSignal, LaneState, Standing};
@@ -54,6 +62,7 @@ pub(crate) struct Channel {
 enum ChannelKind {
     Webhook(Box<webhook::WebhookChannel>),
     Email(Box<email::EmailChannel>),
+    Chat(Box<chat::ChatChannel>),
 }
 
 impl Channel {
@@ -82,6 +91,9 @@ impl Channel {
             ReceiverKind::Email(config) => ChannelKind::Email(Box::new(
                 email::EmailChannel::try_new(config).map_err(named)?,
             )),
+            ReceiverKind::Chat(config) => {
+                ChannelKind::Chat(Box::new(chat::ChatChannel::try_new(config).map_err(named)?))
+            }
         };
         Ok(Self {
             kind,
@@ -95,15 +107,16 @@ impl Channel {
     pub(crate) fn problem(&self) -> Option<Problem> {
         match &self.kind {
             ChannelKind::Webhook(channel) => channel.problem(&self.renderer),
-            ChannelKind::Email(_) => None,
+            ChannelKind::Email(_) | ChannelKind::Chat(_) => None,
         }
     }
 
     /// Its name in metrics.
     pub(crate) fn name(&self) -> &'static str {
-        match self.kind {
+        match &self.kind {
             ChannelKind::Webhook(_) => "webhook",
             ChannelKind::Email(_) => "email",
+            ChannelKind::Chat(channel) => channel.name(),
         }
     }
 
@@ -111,7 +124,15 @@ impl Channel {
     pub(crate) fn concurrency(&self) -> u32 {
         match self.kind {
             ChannelKind::Webhook(_) => client::CONCURRENT,
-            ChannelKind::Email(_) => 1,
+            ChannelKind::Email(_) | ChannelKind::Chat(_) => 1,
+        }
+    }
+
+    /// What one lane may send of late.
+    pub(crate) fn budget(&self) -> Budget {
+        match &self.kind {
+            ChannelKind::Webhook(_) | ChannelKind::Email(_) => Budget::default(),
+            ChannelKind::Chat(channel) => channel.budget(),
         }
     }
 
@@ -132,6 +153,11 @@ impl Channel {
                 let address = delivery.target.address.as_deref().unwrap_or_default();
                 channel.send(address, delivery, mail, now).await
             }
+            ChannelKind::Chat(channel) => {
+                let message = channel.message(&self.renderer, delivery, now);
+                self.note(&message.failures, delivery);
+                channel.send(&message, now).await
+            }
         }
     }
 
@@ -147,6 +173,10 @@ impl Channel {
                 let mail = self.renderer.mail(delivery, now);
                 let address = delivery.target.address.as_deref().unwrap_or_default();
                 channel.preview(address, delivery, mail, now)
+            }
+            ChannelKind::Chat(channel) => {
+                let message = channel.message(&self.renderer, delivery, now);
+                channel.preview(&message, now)
             }
         }
     }
@@ -168,7 +198,7 @@ impl Channel {
     /// Ends connections politely.
     pub(crate) async fn shutdown(&self) {
         match &self.kind {
-            ChannelKind::Webhook(_) => {}
+            ChannelKind::Webhook(_) | ChannelKind::Chat(_) => {}
             ChannelKind::Email(channel) => channel.shutdown().await,
         }
     }

@@ -59,6 +59,14 @@ impl Policy {
         }
     }
 
+    /// With a lower cap, where the receiver takes less in a minute.
+    pub(crate) fn within(self, a_minute: usize) -> Self {
+        Self {
+            cap: self.cap.min(a_minute),
+            ..self
+        }
+    }
+
     /// Between two notifications of a group of these labels.
     fn interval(&self, labels: &BTreeMap<String, String>) -> Duration {
         let flapping = self.flapping_interval;

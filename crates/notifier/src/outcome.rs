@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The name of [`Outcome::Unknown`].
+pub(crate) const UNKNOWN: &str = "unknown";
+
 /// The outcome of one attempt. `note` is for people and holds no secret and no receiver's answer body
 /// beyond its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,11 @@ pub(crate) enum Outcome {
         /// Why.
         note: String,
     },
+    /// A chat answered, and neither yes nor no in words that are known: a few tries, then the dead letters.
+    Unknown {
+        /// What it said.
+        note: String,
+    },
     /// The target is gone or refuses us: its lane stops, what is pending is kept.
     PermanentTarget {
         /// Why.
@@ -39,12 +47,13 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// The names of all outcomes: the closed set of a metric label.
-    pub(crate) const NAMES: [&'static str; 5] = [
+    pub(crate) const NAMES: [&'static str; 6] = [
         "delivered",
         "retry_after",
         "transient",
         "permanent_message",
         "permanent_target",
+        UNKNOWN,
     ];
 
     /// Its name in rows, logs and metrics.
@@ -55,6 +64,7 @@ impl Outcome {
             Self::Transient { .. } => "transient",
             Self::PermanentMessage { .. } => "permanent_message",
             Self::PermanentTarget { .. } => "permanent_target",
+            Self::Unknown { .. } => UNKNOWN,
         }
     }
 
@@ -65,7 +75,8 @@ impl Outcome {
             | Self::RetryAfter { note, .. }
             | Self::Transient { note, .. }
             | Self::PermanentMessage { note }
-            | Self::PermanentTarget { note } => note,
+            | Self::PermanentTarget { note }
+            | Self::Unknown { note } => note,
         }
     }
 }

@@ -16,12 +16,15 @@ mod words;
 mod notice;
 mod notice_zh;
 mod links;
+mod markup;
+mod chat;
 mod templates;
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod text;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -29,12 +32,15 @@ use minijinja::value::Serde;
 use syncbell_config::{Console, Language, Problem, Problems, Templates as Files};
 use syncbell_event::{AlertStatus, Severity};
 
+use crate::deliver::FORMS;
 use crate::delivery::{Delivery, Entry};
 
 use templates::{Part, Templates};
 use view::{Manner, View};
 
 pub(crate) use body::{BODY_TEMPLATE, BodyTemplate};
+pub(crate) use chat::ChatMessage;
+pub(crate) use markup::{Form, Markup, ZERO_WIDTH_SPACE, markdown, markdown_code, markdown_link};
 pub(crate) use templates::TemplateFailure;
 
 const SUBJECT_LIMIT_CHARS: usize = 150;
@@ -64,6 +70,8 @@ pub(crate) struct Renderer {
     language: Language,
     console: Console,
     templates: Templates,
+    /// Of each chat, by its name.
+    chats: BTreeMap<&'static str, Templates>,
 }
 
 /// A renderer for each language.
@@ -132,11 +140,33 @@ pub(crate) fn samples() -> Vec<(&'static str, Delivery)> {
 
 impl Renderer {
     fn try_new(language: Language, files: &Files, console: &Console) -> Result<Self, Vec<Problem>> {
+        let mail = Templates::try_new(files, language, &Part::MAIL, markup::PLAIN);
+        let (mut chats, mut problems) = (BTreeMap::new(), Vec::new());
+        for form in FORMS {
+            match Templates::try_new(files, language, &parts(form), form.markup) {
+                Ok(templates) => {
+                    chats.insert(form.name, templates);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        let templates = match mail {
+            Ok(templates) if problems.is_empty() => templates,
+            mail => {
+                problems.extend(mail.err().into_iter().flatten());
+                return Err(problems);
+            }
+        };
         Ok(Self {
             language,
             console: console.clone(),
-            templates: Templates::try_new(files, language)?,
+            templates,
+            chats,
         })
+    }
+
+    fn of_chat(&self, form: &Form) -> &Templates {
+        &self.chats[form.name]
     }
 
     /// The texts of a mail that is sent at `now`.
@@ -182,12 +212,21 @@ impl Renderer {
                 (name, minijinja::Value::from(Serde(&view)))
             })
             .collect();
-        let of = |part: Part| {
+        let of = |templates: &Templates, part: Part| {
             let mut found = samples.iter();
-            found.find_map(|(name, view)| self.templates.problem(part, view, name))
+            found.find_map(|(name, view)| templates.problem(part, view, name))
         };
-        Part::ALL.into_iter().filter_map(of).collect()
+        let mail = Part::MAIL.map(|part| of(&self.templates, part));
+        let chats = FORMS
+            .iter()
+            .flat_map(|form| parts(form).map(|part| of(self.of_chat(form), part)));
+        mail.into_iter().chain(chats).flatten().collect()
     }
+}
+
+fn parts(form: &Form) -> [Part; 2] {
+    let [title, text] = form.templates;
+    [Part::ChatTitle(title), Part::ChatText(text)]
 }
 
 /// What is sent when even the built-in template fails: everything that the view holds, without any beauty.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use syncbell_config::{Hours, Receiver, ReceiverKind, Route};
 
+use crate::deliver::a_minute;
 use crate::delivery::{Entry, Target};
 use crate::group::{Policy, TOP};
 use crate::label::{Condition, Label};
@@ -166,15 +167,16 @@ pub(crate) fn targets(receiver: &Receiver) -> Vec<Target> {
         address,
     };
     match &receiver.kind {
-        ReceiverKind::Webhook(_) => vec![target(None)],
+        ReceiverKind::Webhook(_) | ReceiverKind::Chat(_) => vec![target(None)],
         ReceiverKind::Email(email) => email.to.iter().cloned().map(Some).map(target).collect(),
     }
 }
 
 fn policy(route: &Route, receiver: &Receiver) -> Policy {
-    let mut policy = match receiver.kind {
+    let mut policy = match &receiver.kind {
         ReceiverKind::Webhook(_) => Policy::each(),
         ReceiverKind::Email(_) => Policy::people(),
+        ReceiverKind::Chat(chat) => Policy::people().within(a_minute(&chat.rates)),
     };
     if let Some(labels) = &route.group_by {
         let each = labels.iter().any(|label| label == "...");

@@ -377,7 +377,7 @@ fn lanes(
                 ledger: ledger.clone(),
                 metrics: metrics.clone(),
                 buried: buried.clone(),
-                state: LaneState::fresh(channel.concurrency()),
+                state: LaneState::fresh(channel.concurrency()).within(channel.budget()),
             });
         }
     }

@@ -12,6 +12,8 @@ use crate::raw;
 
 pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
+const EXPECTED: &str = "`webhook`, `email`, `dingtalk`, `feishu`, `wecom` or `slack`";
+
 /// The names that the file gives to receivers, also of those that have problems of their own.
 pub(super) fn names(raw: Option<&Spanned<Vec<Spanned<raw::Receiver>>>>) -> Vec<String> {
     let receivers = raw.into_iter().flat_map(|raw| &raw.value);
@@ -55,16 +57,12 @@ impl Checker<'_> {
 
     fn receiver(
         &mut self,
-        raw: raw::Receiver,
+        mut raw: raw::Receiver,
         at: Location,
         language: Language,
     ) -> Option<Receiver> {
         let later = [
-            ("slack", &raw.slack),
             ("teams", &raw.teams),
-            ("dingtalk", &raw.dingtalk),
-            ("feishu", &raw.feishu),
-            ("wecom", &raw.wecom),
             ("pagerduty", &raw.pagerduty),
             ("opsgenie", &raw.opsgenie),
             ("discord", &raw.discord),
@@ -77,34 +75,28 @@ impl Checker<'_> {
             .collect();
         kinds.extend(raw.webhook.as_ref().map(|_| "webhook"));
         kinds.extend(raw.email.as_ref().map(|_| "email"));
+        kinds.extend(raw.dingtalk.as_ref().map(|_| "dingtalk"));
+        kinds.extend(raw.feishu.as_ref().map(|_| "feishu"));
+        kinds.extend(raw.wecom.as_ref().map(|_| "wecom"));
+        kinds.extend(raw.slack.as_ref().map(|_| "slack"));
         for (key, value) in later {
             self.later(key, value);
         }
-        let language = self.language(raw.language, language);
-        let name = self.required("name", raw.name, at).map(|name| name.value);
+        let language = self.language(raw.language.take(), language);
+        let name = self.required("name", raw.name.take(), at);
+        let name = name.map(|name| name.value);
         let who = name.as_deref().unwrap_or("this receiver").to_owned();
-        let kind = match (raw.webhook, raw.email) {
-            _ if kinds.len() > 1 => {
-                self.error(
-                    at,
-                    format!(
-                        "`{who}` has {}: expected exactly one kind",
-                        kinds.join(" and ")
-                    ),
-                );
+        let kind = match kinds.as_slice() {
+            [] => {
+                let message = format!("`{who}` has no kind: expected {EXPECTED}");
+                self.error(at, message);
                 None
             }
-            (Some(webhook), _) => self
-                .webhook(webhook)
-                .map(|webhook| ReceiverKind::Webhook(Box::new(webhook))),
-            (_, Some(email)) => self.email(email).map(ReceiverKind::Email),
-            (None, None) => {
-                if kinds.is_empty() {
-                    self.error(
-                        at,
-                        format!("`{who}` has no kind: expected `webhook` or `email`"),
-                    );
-                }
+            [_] => self.kind(raw),
+            several => {
+                let several = several.join(" and ");
+                let message = format!("`{who}` has {several}: expected exactly one kind");
+                self.error(at, message);
                 None
             }
         };
@@ -113,6 +105,22 @@ impl Checker<'_> {
             language,
             kind: kind?,
         })
+    }
+
+    /// The one kind that it has; none: of a later version, or with a problem.
+    fn kind(&mut self, raw: raw::Receiver) -> Option<ReceiverKind> {
+        if let Some(webhook) = raw.webhook {
+            let webhook = self.webhook(webhook)?;
+            return Some(ReceiverKind::Webhook(Box::new(webhook)));
+        }
+        if let Some(email) = raw.email {
+            return self.email(email).map(ReceiverKind::Email);
+        }
+        let dingtalk = raw.dingtalk.map(|raw| self.dingtalk(raw));
+        let feishu = raw.feishu.map(|raw| self.feishu(raw));
+        let wecom = raw.wecom.map(|raw| self.wecom(raw));
+        let slack = raw.slack.map(|raw| self.slack(raw));
+        dingtalk.or(feishu).or(wecom).or(slack).flatten()
     }
 
     fn email(&mut self, raw: Spanned<raw::Email>) -> Option<Email> {
@@ -143,7 +151,7 @@ impl Checker<'_> {
         Some(Email {
             from: from?,
             to,
-            smtp: smtp?,
+            smtp: Box::new(smtp?),
         })
     }
 
@@ -188,7 +196,7 @@ impl Checker<'_> {
         let password = raw
             .password
             .as_ref()
-            .and_then(|raw| self.secret("password", &raw.value, raw.referenced));
+            .and_then(|raw| self.live("password", &raw.value, raw.referenced));
         if raw.username.is_some() != raw.password.is_some() {
             self.error(at, "`username` and `password` belong together");
         }

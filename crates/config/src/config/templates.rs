@@ -4,7 +4,20 @@ use std::path::PathBuf;
 
 /// The files that may lie in `templates.dir`; the same with a language in the name, as in `email.zh.txt`, for that
 /// language alone. The notifier's built-in templates have these names, which a test there holds true.
-pub const TEMPLATE_NAMES: [&str; 4] = ["email.subject", "email.title", "email.txt", "email.html"];
+pub const TEMPLATE_NAMES: [&str; 12] = [
+    "email.subject",
+    "email.title",
+    "email.txt",
+    "email.html",
+    "dingtalk.title",
+    "dingtalk.text",
+    "feishu.title",
+    "feishu.text",
+    "wecom.title",
+    "wecom.text",
+    "slack.title",
+    "slack.text",
+];
 
 /// What messages for people are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

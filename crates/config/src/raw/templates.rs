@@ -9,9 +9,9 @@ use super::Text;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Templates {
-    /// A folder with files named as the built-in ones, `email.subject`, `email.title`, `email.txt`, `email.html`; with
-    /// a language in the name, `email.zh.txt`, for that one alone. What is not there stays built-in. Relative to
-    /// this file's folder.
+    /// A folder with files named as the built-in ones: `email.subject`, `email.title`, `email.txt`, `email.html`, and
+    /// `title` and `text` of `dingtalk`, `feishu`, `wecom` and `slack`, such as `slack.text`; with a language in the
+    /// name, `email.zh.txt`, for that one alone. What is not there stays built-in. Relative to this file's folder.
     #[schemars(with = "String")]
     pub(crate) dir: Text,
 }

@@ -310,7 +310,7 @@ fn every_documented_kind_works() {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
     std::fs::create_dir(folder.path().join("templates")).unwrap();
-    let env = |name: &str| Some(format!("the-value-of-{name}"));
+    let env = |name: &str| Some(format!("https://example.com/the-value-of-{name}"));
     for kind in ["access_key", "profile", "oidc", "ecs_role", "uri"] {
         let commented = format!("      # {kind}: ");
         assert!(text.contains(&commented), "{kind}");

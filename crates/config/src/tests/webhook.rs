@@ -32,7 +32,7 @@ fn parsed(keys: &str, rest: &str) -> Result<Webhook, Vec<String>> {
     match read {
         Ok(mut config) => match config.receivers.remove(0).kind {
             ReceiverKind::Webhook(webhook) => Ok(*webhook),
-            ReceiverKind::Email(_) => panic!("no webhook"),
+            ReceiverKind::Email(_) | ReceiverKind::Chat(_) => panic!("no webhook"),
         },
         Err(problems) => {
             assert!(!problems.render(false).contains("T0KEN"));

@@ -134,7 +134,7 @@ impl Attempting {
             for (one, random) in rows.iter() {
                 watchdog::attempted(draft, &one.delivery.target, &one.outcome, now)?;
                 let (delivery, attempt, outcome) = (&one.delivery, &one.attempt, &one.outcome);
-                left.push(record(draft, delivery, attempt, outcome, *random, now));
+                left.push(record(draft, delivery, attempt, outcome, *random, now)?);
             }
             Ok(left)
         });

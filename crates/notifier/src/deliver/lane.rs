@@ -21,6 +21,7 @@ use crate::outcome::Outcome;
 use crate::rows;
 
 use super::attempt::{Attempting, Came, Recorded, Sent};
+use super::budget::Budget;
 use super::concurrency::Concurrency;
 use super::queue::Queue;
 use super::record::{MAX_AGE, is_expired};
@@ -127,6 +128,8 @@ pub(crate) struct LaneState {
     stopped: Option<String>,
     /// When the oldest of what left the queue of a stopped lane is too old.
     look_again_at: Option<Timestamp>,
+    /// What the provider takes in a time.
+    budget: Budget,
 }
 
 impl Lane {
@@ -237,7 +240,13 @@ impl LaneState {
             failures: 0,
             stopped: None,
             look_again_at: None,
+            budget: Budget::default(),
         }
+    }
+
+    /// With a budget.
+    pub(crate) fn within(self, budget: Budget) -> Self {
+        Self { budget, ..self }
     }
 
     /// Rows were changed by somebody else: they are read again, and a stopped lane goes on.
@@ -313,7 +322,10 @@ impl LaneState {
         let is_full = if probing {
             self.queue.under_way() > 0
         } else {
-            self.sending >= self.concurrency.limit()
+            // What is sent and not recorded would be sent again after a crash: that has a bound too. Mail goes one
+            // by one.
+            let limit = self.concurrency.limit();
+            self.sending >= limit || self.queue.under_way() >= 2 * limit - 1
         };
         if is_paused || is_full {
             return None;
@@ -325,6 +337,9 @@ impl LaneState {
                 .begin_if(|row| is_expired(row, now) || !row.fallback.is_empty()),
             None => self.queue.begin(now),
         };
+        if begun.is_some() && self.stopped.is_none() {
+            self.budget.note(Instant::now());
+        }
         self.sending += usize::from(begun.is_some());
         begun
     }
@@ -365,16 +380,19 @@ impl LaneState {
                 }
                 self.stopped = Some(note.clone());
             }
-            Outcome::PermanentMessage { .. } => {}
+            Outcome::PermanentMessage { .. } | Outcome::Unknown { .. } => {}
         }
     }
 
     /// The rest of the time in which nothing is to be begun.
     fn pause(&self) -> Duration {
-        let until = self.paused_until.max(self.probe_at);
-        until.map_or(Duration::ZERO, |until| {
-            until.saturating_duration_since(Instant::now())
-        })
+        let (now, until) = (Instant::now(), self.paused_until.max(self.probe_at));
+        let asked = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        match self.stopped {
+            // Nothing is sent.
+            Some(_) => asked,
+            None => asked.max(self.budget.wait(now)),
+        }
     }
 
     fn sleep(&self, now: Timestamp) -> Duration {

@@ -11,11 +11,18 @@ use syncbell_service::Backoff;
 use crate::dead_letters::{DeadLetter, DeathClass, Replayed};
 use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending, Entry, Target};
 use crate::ledger::Draft;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, UNKNOWN};
 use crate::rows;
 
 /// After this a delivery goes to the dead letters.
 pub(crate) const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Waits between the tries of what was not understood; after the last one it is given up.
+const UNKNOWN_WAITS: [Duration; 3] = [
+    Duration::from_secs(30),
+    Duration::from_mins(2),
+    Duration::from_mins(10),
+];
 
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_mins(5);
@@ -33,7 +40,7 @@ pub(super) fn record(
     outcome: &Outcome,
     random: f64,
     now: Timestamp,
-) -> Option<Delivery> {
+) -> Result<Option<Delivery>, syncbell_store::Error> {
     let mut delivery = delivery.clone();
     delivery.attempts = attempt.number;
     let number = u64::from(attempt.number);
@@ -44,12 +51,22 @@ pub(super) fn record(
     let wait = match outcome {
         Outcome::Delivered { note } => {
             finish(draft, &delivery, Ending::Delivered, note, now);
-            return None;
+            return Ok(None);
         }
         Outcome::PermanentMessage { note } => {
             delivery.first_failure_at.get_or_insert(attempt.at);
             bury(draft, &delivery, DeathClass::Refused, note, now);
-            return None;
+            return Ok(None);
+        }
+        Outcome::Unknown { note } => {
+            delivery.first_failure_at.get_or_insert(attempt.at);
+            let tries = not_understood(draft, &delivery.id, number)?;
+            let Some(wait) = UNKNOWN_WAITS.get(tries) else {
+                let why = format!("not understood: {note}");
+                bury(draft, &delivery, DeathClass::Refused, &why, now);
+                return Ok(None);
+            };
+            *wait
         }
         Outcome::RetryAfter { after, .. } => *after,
         Outcome::Transient { .. } => backoff().delay(attempt.number.saturating_sub(1), random),
@@ -64,7 +81,7 @@ pub(super) fn record(
     if is_expired(&delivery, now) {
         let why = format!("expired: {}", outcome.note());
         bury(draft, &delivery, DeathClass::Expired, &why, now);
-        return None;
+        return Ok(None);
     }
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
     delivery.due_at = now.saturating_add(wait).unwrap_or(now);
@@ -72,7 +89,24 @@ pub(super) fn record(
         rows::numbered(rows::lane(&delivery.target), delivery.seq),
         &delivery,
     );
-    Some(delivery)
+    Ok(Some(delivery))
+}
+
+/// Attempts before this one, in a row, that were not understood; at most as many as there are waits.
+fn not_understood(
+    draft: &Draft<'_>,
+    id: &DeliveryId,
+    number: u64,
+) -> Result<usize, syncbell_store::Error> {
+    let mut tries = 0;
+    while tries < UNKNOWN_WAITS.len() && (tries as u64) + 1 < number {
+        let key = rows::numbered(rows::attempts(id), number - 1 - tries as u64);
+        match draft.get::<Attempt>(&key)? {
+            Some(before) if before.outcome == UNKNOWN => tries += 1,
+            _ => break,
+        }
+    }
+    Ok(tries)
 }
 
 fn backoff() -> Backoff {

@@ -12,6 +12,7 @@ use syncbell_config::{BodyTemplate as File, Problem};
 
 use crate::delivery::Delivery;
 
+use super::markup::PLAIN;
 use super::templates::{self, Source, TemplateFailure};
 use super::{Renderer, alert, samples, text};
 
@@ -39,7 +40,7 @@ enum Failure {
 impl BodyTemplate {
     /// Compiles it. `is_json`: what it gives must be JSON, and values are written as JSON.
     pub(crate) fn try_new(file: &File, is_json: bool) -> Result<Self, Problem> {
-        let mut environment = templates::environment();
+        let mut environment = templates::environment(PLAIN);
         environment.set_auto_escape_callback(move |_| {
             if is_json {
                 AutoEscape::Json

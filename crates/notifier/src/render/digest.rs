@@ -24,7 +24,7 @@ const COUNTS: usize = 10;
 const TAGS: usize = 5;
 
 /// What a digest says; templates see it as `digest`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Digest {
     pub(super) counts: Vec<Counted>,
     pub(super) lines: Vec<String>,
@@ -37,7 +37,7 @@ pub(super) struct Digest {
 }
 
 /// How often each value of one kind stands in the entries, the most first.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Counted {
     /// `rule`, `instance`, `to_region`, `issue` or `repository`
     by: &'static str,
@@ -46,7 +46,7 @@ pub(super) struct Counted {
 }
 
 /// One value.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Count {
     pub(super) name: String,
     pub(super) count: usize,

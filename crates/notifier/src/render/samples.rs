@@ -11,7 +11,7 @@ use crate::delivery::{Delivery, DeliveryId, Entry, Target};
 use super::{FAILING_RECEIVER, RECEIVER_FAILING};
 
 /// All kinds, each with a name for people.
-pub(super) fn all() -> Vec<(&'static str, Delivery)> {
+pub(crate) fn all() -> Vec<(&'static str, Delivery)> {
     let mut all = beginnings();
     all.extend(ends());
     all.extend(together());
@@ -124,7 +124,7 @@ fn about_ops(entry: Entry) -> Delivery {
 }
 
 /// When the samples are sent.
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     at(12)
 }
 

@@ -7,9 +7,15 @@ use std::io;
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Template, UndefinedBehavior, Value};
-use syncbell_config::{Language, Problem, TEMPLATE_NAMES, TemplateFile, Templates as Files};
+use minijinja::{
+    AutoEscape, Environment, State, Template, UndefinedBehavior, Value, escape_formatter,
+};
+use syncbell_config::{Language, Problem, TemplateFile, Templates as Files};
 
+use super::markup::Markup;
+
+/// The escaping of what chats read.
+const CHAT: &str = "chat";
 /// Instructions that one template may run. The largest mail, a full digest, takes under 5,000.
 const FUEL: u64 = 100_000;
 /// Of a subject or a title, before it is made one line.
@@ -19,11 +25,19 @@ const TEXT_LIMIT_BYTES: usize = 256 * 1024;
 /// A template nests its blocks and calls no deeper than this.
 const DEPTH: usize = 100;
 
-const BUILT_IN: [(Part, &str); 4] = [
+const BUILT_IN: [(Part, &str); 6] = [
     (Part::Subject, include_str!("templates/email.subject")),
     (Part::Title, include_str!("templates/email.title")),
     (Part::Text, include_str!("templates/email.txt")),
     (Part::Html, include_str!("templates/email.html")),
+    (
+        Part::ChatTitle("chat.title"),
+        include_str!("templates/chat.title"),
+    ),
+    (
+        Part::ChatText("chat.text"),
+        include_str!("templates/chat.text"),
+    ),
 ];
 
 /// A part of a message.
@@ -33,33 +47,41 @@ pub(super) enum Part {
     Title,
     Text,
     Html,
+    /// Of a chat; by the name of its file. Plain.
+    ChatTitle(&'static str),
+    /// Of a chat; by the name of its file. Markup.
+    ChatText(&'static str),
 }
 
 impl Part {
-    /// In the order in which they are rendered: what comes later sees the title.
-    pub(super) const ALL: [Self; 4] = [Self::Title, Self::Subject, Self::Text, Self::Html];
+    /// Those of a mail, in the order in which they are rendered: what comes later sees the title.
+    pub(super) const MAIL: [Self; 4] = [Self::Title, Self::Subject, Self::Text, Self::Html];
 
     /// The name of its file.
     pub(super) fn name(self) -> &'static str {
-        let [subject, title, text, html] = TEMPLATE_NAMES;
         match self {
-            Self::Subject => subject,
-            Self::Title => title,
-            Self::Text => text,
-            Self::Html => html,
+            Self::Subject => "email.subject",
+            Self::Title => "email.title",
+            Self::Text => "email.txt",
+            Self::Html => "email.html",
+            Self::ChatTitle(name) | Self::ChatText(name) => name,
         }
     }
 
     fn limit_bytes(self) -> usize {
         match self {
-            Self::Subject | Self::Title => LINE_LIMIT_BYTES,
-            Self::Text | Self::Html => TEXT_LIMIT_BYTES,
+            Self::Subject | Self::Title | Self::ChatTitle(_) => LINE_LIMIT_BYTES,
+            Self::Text | Self::Html | Self::ChatText(_) => TEXT_LIMIT_BYTES,
         }
     }
 
     /// What the built-in one is called, for `include` and in messages.
     fn built_in(self) -> String {
-        format!("built-in/{}", self.name())
+        match self {
+            Self::ChatTitle(_) => "built-in/chat.title".to_owned(),
+            Self::ChatText(_) => "built-in/chat.text".to_owned(),
+            mail => format!("built-in/{}", mail.name()),
+        }
     }
 }
 
@@ -79,16 +101,21 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    /// Compiles all; the problems are of the operator's.
-    pub(super) fn try_new(files: &Files, language: Language) -> Result<Self, Vec<Problem>> {
-        let mut environment = environment();
+    /// Compiles the built-in ones, and the operator's of these parts; the problems are of the latter.
+    pub(super) fn try_new(
+        files: &Files,
+        language: Language,
+        parts: &[Part],
+        markup: Markup,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut environment = environment(markup);
         for (part, source) in BUILT_IN {
             environment
                 .add_template_owned(part.built_in(), source)
                 .expect("the built-in templates parse: every test of this room renders them");
         }
         let (mut own, mut problems) = (Vec::new(), Vec::new());
-        for part in Part::ALL {
+        for part in parts.iter().copied() {
             let Some(file) = files.file(part.name(), language) else {
                 continue;
             };
@@ -112,7 +139,19 @@ impl Templates {
         view: &Value,
         failures: &mut Vec<TemplateFailure>,
     ) -> Option<String> {
-        let own = self.own(part).map(|_| part.name().to_owned());
+        self.render_some(part, view, true, failures)
+    }
+
+    /// The same; not by the operator's template unless `own`.
+    pub(super) fn render_some(
+        &self,
+        part: Part,
+        view: &Value,
+        own: bool,
+        failures: &mut Vec<TemplateFailure>,
+    ) -> Option<String> {
+        let own = self.own(part).filter(|_| own);
+        let own = own.map(|_| part.name().to_owned());
         for name in own.into_iter().chain([part.built_in()]) {
             match self.render_named(&name, part, view) {
                 Ok(text) => return Some(text),
@@ -132,6 +171,11 @@ impl Templates {
         let error = self.render_named(part.name(), part, view).err()?;
         let of = format!(", with the sample `{sample}`");
         Some(problem(part, file, &error, &of))
+    }
+
+    /// Whether the operator wrote any.
+    pub(super) fn has_own(&self) -> bool {
+        !self.own.is_empty()
     }
 
     fn own(&self, part: Part) -> Option<&TemplateFile> {
@@ -193,7 +237,7 @@ impl io::Write for Bounded {
 }
 
 /// Limits, syntax and filters.
-pub(super) fn environment() -> Environment<'static> {
+pub(super) fn environment(markup: Markup) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(DEPTH);
@@ -212,15 +256,51 @@ pub(super) fn environment() -> Environment<'static> {
             .expect("whitespace options alone cannot conflict"),
     );
     environment.set_auto_escape_callback(|name| {
-        let is_html = Path::new(name).extension();
-        if is_html.is_some_and(|extension| extension == "html") {
-            AutoEscape::Html
+        let extension = Path::new(name).extension();
+        match extension.and_then(std::ffi::OsStr::to_str) {
+            Some("html") => AutoEscape::Html,
+            Some("text") => AutoEscape::Custom(CHAT.into()),
+            _ => AutoEscape::None,
+        }
+    });
+    environment.set_formatter(move |out, state, value| match state.auto_escape() {
+        AutoEscape::Custom(_) => Ok(out.write_str(&marked(value, markup))?),
+        _ => escape_formatter(out, state, value),
+    });
+    let is_chat = |state: &State<'_, '_>| matches!(state.auto_escape(), AutoEscape::Custom(_));
+    environment.add_filter("strong", move |state: &State<'_, '_>, value: Value| {
+        if is_chat(state) {
+            Value::from_safe_string((markup.strong)(&marked(&value, markup)))
         } else {
-            AutoEscape::None
+            value
+        }
+    });
+    environment.add_filter(
+        "link",
+        move |state: &State<'_, '_>, value: Value, url: Value| match (is_chat(state), url.as_str())
+        {
+            (true, Some(url)) => Value::from_safe_string((markup.link)(&value.to_string(), url)),
+            _ => value,
+        },
+    );
+    environment.add_filter("code", move |state: &State<'_, '_>, value: Value| {
+        if is_chat(state) {
+            Value::from_safe_string((markup.code)(&value.to_string()))
+        } else {
+            value
         }
     });
     environment.add_filter("pad", |text: String| super::text::padded(&text, 10));
     environment
+}
+
+/// As it stands in a chat's text: escaped, unless it is markup already.
+fn marked(value: &Value, markup: Markup) -> String {
+    let text = value.to_string();
+    if value.is_safe() || value.is_none() {
+        return text;
+    }
+    (markup.escape)(&text)
 }
 
 fn problem(part: Part, file: &TemplateFile, error: &minijinja::Error, of: &str) -> Problem {

@@ -1,7 +1,7 @@
 mod notices;
 mod digests;
 mod own;
-mod properties;
+pub(crate) mod properties;
 mod reference;
 mod languages;
 
@@ -111,7 +111,7 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
     }
 }
 
-fn renderer(language: Language) -> Arc<Renderer> {
+pub(crate) fn renderer(language: Language) -> Arc<Renderer> {
     static BUILT_IN: LazyLock<Renderers> =
         LazyLock::new(|| Renderers::try_new(&Files::default(), &Console::default()).unwrap());
     BUILT_IN.of(language)

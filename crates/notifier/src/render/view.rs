@@ -2,6 +2,8 @@
 //!
 //! Its fields are what templates may use: `config/templates.md` names each, and a test holds that true.
 
+mod shrink;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +37,7 @@ const GROUP_LIMIT: usize = 50;
 const SUBJECT_BASE_LIMIT_CHARS: usize = 139;
 
 /// What the templates see.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct View {
     /// `[FIRING]`, `[RESOLVED]` or `[REPLAY]`
     pub(super) prefix: &'static str,
@@ -57,6 +59,10 @@ pub(super) struct View {
     /// `37 of 40 syncs of v1.8 failed`
     batches: Vec<String>,
     entries: Vec<EntryView>,
+    /// Entries left out for size.
+    more: usize,
+    /// `and 3 more`; empty where none is.
+    more_text: String,
     digest: Option<Digest>,
     group: BTreeMap<String, String>,
     receiver: String,
@@ -68,7 +74,7 @@ pub(super) struct View {
     words: &'static Words,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct EntryView {
     fires: bool,
     headline: String,
@@ -86,7 +92,7 @@ struct EntryView {
     alert: Value,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Row {
     label: Cow<'static, str>,
     value: String,
@@ -94,7 +100,7 @@ struct Row {
 }
 
 /// To the registry's console.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Links {
     /// Of the instance that lists it.
     instance: Option<String>,
@@ -139,6 +145,8 @@ impl View {
                 .iter()
                 .map(|entry| EntryView::of(entry, delivery, manner, now))
                 .collect(),
+            more: 0,
+            more_text: String::new(),
             digest: is_digest.then(|| Digest::of(language, delivery)),
             group: group
                 .map(|(label, value)| (clean(label), clean(value)))

@@ -232,3 +232,24 @@ fn a_recipient_is_found_by_its_route_else_by_its_name() {
     );
     assert_eq!(path("route", "nobody"), None);
 }
+
+#[test]
+fn a_chat_groups_as_mail_does_and_its_rate_lowers_the_cap() {
+    let of = |rate: &str| {
+        let text = format!(
+            "receivers: [{{name: chat, slack: {{url: 'http://127.0.0.1:1'{rate}}}}}]\n\
+             instances: [{{id: cri-a, region: cn-shanghai}}]\n\
+             route: {{receivers: [chat]}}\n"
+        );
+        routes(&text).named("chat").unwrap().policy.clone()
+    };
+    let (people, policy) = (Policy::people(), of(""));
+    assert!(policy.group_by.is_some());
+    assert_eq!(policy.group_interval, people.group_interval);
+    assert_eq!(
+        policy.cap, 10,
+        "Slack's 60 a minute are more than people read"
+    );
+    assert_eq!(of(", rate: [4/m]").cap, 4);
+    assert_eq!(of(", rate: [100/m, 30/h]").cap, 1);
+}

@@ -128,6 +128,20 @@ async fn a_pause_that_was_asked_for_is_kept_whatever_others_were_told() {
     assert!(state.pause() > Duration::from_secs(50));
 }
 
+#[tokio::test]
+async fn what_is_sent_and_not_recorded_has_a_bound() {
+    let rows = (1..=50).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect());
+    for seq in 1..=15 {
+        assert_eq!(begun(&mut state, now()), Some(seq));
+        // It is sent at once, and never recorded.
+        state.sending -= 1;
+    }
+    assert_eq!(begun(&mut state, now()), None);
+    state.queue.end(1, None);
+    assert_eq!(begun(&mut state, now()), Some(16));
+}
+
 /// Two turns at a time: the one with the higher number may be the first to be committed.
 #[tokio::test]
 async fn a_lower_number_that_is_committed_later_is_not_passed_over() {
@@ -177,7 +191,7 @@ async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
         async move {
             let row = delivery(1, "a", AlertStatus::Firing);
             ledger
-                .turn(move |draft| Ok(record(draft, &row, &attempt(number), &outcome, 1.0, now())))
+                .turn(move |draft| record(draft, &row, &attempt(number), &outcome, 1.0, now()))
                 .await
                 .unwrap()
         }
@@ -254,7 +268,7 @@ async fn handed_over(ledger: &Ledger, row: Delivery, outcome: Outcome) -> Vec<De
         outcome: String::new(),
         note: String::new(),
     };
-    let turn = ledger.turn(move |draft| Ok(record(draft, &row, &attempt, &outcome, 1.0, now())));
+    let turn = ledger.turn(move |draft| record(draft, &row, &attempt, &outcome, 1.0, now()));
     turn.await.unwrap();
     pending_after(&ledger.store, &mail(), None, 10)
         .await
@@ -401,4 +415,73 @@ async fn a_stopped_lane_comes_to_every_row_and_back_to_it_when_it_is_too_old() {
     state.load(&ledger, &target, WINDOW).await.unwrap();
     let first = state.begin(later).unwrap();
     assert_eq!(first.entries[0].item.incident, "1");
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_tried_three_times_more_and_goes_to_the_fallback() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let mut row = delivery(1, "a", AlertStatus::Firing);
+    row.fallback = vec![mail()];
+    let waits = [Some(30), Some(120), Some(600), None];
+    // A failure of another kind counts for nothing, and what went before it neither.
+    let outcomes = [
+        "unknown",
+        "transient",
+        "unknown",
+        "unknown",
+        "unknown",
+        "unknown",
+    ];
+    let expected = [Some(30), Some(2), waits[0], waits[1], waits[2], waits[3]];
+    for (number, (outcome, expected)) in (1..).zip(outcomes.into_iter().zip(expected)) {
+        let note = "HTTP 200 OK: maybe".to_owned();
+        let outcome = match outcome {
+            "unknown" => Outcome::Unknown { note },
+            _ => Outcome::Transient {
+                note,
+                maybe_delivered: false,
+            },
+        };
+        let attempt = Attempt {
+            number,
+            at: now(),
+            duration_ms: 1,
+            outcome: outcome.name().to_owned(),
+            note: String::new(),
+        };
+        let row = row.clone();
+        let turn = ledger.turn(move |draft| record(draft, &row, &attempt, &outcome, 1.0, now()));
+        let left = turn.await.unwrap();
+        let due_at = expected.map(|wait| now() + SignedDuration::from_secs(wait));
+        assert_eq!(left.map(|left| left.due_at), due_at, "attempt {number}");
+    }
+    let scan = ledger.store.scan(rows::DEAD_LETTERS, None, 10);
+    assert_eq!(scan.await.unwrap().len(), 1, "a dead letter");
+    let told = pending_after(&ledger.store, &mail(), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].instead_of.as_deref(), Some("ops"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_gets_no_more_than_it_takes_in_a_time() {
+    let rate = syncbell_config::Rate {
+        count: 2,
+        per: Duration::from_mins(1),
+    };
+    let rows = (1..6).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect()).within(Budget::new(&[rate]));
+    assert_eq!(begun(&mut state, now()), Some(1));
+    assert_eq!(begun(&mut state, now()), Some(2));
+    assert_eq!(begun(&mut state, now()), None);
+    // It wakes when there is room again, or before.
+    tokio::time::advance(Duration::from_secs(45)).await;
+    assert_eq!(state.sleep(now()), Duration::from_secs(15));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    assert_eq!(begun(&mut state, now()), Some(3));
+    assert_eq!(begun(&mut state, now()), Some(4));
+    // A stopped lane sends nothing: it may let go at once.
+    state.stopped = Some("errcode 93000".into());
+    assert_eq!(begun(&mut state, now() + MAX_AGE), Some(5));
 }

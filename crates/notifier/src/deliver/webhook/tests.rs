@@ -14,6 +14,7 @@ use syncbell_config::LiveSecret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use super::*;
 

@@ -134,7 +134,7 @@ fn any_entry() -> BoxedStrategy<Entry> {
         .boxed()
 }
 
-fn any_delivery() -> BoxedStrategy<Delivery> {
+pub(crate) fn any_delivery() -> BoxedStrategy<Delivery> {
     let entries = proptest::collection::vec(any_entry(), 0..24);
     (entries, any::<bool>(), any_text())
         .prop_map(|(entries, repeat, receiver)| {

@@ -16,7 +16,7 @@ fn documented() -> BTreeSet<String> {
     let page = page();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned()))
-        .filter(|name| !name.starts_with("email."))
+        .filter(|name| !syncbell_config::TEMPLATE_NAMES.contains(&name.as_str()))
         .collect()
 }
 
