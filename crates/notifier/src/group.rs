@@ -75,10 +75,12 @@ impl Policy {
     }
 }
 
-/// The values of `labels` in `entry`.
+/// The values of `labels` in `entry`. What its end alone says differently is none of them: an end goes with its
+/// beginning, which it might overtake in a group of its own.
 pub(crate) fn labels(labels: &[Label], entry: &Entry) -> BTreeMap<String, String> {
     labels
         .iter()
+        .filter(|label| !matches!(label, Label::Status | Label::ResolvedBy))
         .map(|label| (label.name().into_owned(), label.of(entry)))
         .collect()
 }

@@ -160,6 +160,12 @@ pub(super) fn of_task(text: &str) -> Result<Matcher, String> {
             "`{label}` is of the alert: the task's own are `task_status` and `issue`"
         ));
     }
+    if label == "instance" {
+        // A rule may not depend on which of them asked last.
+        let what = "`instance` is of the alert, and a task may be listed by two: its own are \
+                    `from.instance_id` and `to.instance_id`";
+        return Err(what.to_owned());
+    }
     if is_extra(label) || LABELS.contains(&label) && !NOT_OF_TASKS.contains(&label) {
         return Ok(matcher);
     }

@@ -233,6 +233,11 @@ fn mistakes_in_rules_of_ones_own_are_named_at_their_place() {
             "17:27 `status` is of the alert: the task's own are `task_status` and `issue`",
         ),
         (
+            "name: a, match: [instance=cri-a]",
+            "17:27 `instance` is of the alert, and a task may be listed by two: its own are `from.instance_id` and \
+             `to.instance_id`",
+        ),
+        (
             "name: a, match: [bach_id=X]",
             "17:27 `bach_id` is no label of a task, did you mean `batch_id`?",
         ),

@@ -329,3 +329,26 @@ async fn an_incident_that_ends_without_a_word_hides_nothing_any_more() {
     turn.await.unwrap();
     assert_eq!(told_of(&bench).await, ["firing a1", "firing c1"]);
 }
+
+/// A group of its own is quiet, and tells at once; that of the beginning waits for its interval.
+#[tokio::test]
+async fn an_end_does_not_overtake_its_beginning_in_a_group_of_its_own() {
+    let route = Route {
+        group_by: Some(vec![
+            "status".into(),
+            "resolved_by".into(),
+            "instance".into(),
+        ]),
+        group_interval: Some(Duration::from_mins(1)),
+        ..Route::default()
+    };
+    let mut bench = Bench::over(Store::memory(), routed(route, &rules(), &[])).await;
+    bench.read(vec![failed("a1", 1)]).await;
+    bench.read(vec![failed("b1", 2), well("b2", 3)]).await;
+    assert_eq!(told_of(&bench).await, ["firing a1"]);
+    bench
+        .look_at(Timestamp::now() + SignedDuration::from_mins(2))
+        .await;
+    let all = ["firing a1", "firing b1", "resolved b1"];
+    assert_eq!(told_of(&bench).await, all);
+}

@@ -50,6 +50,7 @@ fn english(text: &str, delivery: &Delivery) -> Vec<String> {
     };
     let mut known = words(NOT_OURS);
     for entry in &delivery.entries {
+        known.extend(words(&entry.instance));
         let mut item = serde_json::to_value(&entry.item).unwrap();
         for said in ["summary", "rule", "status", "severity"] {
             item.as_object_mut().unwrap().remove(said);
