@@ -14,7 +14,14 @@ fn syncbell(arguments: &[&str]) -> Output {
 
 #[test]
 fn the_story_arrives_exactly_once_with_a_retry_a_digest_a_silence_and_an_explanation() {
-    let output = syncbell(&["demo", "--once"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_syncbell"))
+        .args(["demo", "--once"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the binary runs");
+    let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(left, 0, "it keeps what it writes in a folder of its own");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = told.lines().last().unwrap_or_default();

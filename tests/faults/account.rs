@@ -14,8 +14,9 @@ use syncbell_testkit::Seed;
 use crate::house::{House, WAIT};
 use crate::traffic::Traffic;
 
-/// Attempts under way at a time: sixteen to a webhook, one to a mailbox.
-pub(crate) const UNDER_WAY: usize = 16 + 1;
+/// Deliveries under way at a time, to a webhook that answers at once: sixteen are sent, and fewer wait for their
+/// outcome to be recorded. To a mailbox: one.
+pub(crate) const UNDER_WAY: usize = 31 + 1;
 
 /// Deliveries that are looked at for those that did not arrive.
 const LIMIT: &str = "1000";

@@ -44,12 +44,10 @@ async fn house() -> (House, Vec<ChatServer>) {
     (house, robots)
 }
 
-fn task(house: &House, id: &str, status: Status) {
-    let task = NewTask::of("chat/web", "v1").id(id).status(status.clone());
-    house.simulator.world().add_task(match status {
-        Status::Error => task.issue("NETWORK_ERROR"),
-        _ => task,
-    });
+fn fails(house: &House, id: &str) {
+    let task = NewTask::of("chat/web", "v1").id(id).status(Status::Error);
+    let world = house.simulator.world();
+    world.add_task(task.issue("NETWORK_ERROR"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +55,7 @@ async fn a_failed_task_and_its_all_clear_arrive_in_each_chat() {
     let (mut house, robots) = house().await;
     house.start().await;
     house.baseline().await;
-    task(&house, "rst-bad", Status::Error);
+    fails(&house, "rst-bad");
     for robot in &robots {
         let told = robot.wait_for(1, WAIT).await;
         let text = told[0].text();
@@ -68,7 +66,9 @@ async fn a_failed_task_and_its_all_clear_arrive_in_each_chat() {
     let alerts = house.webhook.wait_for_accepted(1, WAIT).await;
     let incident = alerts[0].body["data"]["alerts"][0]["incident"].clone();
     let incident = incident.as_str().expect("an incident has an id");
-    task(&house, "rst-good", Status::Success);
+    let good = NewTask::of("chat/web", "v1").id("rst-good");
+    let world = house.simulator.world();
+    world.add_task(good.status(Status::Success));
     for robot in &robots {
         let told = robot.wait_for(2, WAIT).await;
         assert!(told[0].text().contains(incident), "{}", told[0].text());
@@ -99,7 +99,7 @@ async fn a_robot_that_is_gone_stops_its_lane_and_the_fallback_is_told() {
     wecom.answer_always(Some(gone));
     house.start().await;
     house.baseline().await;
-    task(&house, "rst-bad", Status::Error);
+    fails(&house, "rst-bad");
     let mails = house.mailbox.wait_for(1, WAIT).await;
     let mail = MessageParser::default()
         .parse(&mails[0].raw)

@@ -62,8 +62,13 @@ impl House {
 
     /// 150 quiet tasks over many pages, receivers that verify, a configuration.
     pub(crate) async fn build() -> Self {
+        Self::with_pages_of(30).await
+    }
+
+    /// The same with other pages.
+    pub(crate) async fn with_pages_of(max_page_size: usize) -> Self {
         let options = Options {
-            max_page_size: 30,
+            max_page_size,
             ..Options::default()
         };
         let simulator = Simulator::start(options).await.expect("a free port");

@@ -145,6 +145,39 @@ fn written(folder: &Path, text: &mut Vec<u8>) {
     }
 }
 
+/// All that a service and the commands say of receivers and what was sent to them.
+async fn said_of_receivers(house: &House, admin: &str, delivery: &str) -> String {
+    let mut seen = metrics(house.binary.lock().await.as_ref().expect("it runs")).await;
+    let shown = format!("deliveries show {delivery} --admin {admin}");
+    for asked in [
+        "deliveries list -o json",
+        "receivers list -o json",
+        "dead-letters list -o json",
+        "status -o json",
+    ] {
+        let asked = format!("{asked} --admin {admin}");
+        let (_, out, err) = house.ask(&asked.split(' ').collect::<Vec<_>>()).await;
+        seen.push_str(&out);
+        seen.push_str(&err);
+    }
+    let (code, out, _) = house.ask(&shown.split(' ').collect::<Vec<_>>()).await;
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        out.matches("HTTP 500").count(),
+        2,
+        "the attempts are shown: {out}"
+    );
+    seen.push_str(&out);
+    for (command, more) in [("check", None), ("test-receiver", Some("quiet"))] {
+        let launch = house.launcher(command, "127.0.0.1:0");
+        let mut process = launch.args(more).start();
+        process.wait_for_exit(WAIT).await;
+        seen.push_str(&process.text(Source::Stdout));
+        seen.push_str(&process.text(Source::Stderr));
+    }
+    seen
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
     const SECRETS: [&str; 5] = [
@@ -186,34 +219,7 @@ async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
     })
     .await;
 
-    let mut seen = metrics(house.binary.lock().await.as_ref().expect("it runs")).await;
-    let shown = format!("deliveries show {} --admin {admin}", got.id);
-    for asked in [
-        "deliveries list -o json",
-        "receivers list -o json",
-        "dead-letters list -o json",
-        "status -o json",
-    ] {
-        let asked = format!("{asked} --admin {admin}");
-        let (_, out, err) = house.ask(&asked.split(' ').collect::<Vec<_>>()).await;
-        seen.push_str(&out);
-        seen.push_str(&err);
-    }
-    let (code, out, _) = house.ask(&shown.split(' ').collect::<Vec<_>>()).await;
-    assert_eq!(code, Some(0));
-    assert_eq!(
-        out.matches("HTTP 500").count(),
-        2,
-        "the attempts are shown: {out}"
-    );
-    seen.push_str(&out);
-    for (command, more) in [("check", None), ("test-receiver", Some("quiet"))] {
-        let launch = house.launcher(command, "127.0.0.1:0");
-        let mut process = launch.args(more).start();
-        process.wait_for_exit(WAIT).await;
-        seen.push_str(&process.text(Source::Stdout));
-        seen.push_str(&process.text(Source::Stderr));
-    }
+    let mut seen = said_of_receivers(&house, &admin, &got.id).await;
     seen.push_str(&house.log().await);
     assert!(house.stop().await.success());
     let mut stores = Vec::new();

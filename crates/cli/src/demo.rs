@@ -96,7 +96,7 @@ fn config(
     mailbox: &Mailbox,
 ) -> anyhow::Result<Config> {
     let yaml = format!(
-        "data_dir: .\n\
+        "data_dir: '{}'\n\
          instances:\n  - {{id: {DEMO_INSTANCE}, region: {DEMO_REGION}, endpoint: '{}', poll_every: 1s}}\n\
          receivers:\n\
          \x20 - {{name: demo, webhook: {{url: '{}', secret: {{env: SECRET}}}}}}\n\
@@ -104,6 +104,7 @@ fn config(
          smtp: {{host: 127.0.0.1, port: {}, tls: none}}}}\n\
          route: {{receivers: [demo, mail], group_wait: 2s, group_interval: 2s}}\n\
          admin: {{listen: '127.0.0.1:0'}}\n",
+        folder.display(),
         simulator.url(),
         receiver.url(),
         mailbox.addr().port(),

@@ -33,7 +33,7 @@ pub use self::templates::{Console, Language, TEMPLATE_NAMES, TemplateFile, Templ
 pub use self::test::Test;
 pub use self::watchdog::{Heartbeat, Watchdog};
 pub use self::webhook::{Authorization, BodyTemplate, ClientCertificate, Http, Webhook};
-use crate::{Hours, Matcher, Problem, Secret};
+use crate::{Hours, LiveSecret, Matcher, Problem};
 
 /// Everything, with defaults filled in and every reference resolved.
 #[derive(Clone, Debug)]
@@ -215,7 +215,7 @@ pub struct Email {
     /// The addresses; at least one.
     pub to: Vec<String>,
     /// The server.
-    pub smtp: Smtp,
+    pub smtp: Box<Smtp>,
 }
 
 /// A mail server.
@@ -230,7 +230,7 @@ pub struct Smtp {
     /// For AUTH; together with `password`.
     pub username: Option<String>,
     /// For AUTH.
-    pub password: Option<Secret<String>>,
+    pub password: Option<LiveSecret>,
     /// Certificates to trust instead of the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Over one whole mail.

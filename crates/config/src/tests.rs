@@ -65,7 +65,7 @@ fn the_smallest_file_of_the_design_works() {
         panic!("not mail")
     };
     assert_eq!(
-        email.smtp.password.as_ref().unwrap().expose(),
+        email.smtp.password.as_ref().unwrap().text().expose(),
         "hunter2-from-a-file"
     );
     let ReceiverKind::Webhook(webhook) = &config.receivers[0].kind else {

@@ -20,8 +20,11 @@ use crate::route::{Recipient, Routes};
 use crate::rows;
 use crate::setup::Setup;
 
-/// Entries of one notification; what waits beyond goes with the next.
-const ENTRIES_A_NOTIFICATION: usize = 500;
+/// Entries of one notification; what waits beyond goes with the next. Ten thousand failures are a handful of mails.
+const ENTRIES_A_NOTIFICATION: usize = 2_000;
+
+/// Entries of what flaps that are looked through for an incident.
+const FLAPPING_ENTRIES: usize = 500;
 
 /// Incidents that a repeat lists.
 const REPEATED_INCIDENTS: usize = 100;
@@ -203,7 +206,7 @@ fn with_flapping(
     for key in draft.keys(
         &prefix,
         &rows::numbered(prefix.clone(), u64::MAX),
-        ENTRIES_A_NOTIFICATION,
+        FLAPPING_ENTRIES,
     )? {
         let waits: Option<Entry> = draft.get(&key)?;
         if waits.is_some_and(|waits| waits.item.incident == entry.item.incident) {

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 #![expect(clippy::print_stdout, reason = "what is left out is said")]
 
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -52,6 +52,22 @@ impl SmallDisk {
         while file.write_all(&block).is_ok() {}
         let length = file.metadata().unwrap().len();
         file.set_len(length.saturating_sub(left_bytes)).unwrap();
+    }
+
+    /// Takes all that is free, nearly at once, while others take some of it too.
+    fn take_all(&self) {
+        let mut file = std::fs::File::create(self.ballast()).unwrap();
+        let disk = rustix::fs::statvfs(self.dir.path()).unwrap();
+        let mut bytes = disk.f_bavail * disk.f_frsize;
+        let (flags, mut end) = (rustix::fs::FallocateFlags::empty(), 0);
+        while bytes > MIB {
+            match rustix::fs::fallocate(&file, flags, end, bytes) {
+                Ok(()) => end += bytes,
+                Err(_) => bytes /= 2,
+            }
+        }
+        file.seek(SeekFrom::Start(end)).unwrap();
+        while file.write_all(&[7; 4096]).is_ok() {}
     }
 
     fn empty(&self) {
@@ -181,7 +197,10 @@ async fn a_store_is_closed_and_opened_on_a_full_disk_and_nothing_is_set_aside() 
             );
             store.close().await.unwrap();
         }
-        Err(error) => assert!(matches!(error, Error::Unwritable { .. }), "{error}"),
+        Err(error) => assert!(
+            matches!(error, Error::Unwritable { .. } | Error::DiskFull { .. }),
+            "{error}"
+        ),
     }
     disk.empty();
     let store = open(&disk.store(), u64::MAX).unwrap();
@@ -242,6 +261,79 @@ async fn a_compaction_without_room_is_left_until_there_is_some() {
             .len(),
         20
     );
+}
+
+/// The same rows over and over, never in the order of the keys: the files grow, what lives in them does not.
+fn again(round: u32) -> Batch {
+    const ROWS: u32 = 8_000;
+    let mut batch = Batch::new();
+    for n in 0..40 {
+        let row = (round * 40 + n) % ROWS;
+        let value = [round.to_be_bytes(), row.to_be_bytes()].concat();
+        let key = row.wrapping_mul(0x9E37_79B1);
+        batch.put(key.to_be_bytes(), value.repeat(50));
+    }
+    batch
+}
+
+/// Fills the disk as soon as there is a copy beside the rows. Gives how many rounds were acknowledged.
+async fn full_in_the_midst_of_a_copy(disk: &SmallDisk, store: &Store) -> u32 {
+    for round in 0.. {
+        store.commit(again(round)).await.unwrap();
+        if n_databases(&disk.store()) > 1 {
+            disk.take_all();
+            return round + 1;
+        }
+        assert!(round < 20_000, "no copy is ever begun");
+    }
+    unreachable!()
+}
+
+/// The copy is given up, or the store goes down with it: either way all that was acknowledged is there, and with
+/// room it takes rows again.
+#[tokio::test]
+async fn a_disk_that_fills_in_the_midst_of_a_copy_loses_nothing() {
+    let mut n_hit = 0;
+    for _ in 0..3 {
+        let Some(disk) = SmallDisk::mount(160 * MIB) else {
+            return;
+        };
+        let store = open(&disk.store(), 8 * MIB).unwrap();
+        let mut round = full_in_the_midst_of_a_copy(&disk, &store).await;
+        let full_at = round;
+        while round < full_at + 2_000 {
+            match store.commit(again(round)).await {
+                Ok(()) => round += 1,
+                Err(error) => {
+                    assert!(is_full(&error), "{error}");
+                    break;
+                }
+            }
+        }
+        disk.empty();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while let Err(error) = store.commit(again(round)).await {
+            assert!(is_full(&error), "{error}");
+            assert!(Instant::now() < deadline, "it never takes rows again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let size = store.size().await.unwrap();
+        // The next one is tried ten minutes later.
+        n_hit += u32::from(size.compactions == 0);
+        store.close().await.unwrap();
+        let store = open(&disk.store(), u64::MAX).unwrap();
+        let rows = store.scan("", None, usize::MAX).await.unwrap();
+        for (_, value) in rows {
+            let row = u32::from_be_bytes(value[4..8].try_into().unwrap());
+            let last = (0..=round).rev().find(|round| {
+                let first = round * 40 % 8_000;
+                (first..first + 40).contains(&row)
+            });
+            assert_eq!(value[..4], last.unwrap().to_be_bytes(), "row {row}");
+        }
+        assert_eq!(n_databases(&disk.store()), 1);
+    }
+    assert!(n_hit > 0, "each copy was done before the disk was full");
 }
 
 /// The names of the databases in a store's folder.

@@ -244,6 +244,12 @@ impl WebhookReceiver {
         requests.filter(Request::accepted).collect()
     }
 
+    /// How many requests were answered with 2xx, without copying them.
+    pub fn n_accepted(&self) -> usize {
+        let kept = self.state.lock();
+        kept.requests.iter().filter(|one| one.accepted()).count()
+    }
+
     /// Waits until `n` requests came, however they were answered.
     pub async fn wait_for(&self, n: usize, timeout: Duration) -> Vec<Request> {
         self.wait(n, timeout, "requests", Self::requests).await

@@ -151,7 +151,7 @@ impl Checker<'_> {
         Some(Email {
             from: from?,
             to,
-            smtp: smtp?,
+            smtp: Box::new(smtp?),
         })
     }
 
@@ -196,7 +196,7 @@ impl Checker<'_> {
         let password = raw
             .password
             .as_ref()
-            .and_then(|raw| self.secret("password", &raw.value, raw.referenced));
+            .and_then(|raw| self.live("password", &raw.value, raw.referenced));
         if raw.username.is_some() != raw.password.is_some() {
             self.error(at, "`username` and `password` belong together");
         }

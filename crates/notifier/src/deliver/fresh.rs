@@ -4,6 +4,7 @@
 //! that is lost because a file cannot be read; a read for each request; a secret in the log.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use super::setup::SetupError;
 /// A file is read at most so often.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// A disk that hangs must not hold up an attempt for longer.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+
 /// How a text is understood; the error is for people and does not hold it.
 type Parse<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
 
@@ -22,6 +26,8 @@ type Parse<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
 pub(super) struct Fresh<T> {
     file: Option<PathBuf>,
     parse: Parse<T>,
+    /// Somebody looks into the file: one thread at a time may hang there.
+    looking: Arc<AtomicBool>,
     state: Mutex<State<T>>,
 }
 
@@ -43,6 +49,7 @@ impl<T> Fresh<T> {
         Ok(Self {
             file: secret.file().map(PathBuf::from),
             parse: Box::new(parse),
+            looking: Arc::default(),
             state: Mutex::new(State {
                 text: secret.text().clone(),
                 value: Arc::new(value),
@@ -60,16 +67,25 @@ impl<T> Fresh<T> {
         };
         let mine = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let mine = Instant::now() >= state.look_at;
+            let mine =
+                Instant::now() >= state.look_at && !self.looking.swap(true, Ordering::AcqRel);
             if mine {
                 state.look_at = Instant::now() + LOOK_EVERY;
             }
             mine
         };
         if mine {
-            let path = file.clone();
-            let read = tokio::task::spawn_blocking(move || read_secret(&path)).await;
-            self.take(read.unwrap_or_else(|_| Err("reading it panicked".to_owned())));
+            let (path, looking) = (file.clone(), self.looking.clone());
+            let reading = tokio::task::spawn_blocking(move || {
+                let read = read_secret(&path);
+                looking.store(false, Ordering::Release);
+                read
+            });
+            let read = match tokio::time::timeout(LOOK_LIMIT, reading).await {
+                Ok(read) => read.unwrap_or_else(|_| Err("reading it panicked".to_owned())),
+                Err(_) => Err(format!("it is not read within {LOOK_LIMIT:?}")),
+            };
+            self.take(read);
         }
         self.known()
     }
@@ -156,6 +172,25 @@ mod tests {
         tokio::time::advance(LOOK_EVERY).await;
         assert_eq!(*fresh.now().await, 3);
         assert!(fresh.state.lock().unwrap().trouble.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_hangs_is_given_up_and_holds_one_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody ever writes into it: opening it waits for ever.
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let fresh = Fresh::try_new(&LiveSecret::of_file("1", &path), number).unwrap();
+        for _ in 0..2 {
+            fresh.look_again();
+            assert_eq!(*fresh.now().await, 1);
+            let trouble = fresh.state.lock().unwrap().trouble.clone();
+            assert!(trouble.unwrap().contains("not read within 2s"));
+            assert!(fresh.looking.load(Ordering::Acquire));
+        }
+        // It ends, so that the runtime can: somebody writes.
+        std::fs::write(&path, "2").unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use super::attempt::{Attempting, Came, Recorded, Sent};
 use super::budget::Budget;
 use super::concurrency::Concurrency;
 use super::queue::Queue;
-use super::record::is_expired;
+use super::record::{MAX_AGE, is_expired};
 
 /// Rows kept in memory at least; four for each attempt that may be under way.
 const WINDOW: usize = 256;
@@ -37,6 +37,9 @@ const BREAKER_FAILURES: u32 = 5;
 
 /// Probes of an open breaker: each second for a minute, then doubling to this.
 const PROBE_MAX: Duration = Duration::from_mins(1);
+
+/// What left the queue of a stopped lane is looked at again after this at the soonest.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// How often a lane looks around when nothing else wakes it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -123,6 +126,8 @@ pub(crate) struct LaneState {
     probe_at: Option<Instant>,
     failures: u32,
     stopped: Option<String>,
+    /// When the oldest of what left the queue of a stopped lane is too old.
+    look_again_at: Option<Timestamp>,
     /// What the provider takes in a time.
     budget: Budget,
 }
@@ -234,6 +239,7 @@ impl LaneState {
             probe_at: None,
             failures: 0,
             stopped: None,
+            look_again_at: None,
             budget: Budget::default(),
         }
     }
@@ -248,17 +254,43 @@ impl LaneState {
         self.queue.forget_idle();
         self.loaded = None;
         self.stopped = None;
+        self.look_again_at = None;
         self.look = true;
+    }
+
+    /// Of a stopped lane: what its fallback knows of, or nobody is to be told of, only waits to be too old. It leaves the
+    /// queue, so that the fallback hears of all that comes behind it, of the same incident or another.
+    fn leave_out(&mut self, now: Timestamp) {
+        if self.stopped.is_none() {
+            return;
+        }
+        let waits = |row: &Delivery| row.fallback.is_empty() && !is_expired(row, now);
+        if let Some(created_at) = self.queue.leave_out(waits) {
+            let too_old_at = created_at.saturating_add(MAX_AGE).unwrap_or(Timestamp::MAX);
+            let soonest = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+            let at = too_old_at.max(soonest);
+            self.look_again_at = Some(self.look_again_at.map_or(at, |known| known.min(at)));
+        }
+        if self.look_again_at.is_some_and(|at| at <= now) {
+            (self.look_again_at, self.loaded, self.look) = (None, None, true);
+        }
     }
 
     /// Loads rows behind those known, where there may be some, and room for them.
     async fn fill(&mut self, ledger: &Ledger, target: &Target) -> Result<(), Error> {
-        let window = self.window();
-        let room = window.saturating_sub(self.queue.len());
-        // Not one by one.
-        if !self.look || room < window / 4 {
-            return Ok(());
+        loop {
+            self.leave_out(Timestamp::now());
+            let window = self.window();
+            let room = window.saturating_sub(self.queue.len());
+            // Not one by one.
+            if !self.look || room < window / 4 {
+                return Ok(());
+            }
+            self.load(ledger, target, room).await?;
         }
+    }
+
+    async fn load(&mut self, ledger: &Ledger, target: &Target, room: usize) -> Result<(), Error> {
         let after = self.loaded.map(|seq| {
             // Behind the pieces of that row, too.
             let mut key = rows::numbered(rows::lane(target), seq);
@@ -290,7 +322,10 @@ impl LaneState {
         let is_full = if probing {
             self.queue.under_way() > 0
         } else {
-            self.sending >= self.concurrency.limit()
+            // What is sent and not recorded would be sent again after a crash: that has a bound too. Mail goes one
+            // by one.
+            let limit = self.concurrency.limit();
+            self.sending >= limit || self.queue.under_way() >= 2 * limit - 1
         };
         if is_paused || is_full {
             return None;

@@ -109,6 +109,20 @@ impl Queue {
         }
     }
 
+    /// Forgets what is not under way and for which `is_left_out` holds. Gives when the oldest of it was decided.
+    pub(super) fn leave_out(
+        &mut self,
+        is_left_out: impl Fn(&Delivery) -> bool,
+    ) -> Option<Timestamp> {
+        let idle = self.rows.iter();
+        let idle = idle.filter(|(seq, row)| !self.under_way.contains(seq) && is_left_out(row));
+        let left: Vec<(u64, Timestamp)> = idle.map(|(seq, row)| (*seq, row.created_at)).collect();
+        for (seq, _) in &left {
+            self.take_out(*seq);
+        }
+        left.into_iter().map(|(_, created_at)| created_at).min()
+    }
+
     /// Forgets all that is not under way.
     pub(super) fn forget_idle(&mut self) {
         let idle = self.rows.keys();

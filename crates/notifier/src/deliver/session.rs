@@ -14,6 +14,7 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use syncbell_config::{Smtp, SmtpTls};
 
+use super::fresh::Fresh;
 use super::message::Letter;
 use super::reply::{Stage, Trouble};
 use super::setup::{SetupError, pem};
@@ -26,7 +27,7 @@ pub(super) struct Server {
     port: u16,
     hello: ClientId,
     tls: Tls,
-    credentials: Option<Credentials>,
+    credentials: Option<Fresh<Credentials>>,
     pub(super) timeout: Duration,
 }
 
@@ -48,7 +49,10 @@ impl Server {
         }
         let credentials = match (&smtp.username, &smtp.password) {
             (Some(name), Some(password)) => {
-                Some(Credentials::new(name.clone(), password.expose().clone()))
+                let name = name.clone();
+                Some(Fresh::try_new(password, move |password: &str| {
+                    Ok(Credentials::new(name.clone(), password.to_owned()))
+                })?)
             }
             _ => None,
         };
@@ -64,6 +68,12 @@ impl Server {
             credentials,
             timeout: smtp.timeout,
         })
+    }
+
+    /// The next conversation looks into the file of the password.
+    #[cfg(test)]
+    pub(super) fn look_again(&self) {
+        self.credentials.iter().for_each(Fresh::look_again);
     }
 
     /// Connects, protects the connection, proves who we are. The caller has a deadline over it.
@@ -93,7 +103,8 @@ impl Server {
         }
         if let Some(credentials) = &self.credentials {
             *stage = Stage::Auth;
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+            let credentials = credentials.now().await;
+            connection.auth(DEFAULT_MECHANISMS, &credentials).await?;
         }
         Ok(Session {
             connection,

@@ -417,6 +417,33 @@ fn ca_file(pem: &str) -> (tempfile::NamedTempFile, Option<PathBuf>) {
 }
 
 #[tokio::test]
+async fn a_password_in_a_file_is_the_one_that_stands_there_now() {
+    let server = serve(Script {
+        offers: &["AUTH PLAIN"],
+        patience: 1,
+        ..Script::default()
+    })
+    .await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut email = config(&server);
+    email.smtp.username = Some("me".into());
+    email.smtp.password = Some(syncbell_config::LiveSecret::of_file("first", file.path()));
+    let channel = EmailChannel::try_new(&email).unwrap();
+    assert_eq!(send(&channel).await.name(), "delivered");
+    std::fs::write(file.path(), "second\n").unwrap();
+    channel.server.look_again();
+    assert_eq!(send(&channel).await.name(), "delivered");
+    let commands = server.log.commands.lock().unwrap().clone();
+    let given: Vec<&String> = commands
+        .iter()
+        .filter(|said| said.starts_with("AUTH"))
+        .collect();
+    // NUL, user, NUL, password.
+    let [first, second] = ["AUTH PLAIN AG1lAGZpcnN0", "AUTH PLAIN AG1lAHNlY29uZA=="];
+    assert_eq!(given, [first, second]);
+}
+
+#[tokio::test]
 async fn the_password_goes_through_tls_only() {
     let offers = [
         &["STARTTLS", "AUTH PLAIN LOGIN"][..],

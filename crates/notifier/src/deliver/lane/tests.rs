@@ -128,6 +128,20 @@ async fn a_pause_that_was_asked_for_is_kept_whatever_others_were_told() {
     assert!(state.pause() > Duration::from_secs(50));
 }
 
+#[tokio::test]
+async fn what_is_sent_and_not_recorded_has_a_bound() {
+    let rows = (1..=50).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect());
+    for seq in 1..=15 {
+        assert_eq!(begun(&mut state, now()), Some(seq));
+        // It is sent at once, and never recorded.
+        state.sending -= 1;
+    }
+    assert_eq!(begun(&mut state, now()), None);
+    state.queue.end(1, None);
+    assert_eq!(begun(&mut state, now()), Some(16));
+}
+
 /// Two turns at a time: the one with the higher number may be the first to be committed.
 #[tokio::test]
 async fn a_lower_number_that_is_committed_later_is_not_passed_over() {
@@ -316,6 +330,91 @@ async fn a_stopped_lane_lets_its_fallback_know() {
     let mut state = state(vec![row]);
     state.stopped = Some("HTTP 410".into());
     assert_eq!(begun(&mut state, now()), Some(1));
+}
+
+/// Begins, and ends as one does that told the fallback.
+fn hand_over_next(state: &mut LaneState, at: Timestamp) -> Option<u64> {
+    state.leave_out(at);
+    let row = state.begin(at)?;
+    state.sending = 0;
+    let mut left = Delivery::clone(&row);
+    left.fallback.clear();
+    state.queue.end(row.seq, Some(Arc::new(left)));
+    Some(row.seq)
+}
+
+#[tokio::test]
+async fn a_stopped_lane_lets_its_fallback_know_of_all_of_an_incident_in_order() {
+    let told = [
+        (1, AlertStatus::Firing),
+        (2, AlertStatus::Firing),
+        (3, AlertStatus::Resolved),
+    ];
+    let rows = told.map(|(n, status)| {
+        let mut row = delivery(n, "a", status);
+        row.fallback = vec![mail()];
+        row
+    });
+    let mut state = state(rows.into());
+    state.stopped = Some("HTTP 410".into());
+    let first = state.begin(now()).unwrap();
+    assert_eq!(
+        (first.seq, begun(&mut state, now())),
+        (1, None),
+        "not before it"
+    );
+    let mut left = Delivery::clone(&first);
+    left.fallback.clear();
+    state.queue.end(1, Some(Arc::new(left)));
+    let all: Vec<u64> = std::iter::from_fn(|| hand_over_next(&mut state, now())).collect();
+    assert_eq!(all, [2, 3]);
+}
+
+/// More rows than a queue holds, with a fallback and without: it is told of each, and each ends when it is too old.
+#[tokio::test]
+async fn a_stopped_lane_comes_to_every_row_and_back_to_it_when_it_is_too_old() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let many = 3 * WINDOW as u64;
+    let fill = move |draft: &mut crate::draft::Draft<'_>| {
+        for n in 1..=many {
+            let mut row = delivery(draft.next_number(), &n.to_string(), AlertStatus::Firing);
+            row.created_at = Timestamp::now();
+            row.fallback = vec![mail(); usize::from(n % 2 == 0)];
+            draft.enqueue(&row);
+        }
+        Ok(())
+    };
+    ledger.turn(fill).await.unwrap();
+    let target = delivery(1, "a", AlertStatus::Firing).target;
+    let mut state = state(Vec::new());
+    state.stopped = Some("HTTP 410".into());
+    let mut told = 0;
+    loop {
+        state.fill(&ledger, &target).await.unwrap();
+        let Some(row) = state.begin(Timestamp::now()) else {
+            break;
+        };
+        told += 1;
+        state.sending = 0;
+        let mut left = Delivery::clone(&row);
+        left.fallback.clear();
+        let key = rows::numbered(rows::lane(&target), row.seq);
+        let put = left.clone();
+        let write = move |draft: &mut crate::draft::Draft<'_>| {
+            draft.put(key, &put);
+            Ok(())
+        };
+        ledger.turn(write).await.unwrap();
+        state.queue.end(row.seq, Some(Arc::new(left)));
+    }
+    assert_eq!((told, state.queue.len()), (many / 2, 0));
+
+    let later = Timestamp::now() + MAX_AGE + LOOK_AGAIN;
+    state.leave_out(later);
+    assert!(state.look && state.loaded.is_none(), "it reads them again");
+    state.load(&ledger, &target, WINDOW).await.unwrap();
+    let first = state.begin(later).unwrap();
+    assert_eq!(first.entries[0].item.incident, "1");
 }
 
 #[tokio::test]

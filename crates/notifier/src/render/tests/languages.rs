@@ -68,7 +68,8 @@ fn english(text: &str, delivery: &Delivery) -> Vec<String> {
             .iter()
             .flat_map(|receiver| words(receiver)),
     );
-    known.extend(delivery.group.values().flat_map(|value| words(value)));
+    let failing = delivery.group.get(FAILING_RECEIVER);
+    known.extend(failing.into_iter().flat_map(|receiver| words(receiver)));
     let mut plain = String::new();
     // Whole addresses, `code` and the command at the end are for machines.
     for (n, part) in text.split('`').enumerate() {

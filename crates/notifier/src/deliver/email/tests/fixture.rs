@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use syncbell_config::{Email, Secret, Smtp, SmtpTls};
+use syncbell_config::{Email, LiveSecret, Smtp, SmtpTls};
 use syncbell_event::{AlertItem, AlertStatus, EventId, Severity};
 
 use super::server::Fake;
@@ -15,7 +15,7 @@ pub(super) fn config(server: &Fake) -> Email {
     Email {
         from: "syncbell@alerts.example.com".into(),
         to: vec!["oncall@example.com".into()],
-        smtp: Smtp {
+        smtp: Box::new(Smtp {
             host: "localhost".into(),
             port: server.port,
             tls: SmtpTls::None,
@@ -24,13 +24,13 @@ pub(super) fn config(server: &Fake) -> Email {
             ca_file: None,
             timeout: Duration::from_secs(10),
             hello: None,
-        },
+        }),
     }
 }
 
 pub(super) fn with_password(mut email: Email) -> Email {
     email.smtp.username = Some("syncbell".into());
-    email.smtp.password = Some(Secret::new("hunter2".into()));
+    email.smtp.password = Some(LiveSecret::fixed("hunter2"));
     email
 }
 

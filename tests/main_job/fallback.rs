@@ -1,0 +1,107 @@
+//! A receiver refuses us for good: its fallback is told what was for it, and says whom it stands in for. What was
+//! for the receiver stays, and goes out when it takes us again.
+
+use serde_json::Value;
+use syncbell_event::Status;
+use syncbell_simulator::NewTask;
+use syncbell_testkit::{Answer, Mail};
+
+use crate::house::{House, WAIT};
+use crate::mailbox::{text_of, told_by};
+
+/// More than a lane looks at at a time.
+const FLOOD: usize = 300;
+
+fn add(house: &House, image: &str, id: &str, status: Status) {
+    let task = NewTask::of(image, "v1").id(id).status(status);
+    house.simulator.world().add_task(task);
+}
+
+/// It is what was for the webhook, and says so, in the mail and in the API.
+async fn stands_in(house: &House, mail: &Mail) {
+    let subject = mail.header("subject").unwrap_or_default();
+    assert!(subject.starts_with("[not taken by ops] "), "{subject}");
+    let text = text_of(mail);
+    let sentence = "The receiver ops did not take this: you are its fallback.";
+    assert!(text.contains(sentence), "{text}");
+    let id = mail.message_id();
+    let id = id
+        .trim_start_matches('<')
+        .split('@')
+        .next()
+        .unwrap_or_default();
+    let shown = house.delivery(id).await;
+    assert_eq!(shown["alert"]["data"]["instead_of"], "ops", "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_refuses_for_good_goes_to_its_fallback_and_to_it_when_it_is_back() {
+    let mut house = House::build().await;
+    house.receivers = "[ops]";
+    house.grouping = "group_by: ['...'], fallback: mail";
+    house.webhook.answer_always(Answer::status(410));
+    house.start().await;
+    house.baseline().await;
+    add(&house, "fallback/one", "rst-one", Status::Error);
+    let mails = house.mailbox.wait_for(1, WAIT).await;
+    stands_in(&house, &mails[0]).await;
+    assert_eq!(told_by(&mails[0])[0].task_id, "rst-one");
+
+    // It is asked no more, its fallback is told of each, and of its end; a kill repeats nothing that was recorded.
+    assert_eq!(house.webhook.requests().len(), 1);
+    add(&house, "fallback/two", "rst-two", Status::Error);
+    house.mailbox.wait_for(2, WAIT).await;
+    add(&house, "fallback/one", "rst-well", Status::Success);
+    let mails = house.mailbox.wait_for(3, WAIT).await;
+    for mail in &mails {
+        stands_in(&house, mail).await;
+    }
+    assert!(
+        text_of(&mails[2]).contains("rst-well"),
+        "{}",
+        text_of(&mails[2])
+    );
+    for n in 0..FLOOD {
+        add(
+            &house,
+            &format!("flood/image-{n}"),
+            &format!("rst-flood-{n}"),
+            Status::Error,
+        );
+    }
+    let all = 3 + FLOOD;
+    house.mailbox.wait_for(all, 3 * WAIT).await;
+    assert_eq!(house.webhook.requests().len(), 1, "its lane has stopped");
+
+    assert!(house.stop().await.success());
+    house.webhook.answer_always(Answer::status(204));
+    house.start().await;
+    let requests = house.webhook.wait_for_accepted(all, WAIT).await;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut told: Vec<String> = requests
+        .iter()
+        .map(|request| {
+            let alert = &request.body["data"]["alerts"][0];
+            assert_eq!(request.body["data"]["instead_of"], Value::Null);
+            format!(
+                "{} {}",
+                text(&alert["status"]),
+                text(&alert["task"]["task_id"])
+            )
+        })
+        .collect();
+    told.sort();
+    let flood = told
+        .iter()
+        .filter(|line| line.starts_with("firing rst-flood-"));
+    assert_eq!(flood.count(), FLOOD);
+    told.retain(|line| !line.contains("flood"));
+    let expected = ["firing rst-one", "firing rst-two", "resolved rst-one"];
+    assert_eq!(told, expected);
+
+    add(&house, "fallback/three", "rst-three", Status::Error);
+    house.webhook.wait_for_accepted(all + 1, WAIT).await;
+    let mails = house.mailbox.mails().len();
+    assert_eq!(mails, all, "nothing is told instead any more");
+    assert!(house.stop().await.success());
+}
