@@ -18,6 +18,7 @@ use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
 use crate::decide::{Decision, Incident, Rules, Subject, View};
 use crate::delivery::Delivery;
+use crate::group::Group;
 use crate::hold::{Compiled, Mute};
 use crate::ledger::{self, Standing};
 use crate::numbers::Drawn;
@@ -30,6 +31,9 @@ pub(crate) struct Draft<'a> {
     /// JSON by key; `None` is deleted.
     changed: BTreeMap<Key, Option<Vec<u8>>>,
     numbers: &'a Drawn,
+    /// Groups that this turn changed, by key: written once, however many entries come to one. Nobody else reads or
+    /// changes these rows within a turn.
+    groups: BTreeMap<Key, Group>,
     /// Read once a turn, where an entry asks for them.
     mutes: OnceCell<Vec<Mute>>,
     /// Incidents that ended in this turn, or before it and were written again.
@@ -42,6 +46,7 @@ impl<'a> Draft<'a> {
             reader,
             changed: BTreeMap::new(),
             numbers,
+            groups: BTreeMap::new(),
             mutes: OnceCell::new(),
             ended: BTreeSet::new(),
         }
@@ -62,6 +67,35 @@ impl<'a> Draft<'a> {
             self.ended.insert(incident.id.clone());
         }
         self.put(rows::incident(&incident.id), incident);
+    }
+
+    /// Takes out the group under `key`, to be changed and put back with [`Draft::put_group`].
+    pub(crate) fn take_group(&mut self, key: &[u8]) -> Result<Option<Group>, Error> {
+        match self.groups.remove(key) {
+            Some(group) => Ok(Some(group)),
+            None => self.get(key),
+        }
+    }
+
+    /// Puts a group; written at the end of the turn.
+    pub(crate) fn put_group(&mut self, key: Key, group: Group) {
+        self.groups.insert(key, group);
+    }
+
+    /// The group under `key`.
+    pub(crate) fn group(&self, key: &[u8]) -> Result<Option<Group>, Error> {
+        match self.groups.get(key) {
+            Some(group) => Ok(Some(group.clone())),
+            None => self.get(key),
+        }
+    }
+
+    /// How many entries wait in the group under `key`.
+    pub(crate) fn waiting_in(&self, key: &[u8]) -> Result<u64, Error> {
+        match self.groups.get(key) {
+            Some(group) => Ok(group.waiting),
+            None => Ok(self.get::<Group>(key)?.map_or(0, |group| group.waiting)),
+        }
     }
 
     /// The incidents that ended, to be looked at once.
@@ -292,7 +326,10 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    pub(crate) fn into_batch(self) -> Result<Batch, Error> {
+    pub(crate) fn into_batch(mut self) -> Result<Batch, Error> {
+        for (key, group) in std::mem::take(&mut self.groups) {
+            self.put(key, &group);
+        }
         let mut batch = Batch::new();
         for (key, change) in self.changed {
             let before = self.reader.get(&key)?;

@@ -21,6 +21,9 @@ use crate::rows::{self, Key};
 /// Positions read at start; more partitions than any topic of ours has.
 pub(crate) const PARTITIONS_LIMIT: usize = 4_096;
 
+/// Rows of a lane that are read at once.
+const ROWS_A_PAGE: usize = 256;
+
 /// Between looks at a full disk.
 const FULL_DISK_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -169,29 +172,48 @@ fn number_of(key: &[u8]) -> u64 {
         .unwrap_or(0)
 }
 
-/// The lane key's rows of one target, oldest first, that come after `after`.
+/// The lane key's rows of one target, oldest first, that come after `after`: at most `limit`, and no more once they
+/// have `n_entries` together. With whether these are all.
 pub(crate) async fn pending_after(
     store: &Store,
     target: &Target,
     after: Option<Key>,
     limit: usize,
-) -> Result<Vec<Delivery>, Error> {
+    n_entries: usize,
+) -> Result<(Vec<Delivery>, bool), Error> {
     let prefix = rows::lane(target);
     store
         .read(move |reader| {
-            let mut found = Vec::new();
+            let (mut found, mut entries) = (Vec::new(), 0);
             let mut after = after;
-            while found.len() < limit {
-                let page = reader.scan(&prefix, after.as_deref(), limit)?;
-                let Some((last, _)) = page.last() else { break };
+            loop {
+                // A few at a time: one may be of thousands of entries.
+                let page = reader.scan(&prefix, after.as_deref(), limit.min(ROWS_A_PAGE))?;
+                let Some((last, _)) = page.last() else {
+                    return Ok((found, true));
+                };
                 after = Some(last.clone());
                 for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-                    if found.len() < limit {
-                        found.extend(rows::seen::<Delivery>(reader, key, row)?);
+                    if found.len() >= limit || entries >= n_entries {
+                        return Ok((found, false));
+                    }
+                    if let Some(delivery) = rows::seen::<Delivery>(reader, key, row)? {
+                        entries += delivery.entries.len();
+                        found.push(delivery);
                     }
                 }
             }
-            Ok(found)
         })
         .await
+}
+
+/// The first `limit` rows of a target's lane.
+#[cfg(test)]
+pub(crate) async fn pending(
+    store: &Store,
+    target: &Target,
+    limit: usize,
+) -> Result<Vec<Delivery>, Error> {
+    let (found, _) = pending_after(store, target, None, limit, usize::MAX).await?;
+    Ok(found)
 }

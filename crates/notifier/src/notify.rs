@@ -133,17 +133,17 @@ fn alone(
         &recipient.name,
         &group::group_digest(&recipient.path, &none),
     );
-    let known: Option<Group> = draft.get(&key)?;
     // What waits goes first, else an end may be told before its beginning.
-    if mute.is_none() && known.as_ref().is_none_or(|group| group.waiting == 0) {
+    if mute.is_none() && draft.waiting_in(&key)? == 0 {
         let told = std::slice::from_ref(entry);
         return enqueue(draft, recipient, &none, told, 0, now, done);
     }
+    let known = draft.take_group(&key)?;
     let mut group = known.unwrap_or_else(|| Group::new(&recipient.name, &recipient.path, none));
     group.waiting += 1;
     group.due_at.get_or_insert(now);
     wait(draft, entry, &group, mute, done);
-    draft.put(key, &group);
+    draft.put_group(key, group);
     Ok(())
 }
 
@@ -158,12 +158,12 @@ fn grouped(
     let labels = with_flapping(draft, entry, recipient, labels)?;
     let digest = group::group_digest(&recipient.path, &labels);
     let key = rows::group(&recipient.name, &digest);
-    let mut group: Group = draft
-        .get(&key)?
+    let mut recent = recent(draft, recipient)?;
+    let mut group = draft
+        .take_group(&key)?
         .unwrap_or_else(|| Group::new(&recipient.name, &recipient.path, labels));
     let due = group.add(&recipient.policy, now);
     let mute = recipient.hours.mute_until(now);
-    let mut recent = recent(draft, recipient)?;
     let cap = recipient.policy.cap;
     let goes = mute.is_none() && due <= now && group.waiting == 1;
     if goes && recent.allows_at(cap, now) <= now {
@@ -177,7 +177,7 @@ fn grouped(
     } else {
         wait(draft, entry, &group, mute, done);
     }
-    draft.put(key, &group);
+    draft.put_group(key, group);
     Ok(())
 }
 
@@ -198,8 +198,7 @@ fn with_flapping(
         return Ok(flapping);
     }
     let digest = group::group_digest(&recipient.path, &flapping);
-    let group: Option<Group> = draft.get(&rows::group(&recipient.name, &digest))?;
-    if group.is_none_or(|group| group.waiting == 0) {
+    if draft.waiting_in(&rows::group(&recipient.name, &digest))? == 0 {
         return Ok(labels);
     }
     let prefix = rows::waiting(&recipient.name, &digest);
@@ -244,7 +243,7 @@ pub(crate) fn tick(
 ) -> Result<(), Error> {
     let (name, digest) = key;
     let row = rows::group(name, digest);
-    let Some(mut group) = draft.get::<Group>(&row)? else {
+    let Some(mut group) = draft.group(&row)? else {
         done.timers.insert(key.clone(), None);
         return Ok(());
     };
@@ -290,7 +289,7 @@ pub(crate) fn tick(
     }
     draft.put(rows::receiver(name), &recent);
     done.timers.insert(key.clone(), group.wakes_at());
-    draft.put(row, &group);
+    draft.put_group(row, group);
     Ok(())
 }
 

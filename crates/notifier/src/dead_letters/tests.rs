@@ -84,9 +84,7 @@ impl Bench {
 
     async fn pending(&self) -> Vec<Delivery> {
         let store = &self.handle.ledger.store;
-        crate::ledger::pending_after(store, &target(), None, 100)
-            .await
-            .unwrap()
+        crate::ledger::pending(store, &target(), 100).await.unwrap()
     }
 
     async fn rows(&self, prefix: &str) -> usize {

@@ -29,6 +29,9 @@ use super::record::{MAX_AGE, is_expired};
 /// Rows kept in memory at least; four for each attempt that may be under way.
 const WINDOW: usize = 256;
 
+/// Entries of these rows together, about: a mail may tell of thousands.
+const ENTRIES: usize = 16_000;
+
 /// Outcomes that are written in one batch.
 const OUTCOMES_A_BATCH: usize = 256;
 
@@ -283,7 +286,8 @@ impl LaneState {
             let window = self.window();
             let room = window.saturating_sub(self.queue.len());
             // Not one by one.
-            if !self.look || room < window / 4 {
+            let is_full = room < window / 4 || self.queue.n_entries() > ENTRIES / 2;
+            if !self.look || is_full {
                 return Ok(());
             }
             self.load(ledger, target, room).await?;
@@ -300,8 +304,9 @@ impl LaneState {
         });
         // A lower number may be committed later than a higher one.
         let settled = ledger.numbers.settled();
-        let found = pending_after(&ledger.store, target, after, room).await?;
-        self.look = found.len() == room;
+        let entries = ENTRIES.saturating_sub(self.queue.n_entries());
+        let (found, all) = pending_after(&ledger.store, target, after, room, entries).await?;
+        self.look = !all;
         for delivery in found {
             let passed = delivery.seq.min(settled.saturating_sub(1));
             self.loaded = self.loaded.max(Some(passed));

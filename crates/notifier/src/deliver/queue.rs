@@ -21,11 +21,18 @@ pub(super) struct Queue {
     /// Those that are the first of each of their incidents and not under way, with when they are due.
     free: BTreeSet<(Timestamp, u64)>,
     under_way: BTreeSet<u64>,
+    /// Of all rows together.
+    n_entries: usize,
 }
 
 impl Queue {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Entries of all its deliveries: what they take of the memory goes with these.
+    pub(super) fn n_entries(&self) -> usize {
+        self.n_entries
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -48,6 +55,7 @@ impl Queue {
             line.insert(seq);
             behind.extend(line.range(seq + 1..).next());
         }
+        self.n_entries += delivery.entries.len();
         self.rows.insert(seq, delivery);
         self.look_at(seq);
         for other in behind {
@@ -136,6 +144,7 @@ impl Queue {
         let Some(row) = self.rows.remove(&seq) else {
             return;
         };
+        self.n_entries -= row.entries.len();
         self.free.remove(&(row.due_at, seq));
         let mut next: BTreeSet<u64> = BTreeSet::new();
         for entry in &row.entries {

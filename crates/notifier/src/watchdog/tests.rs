@@ -4,7 +4,7 @@ use syncbell_config::Config;
 use syncbell_service::Metrics;
 
 use super::*;
-use crate::ledger::pending_after;
+use crate::ledger::pending;
 
 const CONFIG: &str = "
 instances: [{id: cri-1, region: cn-shanghai}]
@@ -81,7 +81,7 @@ impl House {
     async fn told(&self) -> Vec<String> {
         let mut told = Vec::new();
         for receiver in ["ops", "pager"] {
-            let pending = pending_after(&self.store, &target(receiver), None, 100).await;
+            let pending = pending(&self.store, &target(receiver), 100).await;
             for delivery in pending.unwrap() {
                 let [entry] = delivery.entries.as_slice() else {
                     panic!("one thing is told");

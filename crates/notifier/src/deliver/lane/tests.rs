@@ -6,6 +6,7 @@ use super::*;
 use crate::deliver::attempt::{drop_it, trigger_is_dead};
 use crate::deliver::record::{MAX_AGE, record, retry};
 use crate::delivery::{Attempt, Delivery, DeliveryId, Entry};
+use crate::ledger::pending;
 use jiff::SignedDuration;
 
 pub(in crate::deliver) fn now() -> Timestamp {
@@ -142,6 +143,36 @@ async fn what_is_sent_and_not_recorded_has_a_bound() {
     assert_eq!(begun(&mut state, now()), Some(16));
 }
 
+/// A mail may tell of thousands: its memory has a bound, whatever the number of rows.
+#[tokio::test]
+async fn a_lane_keeps_no_more_entries_than_its_bound_and_comes_to_all_of_them() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let put = move |draft: &mut crate::draft::Draft<'_>| {
+        for _ in 1..=10 {
+            let n = draft.next_number();
+            let mut row = delivery(n, &n.to_string(), AlertStatus::Firing);
+            row.entries = vec![row.entries[0].clone(); 4_000];
+            draft.enqueue(&row);
+        }
+        Ok(())
+    };
+    ledger.turn(put).await.unwrap();
+    let target = delivery(1, "a", AlertStatus::Firing).target;
+    let mut state = LaneState::fresh(1);
+    for seq in 1..=10 {
+        state.fill(&ledger, &target).await.unwrap();
+        let n_entries = state.queue.n_entries();
+        assert!(
+            (4_000..=ENTRIES + 4_000).contains(&n_entries),
+            "{n_entries}"
+        );
+        assert_eq!(begun(&mut state, now()), Some(seq));
+        state.sending = 0;
+        state.queue.end(seq, None);
+    }
+    assert_eq!(begun(&mut state, now()), None);
+}
+
 /// Two turns at a time: the one with the higher number may be the first to be committed.
 #[tokio::test]
 async fn a_lower_number_that_is_committed_later_is_not_passed_over() {
@@ -221,10 +252,8 @@ async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
         .unwrap();
     assert_eq!(letters.len(), 1, "a dead letter");
     let target = delivery(1, "a", AlertStatus::Firing).target;
-    let pending = pending_after(&ledger.store, &target, None, 10)
-        .await
-        .unwrap();
-    assert!(pending.is_empty());
+    let left = pending(&ledger.store, &target, 10).await.unwrap();
+    assert!(left.is_empty());
     let resolve = delivery(2, "a", AlertStatus::Resolved);
     assert!(
         trigger_is_dead(&ledger, &resolve).await.unwrap(),
@@ -237,13 +266,7 @@ async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
         .await
         .unwrap();
     assert_eq!(back.as_ref(), Some(&target));
-    assert_eq!(
-        pending_after(&ledger.store, &target, None, 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(pending(&ledger.store, &target, 10).await.unwrap().len(), 1);
     let note = "HTTP 204".to_owned();
     assert_eq!(turn(Outcome::Delivered { note }, 5).await, None);
     assert!(
@@ -270,9 +293,7 @@ async fn handed_over(ledger: &Ledger, row: Delivery, outcome: Outcome) -> Vec<De
     };
     let turn = ledger.turn(move |draft| record(draft, &row, &attempt, &outcome, 1.0, now()));
     turn.await.unwrap();
-    pending_after(&ledger.store, &mail(), None, 10)
-        .await
-        .unwrap()
+    pending(&ledger.store, &mail(), 10).await.unwrap()
 }
 
 #[tokio::test]
@@ -300,9 +321,7 @@ async fn what_a_receiver_refuses_goes_to_its_fallback_once_and_so_does_the_end()
         (&trigger.entries, &mail())
     );
     assert_ne!(told[0].id, trigger.id);
-    let left = pending_after(&ledger.store, &trigger.target, None, 10)
-        .await
-        .unwrap();
+    let left = pending(&ledger.store, &trigger.target, 10).await.unwrap();
     assert!(left[0].fallback.is_empty(), "it is told once");
 
     // Refused for good in the end: nobody is told again, and its end goes the same way.
@@ -316,9 +335,7 @@ async fn what_a_receiver_refuses_goes_to_its_fallback_once_and_so_does_the_end()
     let mut resolve = delivery(2, "a", AlertStatus::Resolved);
     resolve.fallback = vec![mail()];
     assert!(drop_it(&ledger, &resolve).await.unwrap());
-    let told = pending_after(&ledger.store, &mail(), None, 10)
-        .await
-        .unwrap();
+    let told = pending(&ledger.store, &mail(), 10).await.unwrap();
     assert_eq!(told.len(), 2);
     assert_eq!(told[1].entries[0].item.status, AlertStatus::Resolved);
 }
@@ -457,9 +474,7 @@ async fn what_is_not_understood_is_tried_three_times_more_and_goes_to_the_fallba
     }
     let scan = ledger.store.scan(rows::DEAD_LETTERS, None, 10);
     assert_eq!(scan.await.unwrap().len(), 1, "a dead letter");
-    let told = pending_after(&ledger.store, &mail(), None, 10)
-        .await
-        .unwrap();
+    let told = pending(&ledger.store, &mail(), 10).await.unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].instead_of.as_deref(), Some("ops"));
 }

@@ -147,6 +147,8 @@ proptest! {
                 }
             }
             prop_assert_eq!(queue.len(), model.rows.len());
+            let n_entries: usize = model.rows.values().map(|(row, _)| row.entries.len()).sum();
+            prop_assert_eq!(queue.n_entries(), n_entries);
             prop_assert_eq!(queue.under_way(), model.rows.values().filter(|(_, under_way)| *under_way).count());
             prop_assert_eq!(queue.due_at(), model.free().first().map(|(due_at, _)| *due_at));
         }
