@@ -26,31 +26,35 @@ struct Common {
     http: RawHttp,
 }
 
+/// They stand in each chat's own keys, as in those of a webhook: `flatten` would lose the place of an error.
+macro_rules! common {
+    ($raw:ident) => {
+        Common {
+            url: $raw.url,
+            rate: $raw.rate,
+            http: RawHttp {
+                timeout: $raw.timeout,
+                ca_file: $raw.ca_file,
+                client_certificate: $raw.client_certificate,
+                proxy: $raw.proxy,
+            },
+        }
+    };
+}
+
 type Texts = Option<Vec<Spanned<String>>>;
 
 impl Checker<'_> {
     pub(super) fn dingtalk(&mut self, raw: Spanned<raw::Dingtalk>) -> Option<ReceiverKind> {
         let (at, raw) = (raw.referenced, raw.value);
-        let secret = raw.secret.and_then(|secret| {
-            let place = secret.referenced;
-            self.live("secret", &secret.value, place)
-        });
+        let secret = self.signing(raw.secret);
         let keyword = self.keyword(raw.keyword);
         let mentioned = raw.at.map(|at| At {
             mobiles: self.mentioned("mobiles", at.mobiles, is_mobile),
             users: self.mentioned("users", at.users, is_id),
             all: at.all.unwrap_or(false),
         });
-        let common = Common {
-            url: raw.url,
-            rate: raw.rate,
-            http: RawHttp {
-                timeout: raw.timeout,
-                ca_file: raw.ca_file,
-                client_certificate: raw.client_certificate,
-                proxy: raw.proxy,
-            },
-        };
+        let common = common!(raw);
         // The vendor takes 20, and blocks for 10 minutes whoever sends more.
         let chat = self.chat(common, at, &[(18, MINUTE)], ChatKind::Dingtalk { secret })?;
         Some(ReceiverKind::Chat(Box::new(Chat {
@@ -62,22 +66,10 @@ impl Checker<'_> {
 
     pub(super) fn feishu(&mut self, raw: Spanned<raw::Feishu>) -> Option<ReceiverKind> {
         let (at, raw) = (raw.referenced, raw.value);
-        let secret = raw.secret.and_then(|secret| {
-            let place = secret.referenced;
-            self.live("secret", &secret.value, place)
-        });
+        let secret = self.signing(raw.secret);
         let keyword = self.keyword(raw.keyword);
         let mentioned = raw.at.map(|at| self.users_at(at));
-        let common = Common {
-            url: raw.url,
-            rate: raw.rate,
-            http: RawHttp {
-                timeout: raw.timeout,
-                ca_file: raw.ca_file,
-                client_certificate: raw.client_certificate,
-                proxy: raw.proxy,
-            },
-        };
+        let common = common!(raw);
         let rates = [(100, MINUTE), (5, SECOND)];
         let chat = self.chat(common, at, &rates, ChatKind::Feishu { secret })?;
         Some(ReceiverKind::Chat(Box::new(Chat {
@@ -93,16 +85,7 @@ impl Checker<'_> {
             .at
             .map(|at| self.mentioned("users", at.users, is_id))
             .unwrap_or_default();
-        let common = Common {
-            url: raw.url,
-            rate: raw.rate,
-            http: RawHttp {
-                timeout: raw.timeout,
-                ca_file: raw.ca_file,
-                client_certificate: raw.client_certificate,
-                proxy: raw.proxy,
-            },
-        };
+        let common = common!(raw);
         let chat = self.chat(common, at, &[(18, MINUTE)], ChatKind::Wecom)?;
         let at = At {
             users,
@@ -114,16 +97,7 @@ impl Checker<'_> {
     pub(super) fn slack(&mut self, raw: Spanned<raw::Slack>) -> Option<ReceiverKind> {
         let (at, raw) = (raw.referenced, raw.value);
         let mentioned = raw.at.map(|at| self.users_at(at));
-        let common = Common {
-            url: raw.url,
-            rate: raw.rate,
-            http: RawHttp {
-                timeout: raw.timeout,
-                ca_file: raw.ca_file,
-                client_certificate: raw.client_certificate,
-                proxy: raw.proxy,
-            },
-        };
+        let common = common!(raw);
         let chat = self.chat(common, at, &[(1, SECOND)], ChatKind::Slack)?;
         Some(ReceiverKind::Chat(Box::new(Chat {
             at: mentioned.unwrap_or_default(),
@@ -207,6 +181,11 @@ impl Checker<'_> {
             return None;
         }
         Some(keyword)
+    }
+
+    fn signing(&mut self, raw: Option<Spanned<RawSecret>>) -> Option<LiveSecret> {
+        let raw = raw?;
+        self.live("secret", &raw.value, raw.referenced)
     }
 
     fn users_at(&mut self, raw: raw::UsersAt) -> At {

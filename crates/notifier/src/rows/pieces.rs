@@ -101,19 +101,20 @@ pub(crate) fn seen_bytes(
     key: &[u8],
     row: &[u8],
 ) -> Result<Option<Vec<u8>>, Error> {
-    let mut row = row.to_vec();
+    let mut newer: Option<Vec<u8>> = None;
     for _ in 0..READINGS {
+        let row = newer.as_deref().unwrap_or(row);
         let bytes = match row.split_first() {
             Some((&WHOLE, bytes)) => return Ok(Some(bytes.to_vec())),
-            Some((&SPLIT, _)) => joined(reader, key, &row)?,
+            Some((&SPLIT, _)) => joined(reader, key, row)?,
             _ => return Err(unreadable(key, "it is empty or of a newer version")),
         };
         if bytes.is_some() {
             return Ok(bytes);
         }
-        match reader.get(key)? {
-            Some(newer) => row = newer,
-            None => return Ok(None),
+        newer = reader.get(key)?;
+        if newer.is_none() {
+            return Ok(None);
         }
     }
     Err(unreadable(

@@ -177,6 +177,17 @@ async fn commit_until_done(store: &Store, key: &str) {
     }
 }
 
+/// Reads until it works, for as long as the error says that the disk is full.
+async fn read_until_there(store: &Store, key: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = store.get(key).await {
+        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+        assert_eq!(error.retry(), Retry::Later);
+        assert!(Instant::now() < deadline, "it is never opened again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_commit_that_fails_once_is_written_after_opening_again() {
     for fault in [Fault::Broken, Fault::Panic] {
@@ -278,12 +289,7 @@ async fn a_store_closed_by_a_full_disk_is_opened_again_for_who_only_reads() {
     store.commit(row("before")).await.unwrap();
     script.faults.lock().unwrap().push(Fault::Full);
     store.commit(row("during")).await.unwrap_err();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while let Err(error) = store.get("before").await {
-        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
-        assert!(Instant::now() < deadline, "it is never opened again");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    read_until_there(&store, "before").await;
 }
 
 /// Whoever reads while a commit meets the full disk, or finds the handle dead without one, waits like all others.
@@ -303,12 +309,7 @@ async fn a_reader_that_meets_a_full_disk_has_the_store_opened_again() {
         ),
         "{error}"
     );
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while let Err(error) = store.get("before").await {
-        assert_eq!(error.retry(), Retry::Later, "{error}");
-        assert!(Instant::now() < deadline, "it is never opened again");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    read_until_there(&store, "before").await;
     assert_eq!(script.n_opened.load(Ordering::SeqCst), 1);
 }
 
