@@ -7,7 +7,9 @@ use std::time::Duration;
 use syncbell_event::Status;
 use syncbell_simulator::{DEMO_INSTANCE, DEMO_REGION, Got, Handle, NewTask, Options, Simulator};
 use syncbell_testkit::binary::Source;
-use syncbell_testkit::{Binary, Launch, MailSink, MailSinkOptions, Rng, WebhookReceiver};
+use syncbell_testkit::{
+    Binary, Launch, MailSink, MailSinkOptions, Rng, WebhookReceiver, eventually,
+};
 use tokio::sync::Mutex;
 
 use crate::mailbox::told_by;
@@ -318,6 +320,19 @@ impl House {
             }
         }
         ended
+    }
+
+    /// Waits until each outcome is recorded. What a receiver took just before a kill comes again under its own id;
+    /// a test that counts to the last one asks this before it kills.
+    pub(crate) async fn recorded(&self) {
+        let admin = self.notifier_admin().await;
+        eventually("each outcome to be recorded", WAIT, async || {
+            let (code, stdout, _) = self.ask(&["status", "-o", "json", "--admin", &admin]).await;
+            let status: serde_json::Value = serde_json::from_str(&stdout).ok()?;
+            let waits = status["notifier"]["pending"].as_array()?;
+            (code == Some(0) && waits.is_empty()).then_some(())
+        })
+        .await;
     }
 
     /// What the webhook took.

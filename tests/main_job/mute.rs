@@ -74,6 +74,7 @@ async fn a_mute_route_tells_all_of_it_when_its_window_is_over_and_nothing_before
     house.mailbox.wait_for(1, WAIT).await;
 
     // Neither a kill nor what comes after it lets anything out.
+    house.recorded().await;
     house.kill().await;
     house.start_again().await;
     add(&house, "night/late", "rst-late", Status::Error);

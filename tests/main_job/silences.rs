@@ -137,6 +137,7 @@ async fn held_over_a_kill_and_told_at_the_end(house: &House) {
             .is_some_and(|text| text.contains("silenced/image-"))
     );
 
+    house.recorded().await;
     house.kill().await;
     house.start_again().await;
     let admin = house.notifier_admin().await;
