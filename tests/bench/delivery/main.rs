@@ -4,6 +4,8 @@
 //! `cargo bench -p syncbell-cli --bench delivery`; Alertmanager is Debian's `prometheus-alertmanager`, and is left out
 //! with a word where it is missing. Prints; asserts nothing. Syncbell is `syncbell notifier` over a real Kafka, fed as
 //! a poller feeds it: each alert is an event of the log, durable before it is sent, its outcome recorded.
+//!
+//! `SYNCBELL_WORK=burst,paced,500,429,kill,slow,targets,open` (all of them by default) leaves the others out.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 #![expect(
@@ -16,6 +18,7 @@
 mod alertmanager;
 mod receiver;
 mod syncbell;
+mod targets;
 
 use std::time::Duration;
 
@@ -104,6 +107,9 @@ async fn main() {
     }
     if wanted("slow") {
         distant().await;
+    }
+    if wanted("targets") {
+        targets::targets().await;
     }
     if wanted("open") {
         many_open().await;
@@ -276,16 +282,20 @@ async fn feed_at(engine: &Engine, n: usize, a_second: usize) -> Vec<Instant> {
     fed
 }
 
-fn quantiles(mut latencies_ms: Vec<f64>) -> String {
+fn quantiles(latencies_ms: Vec<f64>) -> String {
+    let [half, most] = p50_and_p99(latencies_ms);
+    format!("p50 {half:.1} ms, p99 {most:.1} ms")
+}
+
+fn p50_and_p99(mut latencies_ms: Vec<f64>) -> [f64; 2] {
     latencies_ms.sort_by(f64::total_cmp);
-    let at = |part: f64| {
+    [0.5, 0.99].map(|part| {
         let place = (latencies_ms.len() as f64 * part) as usize;
         latencies_ms
             .get(place.min(latencies_ms.len().saturating_sub(1)))
             .copied()
             .unwrap_or(f64::NAN)
-    };
-    format!("p50 {:.1} ms, p99 {:.1} ms", at(0.5), at(0.99))
+    })
 }
 
 /// The most memory that the process had.

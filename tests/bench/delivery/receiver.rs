@@ -1,5 +1,6 @@
 //! One webhook that takes, refuses or waits, and knows when each alert came.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,7 @@ struct Log {
 #[derive(Clone)]
 pub(crate) struct Receiver {
     url: String,
+    address: SocketAddr,
     log: Arc<Mutex<Log>>,
 }
 
@@ -56,15 +58,20 @@ impl Receiver {
         let app = Router::new().fallback(take).with_state(log.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a free port");
-        let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
+        let address = listener.local_addr().expect("it is bound");
+        let url = format!("http://{address}/");
         let server = syncbell_service::Shutdown::new();
         let served = server.spawn("receiver", async move { axum::serve(listener, app).await });
         drop(served);
-        Self { url, log }
+        Self { url, address, log }
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -139,6 +146,16 @@ impl Receiver {
         pairs
             .filter_map(|(fed, slot)| Some(slot[0]?.duration_since(*fed).as_secs_f64() * 1_000.0))
             .collect()
+    }
+
+    /// The same, where the number of each is given with it.
+    pub(crate) fn latencies_of(&self, fed: &[(usize, Instant)]) -> Vec<f64> {
+        let log = self.log();
+        let taken = fed.iter().filter_map(|(number, fed)| {
+            let taken = log.taken.get(*number)?[0]?;
+            Some(taken.duration_since(*fed).as_secs_f64() * 1_000.0)
+        });
+        taken.collect()
     }
 
     pub(crate) fn refused(&self) -> usize {

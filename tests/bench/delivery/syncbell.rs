@@ -12,6 +12,9 @@ use syncbell_testkit::{Binary, kafka};
 
 use crate::receiver::MARK;
 
+/// Namespaces, one after the other by the number of an alert.
+pub(crate) const TEAMS: usize = 100;
+
 const INSTANCE: &str = "cri-kmsiwlxxdcva0001";
 const REGION: &str = "cn-shanghai";
 const WAIT: Duration = Duration::from_mins(1);
@@ -24,14 +27,33 @@ pub(crate) struct Syncbell {
 }
 
 impl Syncbell {
-    /// None where no Kafka is to be had.
+    /// With one receiver. None where no Kafka is to be had.
     pub(crate) async fn start(receiver: &str) -> Option<Self> {
+        let receivers = format!(
+            "receivers: [{{name: ops, webhook: {{url: '{receiver}'}}}}]\nroute: {{receivers: [ops]}}\n"
+        );
+        Self::start_with(&receivers).await
+    }
+
+    /// With a webhook for each namespace `team-NN`, by its number. None where no Kafka is to be had.
+    pub(crate) async fn start_with_one_each(urls: &[String]) -> Option<Self> {
+        let mut receivers = "receivers:\n".to_owned();
+        let mut routes = "route:\n  receivers: [t00]\n  routes:\n".to_owned();
+        for (team, url) in urls.iter().enumerate() {
+            receivers += &format!("  - {{name: t{team:02}, webhook: {{url: '{url}'}}}}\n");
+            routes += &format!(
+                "    - {{match: ['from.namespace=team-{team:02}'], receivers: [t{team:02}]}}\n"
+            );
+        }
+        Self::start_with(&(receivers + &routes)).await
+    }
+
+    async fn start_with(receivers: &str) -> Option<Self> {
         let broker = kafka::shared().await?.bootstrap();
         let prefix = kafka::unique_prefix("delivery");
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
-            "data_dir: {}\ninstances: [{{id: {INSTANCE}, region: {REGION}}}]\n\
-             receivers: [{{name: ops, webhook: {{url: '{receiver}'}}}}]\nroute: {{receivers: [ops]}}\n\
+            "data_dir: {}\ninstances: [{{id: {INSTANCE}, region: {REGION}}}]\n{receivers}\
              rules: {{blind: {{enabled: false}}}}\nadmin: {{notifier_listen: '127.0.0.1:0'}}\n\
              bus: {{kafka: {{brokers: ['{broker}'], topic_prefix: '{prefix}'}}}}\n",
             folder.path().join("data").display(),
@@ -89,7 +111,7 @@ fn record(number: usize, status: &str) -> Record {
         let image = |region: &str, instance: &str| Image {
             region_id: Some(region.to_owned()),
             instance_id: Some(instance.to_owned()),
-            namespace: Some("team-a".to_owned()),
+            namespace: Some(format!("team-{:02}", number % TEAMS)),
             repo: Some(format!("shop-{number}")),
             tag: Some("v1.8.2".to_owned()),
         };
