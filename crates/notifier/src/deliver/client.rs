@@ -25,7 +25,7 @@ const NOTE_LIMIT_CHARS: usize = 200;
 
 /// Prepares connections to `url`. Blocking: only at start.
 pub(crate) fn client(url: &Url, http: &Http) -> Result<Client, SetupError> {
-    client_by(url, http, Arc::new(System))
+    client_by(url, http, Arc::new(System::new()))
 }
 
 /// [`client`] where `names` looks up names.

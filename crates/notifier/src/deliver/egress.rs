@@ -4,10 +4,14 @@
 //! address that was checked: a name that changes its mind in between gains nothing. Through a proxy there is nothing
 //! to check but addresses in the URL itself: the proxy looks up names, so filtering them is its task.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use syncbell_config::Egress;
 use url::{Host, Url};
@@ -43,15 +47,63 @@ impl RefusedName {
     }
 }
 
-/// The system's resolver.
-pub(super) struct System;
+/// The system's resolver. It blocks a thread, for half a minute where no server answers, and cannot be called off:
+/// of each name one look-up at a time is under way, and all who ask meanwhile wait for that one.
+pub(super) struct System {
+    under_way: Arc<Mutex<HashMap<String, UnderWay>>>,
+    look_up: LookUp,
+}
+
+type LookUp = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+type UnderWay = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, Arc<io::Error>>>>;
+
+impl System {
+    pub(super) fn new() -> Self {
+        // The port is put in by the caller of the resolver.
+        Self::by(|name| Ok((name, 0).to_socket_addrs()?.collect()))
+    }
+
+    fn by(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self {
+            under_way: Arc::default(),
+            look_up: Arc::new(look_up),
+        }
+    }
+
+    /// The addresses of `name`.
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, Arc<io::Error>> {
+        self.asked(name).await
+    }
+
+    fn asked(&self, name: &str) -> UnderWay {
+        let mut under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = under_way.get(name) {
+            return found.clone();
+        }
+        let (look_up, done) = (self.look_up.clone(), self.under_way.clone());
+        let asked = name.to_owned();
+        let looking = tokio::task::spawn_blocking(move || {
+            let found = look_up(&asked).map_err(Arc::new);
+            // Whoever asks from now on gets a new answer.
+            let mut under_way = done.lock().unwrap_or_else(PoisonError::into_inner);
+            under_way.remove(&asked);
+            found
+        });
+        let found = looking.map(|found| found.unwrap_or_else(|error| Err(Arc::new(error.into()))));
+        let found = found.boxed().shared();
+        under_way.insert(name.to_owned(), found.clone());
+        found
+    }
+}
 
 impl Resolve for System {
     fn resolve(&self, name: Name) -> Resolving {
+        let found = self.asked(name.as_str());
         Box::pin(async move {
-            // The port is put in by the caller of the resolver.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let addresses: Addrs = Box::new(found.collect::<Vec<_>>().into_iter());
+            let addresses: Addrs = Box::new(found.await?.into_iter());
             Ok(addresses)
         })
     }
@@ -96,7 +148,44 @@ fn permitted(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_name_server_that_is_silent_holds_one_thread_however_many_wait_for_it() {
+        let (answer, answers) = mpsc::channel::<io::Result<Vec<SocketAddr>>>();
+        let (answers, asked) = (Mutex::new(answers), Arc::new(AtomicUsize::new(0)));
+        let counted = asked.clone();
+        let names = System::by(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            answers.lock().unwrap().recv().unwrap()
+        });
+        let ask = || names.resolve("hooks.example.com".parse().unwrap());
+        // Those who give up leave their look-up behind.
+        for _ in 0..50 {
+            let gave_up = tokio::time::timeout(Duration::from_millis(1), ask()).await;
+            assert!(gave_up.is_err());
+        }
+        let waiting = [ask(), ask()];
+        let found = vec![SocketAddr::from(([10, 0, 0, 1], 0))];
+        answer.send(Ok(found.clone())).unwrap();
+        for one in waiting {
+            assert_eq!(one.await.unwrap().collect::<Vec<_>>(), found);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+
+        answer.send(Err(io::Error::other("no such name"))).unwrap();
+        let error = ask().await.err().unwrap();
+        assert!(error.to_string().contains("no such name"), "{error}");
+        assert_eq!(
+            asked.load(Ordering::SeqCst),
+            2,
+            "an answer is for those who waited"
+        );
+    }
 
     #[test]
     fn odd_spellings_of_a_refused_address_are_refused() {

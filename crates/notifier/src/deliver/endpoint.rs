@@ -60,7 +60,7 @@ pub(super) enum End {
 impl Endpoint {
     /// Reads the certificates and prepares connections to `url`. Blocking: only at start.
     pub(super) fn try_new(url: &Url, http: &Http) -> Result<Self, SetupError> {
-        Self::try_new_by(url, http, Arc::new(System))
+        Self::try_new_by(url, http, Arc::new(System::new()))
     }
 
     /// The same, where `names` looks up names.
