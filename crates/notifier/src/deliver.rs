@@ -28,6 +28,7 @@ mod wecom;
 mod slack;
 mod budget;
 mod session;
+mod bounded;
 mod reply;
 
 use std::collections::BTreeSet;

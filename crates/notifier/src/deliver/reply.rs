@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::transport::smtp;
@@ -77,6 +78,13 @@ impl Trouble {
     /// Whether the conversation can go on with another mail.
     pub(super) fn leaves_connection(&self) -> bool {
         matches!(self, Self::Reply { code, .. } if *code != 421)
+    }
+}
+
+impl From<Arc<io::Error>> for Trouble {
+    fn from(error: Arc<io::Error>) -> Self {
+        let what = text::line(&error.to_string(), NOTE_LIMIT_CHARS);
+        Self::Lost(format!("connection error: {what}"))
     }
 }
 

@@ -14,6 +14,8 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use syncbell_config::{Smtp, SmtpTls};
 
+use super::bounded::Bounded;
+use super::egress::System;
 use super::fresh::Fresh;
 use super::message::Letter;
 use super::reply::{Stage, Trouble};
@@ -29,6 +31,7 @@ pub(super) struct Server {
     tls: Tls,
     credentials: Option<Fresh<Credentials>>,
     pub(super) timeout: Duration,
+    names: System,
 }
 
 enum Tls {
@@ -67,6 +70,7 @@ impl Server {
             },
             credentials,
             timeout: smtp.timeout,
+            names: System::new(),
         })
     }
 
@@ -79,19 +83,18 @@ impl Server {
     /// Connects, protects the connection, proves who we are. The caller has a deadline over it.
     pub(super) async fn open(&self, stage: &mut Stage) -> Result<Session, Trouble> {
         *stage = Stage::Connect;
-        let implicit = match &self.tls {
-            Tls::Implicit(parameters) => Some(parameters.clone()),
-            Tls::None | Tls::Upgraded(_) => None,
+        let mut connection = match &self.tls {
+            // Before it says anything it has shown who it is.
+            Tls::Implicit(parameters) => {
+                let address = (self.host.as_str(), self.port);
+                let (limit, tls) = (Some(self.timeout), Some(parameters.clone()));
+                AsyncSmtpConnection::connect_tokio1(address, limit, &self.hello, tls, None).await?
+            }
+            Tls::None | Tls::Upgraded(_) => {
+                let stream = Bounded::connect(&self.host, self.port, &self.names).await?;
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await?
+            }
         };
-        let address = (self.host.as_str(), self.port);
-        let mut connection = AsyncSmtpConnection::connect_tokio1(
-            address,
-            Some(self.timeout),
-            &self.hello,
-            implicit,
-            None,
-        )
-        .await?;
         if let Tls::Upgraded(parameters) = &self.tls {
             *stage = Stage::StartTls;
             if !connection.can_starttls() {

@@ -339,6 +339,26 @@ async fn a_server_that_falls_silent_is_given_up_at_the_deadline() {
     }
 }
 
+/// Nobody waits for the end of a line that has none, and nobody keeps what it has so far.
+#[tokio::test]
+async fn an_answer_without_an_end_is_read_to_its_bound_only() {
+    for (greets, rcpt) in [(false, Act::Say("250 ok")), (true, Act::Endless)] {
+        let server = serve(Script {
+            greeting: if greets {
+                Act::Say("220 mx")
+            } else {
+                Act::Endless
+            },
+            rcpt,
+            ..Script::default()
+        })
+        .await;
+        let outcome = send(&EmailChannel::try_new(&config(&server)).unwrap()).await;
+        assert_eq!(outcome.name(), "transient", "{outcome:?}");
+        assert!(outcome.note().contains("says too much"), "{outcome:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_kept_connection_that_went_stale_is_replaced_at_once() {
     let server = serve(Script {

@@ -29,6 +29,8 @@ pub(super) enum Act {
     Say(&'static str),
     HangUp,
     Hang,
+    /// A line without an end.
+    Endless,
 }
 
 #[derive(Clone)]
@@ -108,6 +110,10 @@ async fn act(stream: &mut BufReader<Box<dyn Stream>>, act: Act) -> Option<()> {
             .await
             .ok(),
         Act::HangUp => None,
+        Act::Endless => {
+            while stream.write_all(&[b'2'; 8_192]).await.is_ok() {}
+            None
+        }
         Act::Hang => std::future::pending().await,
     }
 }
