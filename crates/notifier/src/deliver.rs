@@ -137,6 +137,11 @@ impl Channel {
         }
     }
 
+    /// Whether people read what it sends, who cannot tell a repeat by its id.
+    pub(crate) fn is_for_people(&self) -> bool {
+        !matches!(self.kind, ChannelKind::Webhook(_))
+    }
+
     /// One attempt: rendered and sent.
     pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
         match &self.kind {

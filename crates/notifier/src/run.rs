@@ -369,6 +369,12 @@ fn lanes(
         metrics.prepare(&receiver.name, channel.name());
         let channel = Arc::new(channel);
         for target in targets(receiver) {
+            let state = LaneState::fresh(channel.concurrency()).within(channel.budget());
+            let state = if channel.is_for_people() {
+                state.read_by_people()
+            } else {
+                state
+            };
             lanes.push(Lane {
                 signal: signals[&target].clone(),
                 signals: signals.clone(),
@@ -377,7 +383,7 @@ fn lanes(
                 ledger: ledger.clone(),
                 metrics: metrics.clone(),
                 buried: buried.clone(),
-                state: LaneState::fresh(channel.concurrency()).within(channel.budget()),
+                state,
             });
         }
     }

@@ -50,6 +50,12 @@ pub(super) struct Sent {
     pub(super) latency: Duration,
 }
 
+impl Sent {
+    pub(super) fn seq(&self) -> u64 {
+        self.delivery.seq
+    }
+}
+
 /// A delivery as it stands after an attempt.
 pub(super) struct Recorded {
     pub(super) seq: u64,

@@ -1,6 +1,6 @@
 //! One lane: the deliveries of one target, in order where order matters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -133,6 +133,10 @@ pub(crate) struct LaneState {
     look_again_at: Option<Timestamp>,
     /// What the provider takes in a time.
     budget: Budget,
+    /// What came twice is known as such there: by its id, not by a person who reads.
+    knows_repeats: bool,
+    /// Those that may have arrived, although they were not taken.
+    doubtful: BTreeSet<u64>,
 }
 
 impl Lane {
@@ -199,6 +203,7 @@ impl Lane {
         match came {
             Came::Sent(one) => {
                 self.state.heed(&one.outcome, one.latency, &self.target);
+                self.state.doubt(one.seq(), &one.outcome);
                 sent.push(*one);
             }
             Came::Recorded(recorded) => self.settle(recorded),
@@ -207,11 +212,8 @@ impl Lane {
 
     /// The row as it stands now. Rows may stand in the lanes of its fallback.
     fn settle(&mut self, recorded: Recorded) {
-        self.state.queue.end(recorded.seq, recorded.left);
-        if self.state.failures >= BREAKER_FAILURES {
-            // The oldest is the probe, whatever its own backoff says.
-            self.state.queue.hurry_oldest(Timestamp::now());
-        }
+        self.state
+            .settle(recorded.seq, recorded.left, Timestamp::now());
         let signals = &self.signals;
         let told = recorded.fallback.iter();
         for signal in told.filter_map(|target| signals.get(target)) {
@@ -244,6 +246,16 @@ impl LaneState {
             stopped: None,
             look_again_at: None,
             budget: Budget::default(),
+            knows_repeats: true,
+            doubtful: BTreeSet::new(),
+        }
+    }
+
+    /// Of a target where people read.
+    pub(crate) fn read_by_people(self) -> Self {
+        Self {
+            knows_repeats: false,
+            ..self
         }
     }
 
@@ -255,6 +267,7 @@ impl LaneState {
     /// Rows were changed by somebody else: they are read again, and a stopped lane goes on.
     fn reload(&mut self) {
         self.queue.forget_idle();
+        self.doubtful.clear();
         self.loaded = None;
         self.stopped = None;
         self.look_again_at = None;
@@ -347,6 +360,33 @@ impl LaneState {
         }
         self.sending += usize::from(begun.is_some());
         begun
+    }
+
+    /// Notes whether it may have arrived all the same.
+    fn doubt(&mut self, seq: u64, outcome: &Outcome) {
+        if let Outcome::Transient {
+            maybe_delivered: true,
+            ..
+        } = outcome
+        {
+            self.doubtful.insert(seq);
+        } else {
+            self.doubtful.remove(&seq);
+        }
+    }
+
+    /// What was begun is over, or `left` to be tried again.
+    fn settle(&mut self, seq: u64, left: Option<Arc<Delivery>>, now: Timestamp) {
+        if left.is_none() {
+            self.doubtful.remove(&seq);
+        }
+        self.queue.end(seq, left);
+        if self.failures >= BREAKER_FAILURES {
+            // The oldest is the probe, whatever its own backoff says: but nobody is to read the same each second.
+            let (known, doubtful) = (self.knows_repeats, &self.doubtful);
+            let may_come_again = |seq: u64| known || !doubtful.contains(&seq);
+            self.queue.hurry_oldest(now, may_come_again);
+        }
     }
 
     /// Does what an outcome asks for.

@@ -108,9 +108,10 @@ impl Queue {
         }
     }
 
-    /// The oldest is due now.
-    pub(super) fn hurry_oldest(&mut self, now: Timestamp) {
-        let oldest = self.rows.values().next().cloned();
+    /// The oldest of those for which `is_wanted` holds is due now.
+    pub(super) fn hurry_oldest(&mut self, now: Timestamp, is_wanted: impl Fn(u64) -> bool) {
+        let mut rows = self.rows.values();
+        let oldest = rows.find(|row| is_wanted(row.seq)).cloned();
         let is_late = |row: &Arc<Delivery>| row.due_at > now && !self.under_way.contains(&row.seq);
         if let Some(row) = oldest.filter(is_late) {
             self.put(due(&row, now));

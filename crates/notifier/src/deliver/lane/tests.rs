@@ -106,6 +106,44 @@ async fn a_failing_receiver_gets_one_probe_at_a_time() {
     assert_eq!(probe_after(u32::MAX), PROBE_MAX);
 }
 
+/// A server that takes a mail and loses the connection before it says so, over and over.
+#[tokio::test]
+async fn what_people_may_have_read_already_is_no_probe() {
+    let doubt = Outcome::Transient {
+        note: "SMTP end of DATA".into(),
+        maybe_delivered: true,
+    };
+    let later = now() + SignedDuration::from_mins(5);
+    for (for_people, probe) in [(false, Some(1)), (true, Some(2))] {
+        let rows = (1..4).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+        let mut state = state(rows.collect());
+        if for_people {
+            state = state.read_by_people();
+        }
+        state.failures = BREAKER_FAILURES;
+        assert_eq!(begun(&mut state, now()), Some(1));
+        state.sending = 0;
+        state.doubt(1, &doubt);
+        let mut left = delivery(1, "1", AlertStatus::Firing);
+        left.due_at = later;
+        state.settle(1, Some(Arc::new(left)), now());
+        assert_eq!(begun(&mut state, now()), probe, "for people: {for_people}");
+        // It goes by its own backoff, and for good once it was taken.
+        state.sending = 0;
+        state.settle(probe.unwrap(), None, now());
+        let left: BTreeSet<u64> = std::iter::from_fn(|| {
+            state.sending = 0;
+            let seq = begun(&mut state, later)?;
+            state.settle(seq, None, later);
+            Some(seq)
+        })
+        .collect();
+        let expected = (1..4).filter(|seq| Some(*seq) != probe);
+        assert_eq!(left, expected.collect());
+        assert!(state.doubtful.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_pause_that_was_asked_for_is_kept_whatever_others_were_told() {
     let rows = (1..5).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));

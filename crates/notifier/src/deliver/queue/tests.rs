@@ -31,7 +31,7 @@ fn what_comes_late_with_a_lower_number_goes_before() {
     queue.insert(row(5, &[1], 0));
     queue.insert(row(3, &[1, 2], 60));
     assert!(queue.begin(now()).is_none(), "the 5th waits for the 3rd");
-    queue.hurry_oldest(now());
+    queue.hurry_oldest(now(), |_| true);
     assert_eq!(queue.begin(now()).unwrap().seq, 3);
     assert!(queue.begin(now()).is_none());
     queue.end(3, None);
@@ -139,7 +139,7 @@ proptest! {
                             *row = due(row, now());
                         }
                     }
-                    if all { queue.hurry_all(now()) } else { queue.hurry_oldest(now()) }
+                    if all { queue.hurry_all(now()) } else { queue.hurry_oldest(now(), |_| true) }
                 }
                 Step::ForgetIdle => {
                     model.rows.retain(|_, (_, under_way)| *under_way);
