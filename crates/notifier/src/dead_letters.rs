@@ -26,7 +26,7 @@ use crate::deliver::LaneSignal;
 use crate::delivery::{Delivery, Target};
 use crate::ledger::{Draft, Ledger};
 use crate::metrics::{DeadKind, NotifierMetrics};
-use crate::rows;
+use crate::rows::{self, Key};
 
 pub use self::letter::{DeadLetter, DeathClass, LetterKind, Origin};
 pub(crate) use self::letter_box::kept;
@@ -46,6 +46,9 @@ pub(crate) struct Relay {
 
 /// Rows relayed at once.
 const BATCH_ROWS: usize = 64;
+
+/// Pending rows looked at, and buried at once.
+const ORPHANS_A_PAGE: usize = 256;
 
 /// What is under way when the process stops may take this long.
 const LAST_TRY: Duration = Duration::from_secs(2);
@@ -153,38 +156,59 @@ impl Relay {
         Ok(true)
     }
 
-    /// Deliveries to targets that left the configuration can go nowhere: to the dead letters.
+    /// Deliveries to targets that left the configuration can go nowhere: to the dead letters, a page at a time. There
+    /// may be as many as a receiver that was down for long left behind, and the lanes start after this.
     pub(crate) async fn bury_orphans(
         &self,
         known: &BTreeMap<Target, Arc<LaneSignal>>,
     ) -> Result<(), Error> {
-        let known: BTreeSet<Target> = known.keys().cloned().collect();
-        let orphans = self.ledger.store.read(move |reader| {
-            let (mut orphans, mut after): (Vec<Delivery>, Option<Vec<u8>>) = (Vec::new(), None);
-            loop {
-                let page = reader.scan(b"d/", after.as_deref(), 500)?;
-                let Some((last, _)) = page.last() else {
-                    return Ok(orphans);
-                };
-                after = Some(last.clone());
-                for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-                    let delivery: Option<Delivery> = rows::seen(reader, key, row)?;
-                    orphans.extend(delivery.filter(|it| !known.contains(&it.target)));
-                }
+        let known: Arc<BTreeSet<Target>> = Arc::new(known.keys().cloned().collect());
+        let mut buried: BTreeMap<Target, u64> = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let (orphans, last) = self.orphans(known.clone(), after).await?;
+            for orphan in &orphans {
+                *buried.entry(orphan.target.clone()).or_default() += 1;
             }
-        });
-        for delivery in orphans.await? {
+            if !orphans.is_empty() {
+                self.metrics.dead(DeadKind::Delivery, orphans.len() as u64);
+                let give_up = move |draft: &mut Draft<'_>, now: Timestamp| {
+                    for orphan in &orphans {
+                        crate::deliver::record::give_up(draft, orphan, now);
+                    }
+                    Ok(())
+                };
+                self.ledger.patiently(give_up).await?;
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => break,
+            }
+        }
+        for (target, deliveries) in buried {
             tracing::error!(
-                delivery.id = %delivery.id, receiver = delivery.target.receiver,
-                "a pending delivery's receiver left the configuration: to the dead letters"
+                %target, deliveries,
+                "the receiver of pending deliveries left the configuration: to the dead letters"
             );
-            let finish = move |draft: &mut Draft<'_>, now: Timestamp| {
-                crate::deliver::record::give_up(draft, &delivery, now);
-                Ok(())
-            };
-            self.ledger.patiently(finish).await?;
-            self.metrics.dead(DeadKind::Delivery, 1);
         }
         Ok(())
+    }
+
+    /// Those of a page of pending deliveries whose target is not `known`, and the end of the page; none behind the last.
+    async fn orphans(
+        &self,
+        known: Arc<BTreeSet<Target>>,
+        after: Option<Key>,
+    ) -> Result<(Vec<Delivery>, Option<Key>), Error> {
+        let page = self.ledger.store.read(move |reader| {
+            let page = reader.scan(b"d/", after.as_deref(), ORPHANS_A_PAGE)?;
+            let mut orphans = Vec::new();
+            for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
+                let delivery: Option<Delivery> = rows::seen(reader, key, row)?;
+                orphans.extend(delivery.filter(|it| !known.contains(&it.target)));
+            }
+            Ok((orphans, page.into_iter().last().map(|(key, _)| key)))
+        });
+        Ok(page.await?)
     }
 }

@@ -386,3 +386,31 @@ async fn a_record_that_can_be_read_now_waits_to_be_decided_and_another_stays() {
     assert_eq!(of(&good_id).replayed.as_ref().unwrap().ended, "queued");
     assert_eq!(of(&bad_id).replayed, None);
 }
+
+/// A receiver that was down for long, and was taken out of the configuration then: others wait for this at the start.
+#[tokio::test]
+async fn what_is_left_of_a_receiver_that_is_gone_is_buried_in_a_few_turns() {
+    let bench = Bench::new().await;
+    let n = 2 * ORPHANS_A_PAGE as u64 + 10;
+    bench
+        .turn(move |draft| {
+            for seq in 1..=n {
+                let mut row = delivery(seq, AlertStatus::Firing, "x");
+                if seq > 1 {
+                    row.target.receiver = "gone".into();
+                }
+                draft.enqueue(&row);
+            }
+        })
+        .await;
+    let known = BTreeMap::from([(target(), Arc::default())]);
+    bench.relay.bury_orphans(&known).await.unwrap();
+    assert_eq!(bench.pending().await.len(), 1);
+    let times = bench.turn(move |draft| {
+        let ids = (2..=n).map(|seq| DeliveryId(format!("id-{seq}")));
+        let closed = ids.map(|id| draft.get::<Closed>(&rows::closed(&id)).unwrap().unwrap());
+        closed.map(|closed| closed.at).collect::<BTreeSet<_>>()
+    });
+    let times = times.await;
+    assert!(times.len() <= 4, "one by one: {} times", times.len());
+}
