@@ -332,6 +332,68 @@ async fn an_answer_that_drips_ends_with_the_deadline() {
     }
 }
 
+/// Line after line, each of them whole.
+#[tokio::test]
+async fn headers_without_an_end_are_read_to_their_bound_only() {
+    let receiver = Receiver::default();
+    let address = receiver
+        .start_raw(|mut stream| async move {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+            while stream.write_all(b"x-more: of them\r\n").await.is_ok() {}
+        })
+        .await;
+    let outcome = send(&config(&format!("http://{address}/"))).await;
+    assert_eq!(outcome.name(), "transient", "{outcome:?}");
+    assert!(outcome.note().contains("too large"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_given_up_and_nothing_was_sent() {
+    let tasks = TaskTracker::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // One says nothing at all; one begins a record and drips the rest of it.
+    let mut silent = true;
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if std::mem::take(&mut silent) {
+                std::future::pending::<()>().await;
+            }
+            let record = [22, 3, 3, 0x40, 0];
+            let mut more = stream.write_all(&record).await.is_ok();
+            while more {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                more = stream.write_all(&[0]).await.is_ok();
+            }
+        }
+    });
+    let mut webhook = config(&format!("https://127.0.0.1:{port}/"));
+    webhook.http.timeout = Duration::from_secs(1);
+    let silent = send(&webhook).await;
+    let dripping = send(&webhook).await;
+    for outcome in [silent, dripping] {
+        assert!(is_surely_not_delivered(&outcome), "{outcome:?}");
+        assert!(outcome.note().contains("timed out"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_metadata_address_is_not_followed() {
+    let receiver = Receiver::default();
+    for status in [301, 302, 303, 307, 308] {
+        let location = ("location", "http://169.254.169.254/latest/meta-data/");
+        let address = receiver
+            .start(move || answering(status, &[location], ""))
+            .await;
+        let outcome = send(&config(&format!("http://{address}/"))).await;
+        assert_eq!(outcome.name(), "permanent_target", "{status}: {outcome:?}");
+        assert!(
+            outcome.note().starts_with(&format!("HTTP {status}")),
+            "{outcome:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn of_ten_megabytes_the_first_64_kib_are_read() {
     let receiver = Receiver::default();
