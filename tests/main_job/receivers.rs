@@ -78,6 +78,87 @@ async fn a_lane_that_stopped_says_why_and_goes_on_when_it_is_told_to() {
     );
 }
 
+/// One accepts and never answers: what others are told is delivered and recorded while its first attempt is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_never_answers_holds_up_no_other() {
+    const OTHERS: usize = 10;
+    const ALERTS: usize = 20;
+    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let dead = dead.expect("a free port");
+    let address = dead.local_addr().expect("it is bound");
+    let mut house = House::build().await;
+    house.receivers = "[dead, t0, t1, t2, t3, t4, t5, t6, t7, t8, t9]";
+    house.extra_receivers =
+        format!("\x20 - name: dead\n    webhook: {{url: 'http://{address}/', timeout: 1h}}\n");
+    for n in 0..OTHERS {
+        let receiver = format!(
+            "\x20 - name: t{n}\n    webhook: {{url: '{}/{n}', secret: {{env: HOOK_SECRET}}}}\n",
+            house.webhook.url()
+        );
+        house.extra_receivers.push_str(&receiver);
+    }
+    house.start().await;
+    house.baseline().await;
+    let admin = house.notifier_admin().await;
+    for n in 0..ALERTS {
+        fails(&house, &format!("many/image-{n}"));
+    }
+    let open = dead.accept().await.expect("its first attempt");
+    house.webhook.wait_for_accepted(OTHERS * ALERTS, WAIT).await;
+    let list = ["deliveries", "list", "-o", "json", "--limit", "1000"];
+    let asked: Vec<&str> = list.into_iter().chain(["--admin", &admin]).collect();
+    let rows = eventually("every outcome is recorded", WAIT, async || {
+        let (_, out, _) = house.ask(&asked).await;
+        let rows: Vec<Value> = serde_json::from_str(&out).expect("it prints JSON");
+        let delivered = rows.iter().filter(|row| row["state"] == "delivered");
+        (delivered.count() == OTHERS * ALERTS).then_some(rows)
+    })
+    .await;
+    let of_the_dead: Vec<&Value> = rows.iter().filter(|row| row["target"] == "dead").collect();
+    assert_eq!(of_the_dead.len(), ALERTS);
+    for row in of_the_dead {
+        assert!(row["state"] == "pending" && row["attempts"] == 0, "{row}");
+    }
+    drop(open);
+    house.kill().await;
+}
+
+/// A name is one part of a path, and no way to another place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_or_an_id_may_hold_anything() {
+    let mut house = House::build().await;
+    house.receivers = "['team/a', '50%2F']";
+    for name in ["team/a", "50%2F"] {
+        let receiver = format!(
+            "\x20 - name: '{name}'\n    webhook: {{url: '{}'}}\n",
+            house.webhook.url()
+        );
+        house.extra_receivers.push_str(&receiver);
+    }
+    house.start().await;
+    let admin = house.notifier_admin().await;
+    for name in ["team/a", "50%2F"] {
+        let (code, out, err) = house
+            .ask(&["receivers", "resume", name, "--admin", &admin])
+            .await;
+        assert!(code == Some(0) && out.contains(name), "{name}: {out}{err}");
+    }
+    for asked in [
+        "deliveries show ../incidents",
+        "incidents show x?limit=1",
+        "incidents close ..",
+    ] {
+        let asked = format!("{asked} --admin {admin}");
+        let (code, out, err) = house.ask(&asked.split(' ').collect::<Vec<_>>()).await;
+        assert!(code == Some(1) && out.is_empty(), "{asked}: {out}{err}");
+        assert!(
+            err.contains("no such") || err.contains("nothing here"),
+            "{err}"
+        );
+    }
+    assert!(house.stop().await.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_is_tried_without_a_service_and_its_answer_is_the_exit_code() {
     let house = House::build().await;

@@ -11,7 +11,7 @@ use syncbell_notifier::Handle;
 use crate::bus;
 use crate::exit::{self, Failure};
 use crate::run::block_on;
-use crate::service::{File, Service, Who, find};
+use crate::service::{File, Service, Who, find, segment};
 use crate::table::{self, Output};
 
 /// Closing an incident waits for the service's next turn.
@@ -76,7 +76,11 @@ pub(crate) fn incidents(asked: &Incidents) -> anyhow::Result<()> {
     let shape = match asked {
         Incidents::List(shape) => shape,
         Incidents::Show(one) => {
-            return table::one(&ask(&one.file, "GET", &format!("incidents/{}", one.id))?);
+            return table::one(&ask(
+                &one.file,
+                "GET",
+                &format!("incidents/{}", segment(&one.id)),
+            )?);
         }
         Incidents::Close(close) => return block_on(close_incident(close)),
     };
@@ -97,7 +101,7 @@ async fn close_incident(asked: &Close) -> anyhow::Result<()> {
     let closed = match ask_whom(&asked.one.file).await? {
         Whom::Service(service) => {
             let (path, body) = (
-                format!("incidents/{id}/close"),
+                format!("incidents/{}/close", segment(id)),
                 json!({"reason": asked.reason}),
             );
             service.post(&path, &body, CLOSE).await?
@@ -127,13 +131,15 @@ pub(crate) fn deliveries(asked: &Deliveries) -> anyhow::Result<()> {
             ];
             list(shape, "deliveries", &columns)
         }
-        Deliveries::Show(one) => {
-            table::one(&ask(&one.file, "GET", &format!("deliveries/{}", one.id))?)
-        }
+        Deliveries::Show(one) => table::one(&ask(
+            &one.file,
+            "GET",
+            &format!("deliveries/{}", segment(&one.id)),
+        )?),
         Deliveries::Retry(one) => table::one(&ask(
             &one.file,
             "POST",
-            &format!("deliveries/{}/retry", one.id),
+            &format!("deliveries/{}/retry", segment(&one.id)),
         )?),
     }
 }

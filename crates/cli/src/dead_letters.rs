@@ -17,7 +17,7 @@ use crate::ask::{self, Whom, ask_whom};
 use crate::bus;
 use crate::exit::Failure;
 use crate::run::block_on;
-use crate::service::File;
+use crate::service::{File, segment};
 use crate::table::{self, Output, plain};
 
 /// Many letters take their time.
@@ -159,7 +159,7 @@ async fn show(asked: &Show) -> anyhow::Result<()> {
     let letter = match ask_whom(&asked.file).await? {
         Whom::Service(service) => {
             service
-                .get(&format!("dead-letters/{}", asked.id), &[])
+                .get(&format!("dead-letters/{}", segment(&asked.id)), &[])
                 .await?
         }
         Whom::Folders(config, missing) => {

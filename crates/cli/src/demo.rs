@@ -20,7 +20,7 @@ use syncbell_simulator::{
 use crate::exit::Failure;
 use crate::explain;
 use crate::run::block_on;
-use crate::service::{Service, Who, find};
+use crate::service::{Service, Who, find, segment};
 use crate::start::{Services, Started, start};
 use crate::story::Story;
 
@@ -194,7 +194,7 @@ async fn storm(simulator: &Handle, story: &mut Story, service: &Service) -> anyh
 
 /// What is known of the silenced task, once something is held back of it.
 async fn held(service: &Service) -> anyhow::Result<Value> {
-    let path = explain::path(DEMO_SILENCED)?;
+    let path = format!("explain/{}", segment(DEMO_SILENCED));
     loop {
         let known = service.get(&path, &[]).await;
         let endings = |known: &Value| known.to_string().contains("\"ending\":\"held\"");

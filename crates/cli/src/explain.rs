@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::ask::{self, Whom, ask_whom};
 use crate::exit::Failure;
 use crate::run::block_on;
-use crate::service::File;
+use crate::service::{File, segment};
 use crate::table::{self, Output, plain};
 
 /// What.
@@ -42,7 +42,11 @@ pub(crate) fn explain(asked: &Arguments) -> anyhow::Result<()> {
 
 async fn ask(asked: &Arguments) -> anyhow::Result<Value> {
     match ask_whom(&asked.file).await? {
-        Whom::Service(service) => service.get(&path(&asked.id)?, &[]).await,
+        Whom::Service(service) => {
+            service
+                .get(&format!("explain/{}", segment(&asked.id)), &[])
+                .await
+        }
         Whom::Folders(config, missing) => {
             let handle = ask::open(*config, &missing).await?;
             let explained = handle.explain(&asked.id).await;
@@ -51,16 +55,6 @@ async fn ask(asked: &Arguments) -> anyhow::Result<Value> {
             explained.context(Failure::Unavailable)?.context(missing)
         }
     }
-}
-
-/// Where the service is asked; ids of tasks are any text.
-pub(crate) fn path(id: &str) -> anyhow::Result<String> {
-    let mut url: reqwest::Url = "http://localhost".parse()?;
-    let segments = url.path_segments_mut();
-    let mut segments = segments.ok().context("a URL with a path")?;
-    segments.clear().extend(["explain", id]);
-    drop(segments);
-    Ok(url.path().trim_start_matches('/').to_owned())
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -171,12 +165,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn an_id_is_one_part_of_the_path_whatever_is_in_it() {
-        assert_eq!(path("rst-1").unwrap(), "explain/rst-1");
-        assert_eq!(path("a/b?c#d e%").unwrap(), "explain/a%2Fb%3Fc%23d%20e%25");
-    }
 
     #[test]
     fn a_trail_reads_from_the_event_to_its_deliveries() {

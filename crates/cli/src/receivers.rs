@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::ask::{self, Whom, ask_whom};
 use crate::exit::Failure;
 use crate::run::block_on;
-use crate::service::File;
+use crate::service::{File, segment};
 use crate::table::{self, Output};
 
 const COLUMNS: [&str; 7] = [
@@ -75,7 +75,7 @@ async fn show(asked: &List) -> anyhow::Result<()> {
 async fn go_on(asked: &Resume) -> anyhow::Result<()> {
     match ask_whom(&asked.file).await? {
         Whom::Service(service) => {
-            let path = format!("receivers/{}/resume", asked.name);
+            let path = format!("receivers/{}/resume", segment(&asked.name));
             let resumed = service.ask("POST", &path).await?;
             table::one(&json!({"resumed": resumed}))
         }

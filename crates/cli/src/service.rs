@@ -127,6 +127,15 @@ pub(crate) async fn find(who: Who, addresses: &[SocketAddr]) -> anyhow::Result<O
     Ok(None)
 }
 
+/// `text` as one part of a path, whatever stands in it.
+pub(crate) fn segment(text: &str) -> String {
+    let mut url = reqwest::Url::parse("http://localhost").expect("it is a URL");
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.clear().push(text);
+    }
+    url.path().trim_start_matches('/').to_owned()
+}
+
 impl Service {
     /// The answer to `method` on `path` (with its query) below `/api/v1`.
     pub(crate) async fn ask(&self, method: &str, path: &str) -> anyhow::Result<Value> {
@@ -199,5 +208,17 @@ impl Service {
             return Err(anyhow!("{words}")).context(Failure::Unavailable);
         }
         bail!("{words}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_one_part_of_the_path_whatever_is_in_it() {
+        assert_eq!(segment("rst-1"), "rst-1");
+        assert_eq!(segment("a/b?c#d e%"), "a%2Fb%3Fc%23d%20e%25");
+        assert_eq!(segment(".."), "");
     }
 }

@@ -12,7 +12,7 @@ use syncbell_notifier::{SilenceRow, SilenceWanted, unknown_rules};
 use crate::ask::{self, Whom, ask_whom};
 use crate::exit::Failure;
 use crate::run::block_on;
-use crate::service::File;
+use crate::service::{File, segment};
 use crate::table::{self, Output};
 
 const ANSWER: Duration = Duration::from_secs(30);
@@ -199,7 +199,7 @@ fn line(row: &SilenceRow) -> Value {
 async fn expire(asked: &Expire) -> anyhow::Result<()> {
     let silence = match ask_whom(&asked.file).await? {
         Whom::Service(service) => {
-            let path = format!("silences/{}/expire", asked.id);
+            let path = format!("silences/{}/expire", segment(&asked.id));
             service.ask("POST", &path).await?
         }
         Whom::Folders(config, missing) => {
