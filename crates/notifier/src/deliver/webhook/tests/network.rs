@@ -347,30 +347,31 @@ async fn headers_without_an_end_are_read_to_their_bound_only() {
     assert!(outcome.note().contains("too large"), "{outcome:?}");
 }
 
-#[tokio::test]
-async fn a_handshake_that_does_not_end_is_given_up_and_nothing_was_sent() {
-    let tasks = TaskTracker::new();
+/// Takes connections, and says nothing, or begins a TLS record and drips the rest of it.
+async fn serve_no_handshake(tasks: &TaskTracker, drips: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // One says nothing at all; one begins a record and drips the rest of it.
-    let mut silent = true;
     tasks.spawn(async move {
+        let mut open = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            if std::mem::take(&mut silent) {
-                std::future::pending::<()>().await;
-            }
-            let record = [22, 3, 3, 0x40, 0];
-            let mut more = stream.write_all(&record).await.is_ok();
+            let mut more = drips && stream.write_all(&[22, 3, 3, 0x40, 0]).await.is_ok();
             while more {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 more = stream.write_all(&[0]).await.is_ok();
             }
+            open.push(stream);
         }
     });
-    let mut webhook = config(&format!("https://127.0.0.1:{port}/"));
-    webhook.http.timeout = Duration::from_secs(1);
-    let silent = send(&webhook).await;
-    let dripping = send(&webhook).await;
+    port
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_given_up_and_nothing_was_sent() {
+    let tasks = TaskTracker::new();
+    let silent = serve_no_handshake(&tasks, false).await;
+    let dripping = serve_no_handshake(&tasks, true).await;
+    let attempt = async |port: u16| send(&config(&format!("https://127.0.0.1:{port}/"))).await;
+    let (silent, dripping) = tokio::join!(attempt(silent), attempt(dripping));
     for outcome in [silent, dripping] {
         assert!(is_surely_not_delivered(&outcome), "{outcome:?}");
         assert!(outcome.note().contains("timed out"), "{outcome:?}");
