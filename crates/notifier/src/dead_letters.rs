@@ -162,7 +162,7 @@ impl Relay {
         let orphans = self.ledger.store.read(move |reader| {
             let (mut orphans, mut after): (Vec<Delivery>, Option<Vec<u8>>) = (Vec::new(), None);
             loop {
-                let page = reader.scan(b"d/", after.as_deref(), 500)?;
+                let page = reader.scan(rows::PENDING, after.as_deref(), 500)?;
                 let Some((last, _)) = page.last() else {
                     return Ok(orphans);
                 };
