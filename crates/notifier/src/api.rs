@@ -13,8 +13,8 @@ use syncbell_event::Alert;
 use crate::dead_letters::{LetterRow, LettersReplayed, LettersWanted, ReplayWanted};
 use crate::decide::{ClosedBy, Incident};
 use crate::deliver::record;
-use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending};
-use crate::explain::stands;
+use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, DeliveryState, Ending};
+use crate::explain::{shown, stands};
 use crate::render;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
@@ -24,6 +24,8 @@ use crate::{Error, receivers, rows, status};
 /// Rows of one answer, unless asked otherwise.
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
+/// Rows that are read at once.
+const ROWS_A_PAGE: usize = 256;
 /// Incidents are short rows, and after a storm somebody wants all of them.
 const INCIDENTS_MAX: usize = 20_000;
 
@@ -284,25 +286,28 @@ impl Handle {
         Ok(incidents.iter().take(limit).map(incident_row).collect())
     }
 
-    /// Deliveries, pending ones first, then the newest, at most `limit`.
+    /// Deliveries, pending ones first, then those that are over, each the newest first, at most `limit`.
     pub async fn deliveries(&self, limit: usize) -> Result<Vec<DeliveryRow>, Error> {
-        let listed = self.ledger.store.read(|reader| {
+        let listed = self.ledger.store.read(move |reader| {
             let (mut pending, mut closed): (Vec<Delivery>, Vec<Closed>) = (Vec::new(), Vec::new());
-            for (key, row) in reader.scan(b"d/", None, 10_000)? {
+            for (key, row) in reader.scan(rows::PENDING, None, 10_000)? {
                 if !rows::is_piece(&key) {
                     pending.extend(rows::seen::<Delivery>(reader, &key, &row)?);
                 }
             }
-            for (key, row) in reader.scan(b"c/", None, 100_000)? {
-                if !rows::is_piece(&key) {
-                    closed.extend(rows::seen::<Closed>(reader, &key, &row)?);
+            let mut before: Option<rows::Key> = None;
+            while closed.len() < limit {
+                let page = reader.scan_back(rows::CLOSED, before.as_deref(), ROWS_A_PAGE)?;
+                let Some((first, _)) = page.last() else { break };
+                before = Some(first.clone());
+                for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
+                    closed.extend(rows::seen::<Closed>(reader, key, row)?);
                 }
             }
             Ok((pending, closed))
         });
-        let (mut pending, mut closed) = listed.await?;
+        let (mut pending, closed) = listed.await?;
         pending.sort_by_key(|delivery| std::cmp::Reverse(delivery.seq));
-        closed.sort_by_key(|closed| std::cmp::Reverse(closed.at));
         let pending = pending.iter().map(|delivery| {
             delivery_row(
                 delivery,
@@ -321,13 +326,19 @@ impl Handle {
     pub async fn delivery_by_id(&self, id: &str) -> Result<Option<Value>, Error> {
         let id = DeliveryId(id.to_owned());
         let found = self.ledger.store.read(move |reader| {
-            let Some((delivery, state, note)) = stands(reader, &id)? else {
+            let Some(stands) = stands(reader, &id)? else {
                 return Ok(None);
             };
+            let last = match &stands {
+                DeliveryState::Over(closed) => closed.attempt.clone(),
+                DeliveryState::Pending(_) => None,
+            };
+            let (delivery, state, note) = shown(stands);
             let mut attempts: Vec<Attempt> = Vec::new();
-            for (key, row) in reader.scan(&rows::attempts(&id), None, LIMIT_MAX)? {
+            for (key, row) in reader.scan(&rows::attempts(delivery.seq), None, LIMIT_MAX)? {
                 attempts.extend(rows::seen::<Attempt>(reader, &key, &row)?);
             }
+            attempts.extend(last);
             Ok(Some((delivery, state, note, attempts)))
         });
         let Some((delivery, state, note, attempts)) = found.await? else {

@@ -416,7 +416,7 @@ pub(crate) fn consume(
     if draft.has(&read_before)? {
         return Ok(());
     }
-    draft.put_bytes(read_before, rows::second_bytes(now));
+    draft.put_bytes(read_before, rows::event_row(now, None));
     let what = match &envelope.event {
         Event::Task { kind, .. } => trail::word(*kind),
         Event::Swept(_) => "swept",

@@ -201,7 +201,7 @@ impl Relay {
         after: Option<Key>,
     ) -> Result<(Vec<Delivery>, Option<Key>), Error> {
         let page = self.ledger.store.read(move |reader| {
-            let page = reader.scan(b"d/", after.as_deref(), ORPHANS_A_PAGE)?;
+            let page = reader.scan(rows::PENDING, after.as_deref(), ORPHANS_A_PAGE)?;
             let mut orphans = Vec::new();
             for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
                 let delivery: Option<Delivery> = rows::seen(reader, key, row)?;

@@ -195,6 +195,16 @@ pub(crate) struct Closed {
     pub reason: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// The attempt that ended it: it has no row of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum DeliveryState {
+    Pending(Delivery),
+    Over(Closed),
 }
 
 /// One attempt at a delivery.

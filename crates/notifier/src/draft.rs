@@ -17,7 +17,7 @@ use crate::compact;
 use crate::dead_letters::DeadLetter;
 use crate::decide::timers::TimerChange;
 use crate::decide::{Decision, Incident, Rules, Subject, View};
-use crate::delivery::Delivery;
+use crate::delivery::{Closed, Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
 use crate::hold::{Compiled, Mute};
 use crate::ledger::{self, Standing};
@@ -286,8 +286,20 @@ impl<'a> Draft<'a> {
     /// Puts a delivery into its target's lane.
     pub(crate) fn enqueue(&mut self, delivery: &Delivery) {
         let key = rows::numbered(rows::lane(&delivery.target), delivery.seq);
-        self.put(rows::pending(&delivery.id), &String::from_utf8_lossy(&key));
+        self.put_bytes(rows::place(&delivery.id), key.clone());
         self.put(key, delivery);
+    }
+
+    /// How the delivery of this id stands.
+    pub(crate) fn delivery(&self, id: &DeliveryId) -> Result<Option<DeliveryState>, Error> {
+        let Some(key) = self.bytes(&rows::place(id))? else {
+            return Ok(None);
+        };
+        if let Some(delivery) = self.get(&key)? {
+            return Ok(Some(DeliveryState::Pending(delivery)));
+        }
+        let closed: Option<Closed> = self.get(&rows::closed(rows::number(&key)))?;
+        Ok(closed.map(DeliveryState::Over))
     }
 
     pub(crate) fn bury(&mut self, letter: &DeadLetter) {

@@ -3,16 +3,14 @@
 //! In: the id of a task, an event or an incident. Out: the trails of its events, the oldest first, with how the
 //! deliveries stand that tell of them. A function over the ledger, with a service or without.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use syncbell_event::{EventId, TaskId};
+use syncbell_event::EventId;
 use syncbell_store::{Error, Reader};
 
 use crate::api::{incident_row, state};
 use crate::decide::Incident;
-use crate::delivery::{Closed, Delivery, DeliveryId};
+use crate::delivery::{Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
 use crate::rows;
 use crate::run::Handle;
@@ -21,8 +19,11 @@ use crate::trail::{self, Ending, Fate, Trail, Way};
 /// Events of one answer: the newest.
 const EVENTS_LIMIT: usize = 50;
 
-/// Rows that are looked at to find them.
-const INDEX_LIMIT: usize = 10_000;
+/// Trails that are read at once.
+const TRAILS_A_PAGE: usize = 500;
+
+/// How often a row that moves while it is looked for is looked for.
+const READINGS: u32 = 3;
 
 /// Deliveries of one event.
 const DELIVERIES_LIMIT: usize = 200;
@@ -47,11 +48,12 @@ fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
     let incident: Option<Incident> = rows::find(reader, &incident_key)?;
     if events.is_empty() {
         what = "incident";
-        events = indexed(reader, &rows::trails_of_incident(id))?;
+        events = trailed(reader, |trail| trail.touches(id))?;
     }
     if events.is_empty() && incident.is_none() {
         what = "task";
-        events = indexed(reader, &rows::trails_of_task(&TaskId(id.to_owned())))?;
+        let task = trail::short(id);
+        events = trailed(reader, |trail| trail.task.as_ref() == Some(&task))?;
     }
     if events.is_empty() && incident.is_none() {
         return Ok(None);
@@ -68,19 +70,33 @@ fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
     })))
 }
 
-/// The keys of the newest events under an index, the oldest first.
-fn indexed(reader: &Reader, prefix: &[u8]) -> Result<Vec<rows::Key>, Error> {
-    let (mut keys, mut known) = (Vec::new(), BTreeSet::new());
-    for (key, _) in reader.scan(prefix, None, INDEX_LIMIT)? {
-        if let Some(id) = key.get(prefix.len() + rows::PLACE_BYTES..) {
-            let key = [b"e/", id].concat();
-            if known.insert(key.clone()) {
-                keys.push(key);
+/// The keys of the newest events with such a trail, the oldest first.
+fn trailed(reader: &Reader, is_it: impl Fn(&Trail) -> bool) -> Result<Vec<rows::Key>, Error> {
+    let mut keys = Vec::new();
+    let mut before: Option<rows::Key> = None;
+    loop {
+        let page = reader.scan_back(rows::TRAILS_NUMBERED, before.as_deref(), TRAILS_A_PAGE)?;
+        let Some((first, _)) = page.last() else { break };
+        before = Some(first.clone());
+        for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece_of_trail(key)) {
+            let row = rows::seen_bytes(reader, key, row)?;
+            let trail = row.as_deref().and_then(trail::read);
+            keys.extend(
+                trail
+                    .filter(&is_it)
+                    .map(|trail| rows::event_of(&trail.event)),
+            );
+            if keys.len() == EVENTS_LIMIT {
+                before = None;
+                break;
             }
         }
+        if before.is_none() {
+            break;
+        }
     }
-    let from = keys.len().saturating_sub(EVENTS_LIMIT);
-    Ok(keys.split_off(from))
+    keys.reverse();
+    Ok(keys)
 }
 
 fn event(reader: &Reader, key: &[u8]) -> Result<Option<Value>, Error> {
@@ -90,8 +106,13 @@ fn event(reader: &Reader, key: &[u8]) -> Result<Option<Value>, Error> {
     let Some(row) = rows::seen_bytes(reader, key, &row)? else {
         return Ok(None);
     };
-    let read_at = rows::second(&row[..row.len().min(4)]);
-    let trail = trail::read(&row).unwrap_or_else(|| Trail {
+    let row = rows::read_event_row(&row);
+    let read_at = row.map(|(read_at, _)| read_at);
+    let trail = match row.and_then(|(_, trail)| trail) {
+        Some(number) => stands_under(reader, number)?,
+        None => None,
+    };
+    let trail = trail.unwrap_or_else(|| Trail {
         what: "event".to_owned(),
         ..Trail::default()
     });
@@ -115,6 +136,15 @@ fn event(reader: &Reader, key: &[u8]) -> Result<Option<Value>, Error> {
         "fates": fates,
         "more": trail.more,
     })))
+}
+
+fn stands_under(reader: &Reader, number: u64) -> Result<Option<Trail>, Error> {
+    let key = rows::trail(number);
+    let Some(row) = reader.get(&key)? else {
+        return Ok(None);
+    };
+    let row = rows::seen_bytes(reader, &key, &row)?;
+    Ok(row.as_deref().and_then(trail::read))
 }
 
 fn shown_fate(reader: &Reader, event_id: &str, fate: &Fate) -> Result<Value, Error> {
@@ -153,13 +183,17 @@ fn shown_fate(reader: &Reader, event_id: &str, fate: &Fate) -> Result<Value, Err
 
 fn shown_way(reader: &Reader, event_id: &str, fate: &Fate, way: &Way) -> Result<Value, Error> {
     let prefix = rows::deliveries_of_event(&EventId(event_id.to_owned()));
-    let mut deliveries = Vec::new();
+    let mut ids = way.deliveries.clone();
     for (key, _) in reader.scan(&prefix, None, DELIVERIES_LIMIT)? {
         let id = key.get(prefix.len()..).unwrap_or_default();
-        let Ok(id) = <[u8; 16]>::try_from(id) else {
-            continue;
-        };
-        if let Some((delivery, state, note)) = stands(reader, &DeliveryId(rows::hex(&id)))?
+        if let Ok(id) = <[u8; 16]>::try_from(id) {
+            ids.push(DeliveryId(rows::hex(&id)));
+        }
+    }
+    let mut deliveries = Vec::new();
+    for id in ids {
+        if let Some(stands) = stands(reader, &id)?
+            && let (delivery, state, note) = shown(stands)
             && delivery.target.receiver == way.receiver
             && tells(&delivery, event_id, fate)
         {
@@ -201,25 +235,31 @@ fn tells(delivery: &Delivery, event_id: &str, fate: &Fate) -> bool {
     })
 }
 
-/// A delivery, how it stands, and why.
-pub(crate) type Standing = (Delivery, &'static str, Option<String>);
+/// A delivery, the name of its state, and why.
+pub(crate) fn shown(stands: DeliveryState) -> (Delivery, &'static str, Option<String>) {
+    match stands {
+        DeliveryState::Pending(delivery) => {
+            let note = delivery.last_error.clone();
+            (delivery, "pending", note)
+        }
+        DeliveryState::Over(closed) => (closed.delivery, state(&closed.ending), closed.reason),
+    }
+}
 
 /// How the delivery of this id stands; none if there is none.
-pub(crate) fn stands(reader: &Reader, id: &DeliveryId) -> Result<Option<Standing>, Error> {
-    let closed_key = rows::closed(id);
-    if let Some(closed) = rows::find::<Closed>(reader, &closed_key)? {
-        return Ok(Some((
-            closed.delivery,
-            state(&closed.ending),
-            closed.reason,
-        )));
+pub(crate) fn stands(reader: &Reader, id: &DeliveryId) -> Result<Option<DeliveryState>, Error> {
+    // It may be over between the two look-ups.
+    for _ in 0..READINGS {
+        let Some(place) = reader.get(&rows::place(id))? else {
+            return Ok(None);
+        };
+        let key = rows::bytes(reader, &rows::place(id), &place)?;
+        if let Some(delivery) = rows::find(reader, &key)? {
+            return Ok(Some(DeliveryState::Pending(delivery)));
+        }
+        if let Some(closed) = rows::find(reader, &rows::closed(rows::number(&key)))? {
+            return Ok(Some(DeliveryState::Over(closed)));
+        }
     }
-    let Some(key) = rows::find::<String>(reader, &rows::pending(id))? else {
-        return Ok(None);
-    };
-    let Some(delivery) = rows::find::<Delivery>(reader, key.as_bytes())? else {
-        return Ok(None);
-    };
-    let note = delivery.last_error.clone();
-    Ok(Some((delivery, "pending", note)))
+    Ok(None)
 }

@@ -423,8 +423,8 @@ fn tell_late(
     // Latency is from what lets it through to the receiver.
     entry.observed_at = now;
     done.told += 1;
-    notify::tell(draft, &entry, &setup.routes, now, done)?;
-    let ending = Ending::Told(trail::ways(setup, &entry));
+    let made = notify::tell(draft, &entry, &setup.routes, now, done)?;
+    let ending = Ending::Told(trail::ways(setup, &entry, &made));
     trail::note(draft, done.deciding.as_mut(), &entry, ending, now)
 }
 

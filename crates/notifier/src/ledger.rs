@@ -70,9 +70,16 @@ impl Ledger {
     pub(crate) async fn open(store: Store) -> Result<Self, Error> {
         let highest = store
             .read(|reader| {
-                let mut highest = 0;
+                // Of these the last one has the highest.
+                let closed = reader.scan_back(rows::CLOSED, None, 1)?;
+                let trail = reader.scan_back(rows::TRAILS_NUMBERED, None, 1)?;
+                let closed = closed.first().map_or(0, |(key, _)| rows::number(key));
+                let trail = trail
+                    .first()
+                    .and_then(|(key, _)| rows::number_of_trail(key));
+                let mut highest = closed.max(trail.unwrap_or(0));
                 for prefix in [
-                    b"d/".as_slice(),
+                    rows::PENDING,
                     b"q/",
                     rows::DEAD_LETTERS,
                     rows::REQUESTS,
@@ -82,7 +89,7 @@ impl Ledger {
                     loop {
                         let page = reader.scan(prefix, after.as_deref(), 1_000)?;
                         for (key, _) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-                            highest = highest.max(number_of(key));
+                            highest = highest.max(rows::number(key));
                         }
                         match page.last() {
                             Some((key, _)) => after = Some(key.clone()),
@@ -108,7 +115,7 @@ impl Ledger {
             .read(move |reader| {
                 let mut standings = BTreeMap::new();
                 for (key, row) in reader.scan(&prefix, None, PARTITIONS_LIMIT)? {
-                    let partition = u32::try_from(number_of(&key)).unwrap_or(u32::MAX);
+                    let partition = u32::try_from(rows::number(&key)).unwrap_or(u32::MAX);
                     standings.insert(partition, rows::read(reader, &key, &row)?);
                 }
                 Ok(standings)
@@ -163,15 +170,6 @@ pub(crate) fn positions(stream: Stream) -> Key {
     format!("p/{}/", stream.as_str()).into_bytes()
 }
 
-/// The number at the end of a key made by [`rows::numbered`], or of a position's key; 0 if none.
-fn number_of(key: &[u8]) -> u64 {
-    let digits = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    std::str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .unwrap_or(0)
-}
-
 /// The lane key's rows of one target, oldest first, that come after `after`: at most `limit`, and no more once they
 /// have `n_entries` together. With whether these are all.
 pub(crate) async fn pending_after(
@@ -194,12 +192,12 @@ pub(crate) async fn pending_after(
                 };
                 after = Some(last.clone());
                 for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-                    if found.len() >= limit || entries >= n_entries {
-                        return Ok((found, false));
-                    }
                     if let Some(delivery) = rows::seen::<Delivery>(reader, key, row)? {
                         entries += delivery.entries.len();
                         found.push(delivery);
+                    }
+                    if found.len() >= limit || entries >= n_entries {
+                        return Ok((found, false));
                     }
                 }
             }

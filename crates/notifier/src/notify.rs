@@ -102,21 +102,29 @@ pub(crate) async fn load_timers(store: &Store) -> Result<Timers<GroupKey>, Error
         .await
 }
 
-/// Tells `entry` to everybody it routes to: at once, or when its group is due.
+/// A delivery that was made, or stood already.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) receiver: String,
+    pub(crate) id: DeliveryId,
+}
+
+/// Tells `entry` to everybody it routes to: at once, or when its group is due. Gives what was made at once.
 pub(crate) fn tell(
     draft: &mut Draft<'_>,
     entry: &Entry,
     routes: &Routes,
     now: Timestamp,
     done: &mut Done,
-) -> Result<(), Error> {
+) -> Result<Vec<Made>, Error> {
+    let mut made = Vec::new();
     for recipient in routes.of(entry) {
-        match &recipient.policy.group_by {
+        made.extend(match &recipient.policy.group_by {
             None => alone(draft, entry, recipient, now, done)?,
             Some(by) => grouped(draft, entry, recipient, group::labels(by, entry), now, done)?,
-        }
+        });
     }
-    Ok(())
+    Ok(made)
 }
 
 /// Each by itself, at once; while its route is mute, in the order in which they came when that is over.
@@ -126,7 +134,7 @@ fn alone(
     recipient: &Recipient,
     now: Timestamp,
     done: &mut Done,
-) -> Result<(), Error> {
+) -> Result<Vec<Made>, Error> {
     let none = BTreeMap::new();
     let mute = recipient.hours.mute_until(now);
     let key = rows::group(
@@ -144,7 +152,7 @@ fn alone(
     group.due_at.get_or_insert(now);
     wait(draft, entry, &group, mute, done);
     draft.put_group(key, group);
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn grouped(
@@ -154,7 +162,7 @@ fn grouped(
     labels: BTreeMap<String, String>,
     now: Timestamp,
     done: &mut Done,
-) -> Result<(), Error> {
+) -> Result<Vec<Made>, Error> {
     let labels = with_flapping(draft, entry, recipient, labels)?;
     let digest = group::group_digest(&recipient.path, &labels);
     let key = rows::group(&recipient.name, &digest);
@@ -165,20 +173,21 @@ fn grouped(
     let due = group.add(&recipient.policy, now);
     let mute = recipient.hours.mute_until(now);
     let cap = recipient.policy.cap;
+    let mut made = Vec::new();
     let goes = mute.is_none() && due <= now && group.waiting == 1;
     if goes && recent.allows_at(cap, now) <= now {
         let told = vec![entry.clone()];
         group.notified(&told, 0, &recipient.policy, now);
         recent.note(cap, now);
         draft.put(rows::receiver(&recipient.name), &recent);
-        enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
+        made = enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
         done.timers
             .insert((recipient.name.clone(), digest), group.wakes_at());
     } else {
         wait(draft, entry, &group, mute, done);
     }
     draft.put_group(key, group);
-    Ok(())
+    Ok(made)
 }
 
 /// The labels of the group of `entry`: what flaps, and what must not overtake what waits of its incident because it
@@ -268,13 +277,13 @@ pub(crate) fn tick(
             group.flushed(left, now);
             for entry in &told {
                 let one = std::slice::from_ref(entry);
-                enqueue(draft, recipient, &BTreeMap::new(), one, 0, now, done)?;
+                enqueue_later(draft, recipient, &BTreeMap::new(), one, 0, now, done)?;
             }
         } else {
             group.notified(&told, left, policy, now);
             if !told.is_empty() {
                 recent.note(cap, now);
-                enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
+                enqueue_later(draft, recipient, &group.labels, &told, 0, now, done)?;
             }
         }
     } else if group.repeat_at.is_some_and(|at| at <= now) {
@@ -284,7 +293,7 @@ pub(crate) fn tick(
         group.notified(&told, group.waiting, policy, now);
         if !told.is_empty() {
             recent.note(cap, now);
-            enqueue(draft, recipient, &group.labels, &told, repeats, now, done)?;
+            enqueue_later(draft, recipient, &group.labels, &told, repeats, now, done)?;
         }
     }
     draft.put(rows::receiver(name), &recent);
@@ -343,6 +352,25 @@ fn recent(draft: &Draft<'_>, recipient: &Recipient) -> Result<Recent, Error> {
         .unwrap_or_default())
 }
 
+/// As [`enqueue`], of entries whose trails are written: rows say what tells of them.
+fn enqueue_later(
+    draft: &mut Draft<'_>,
+    recipient: &Recipient,
+    labels: &BTreeMap<String, String>,
+    entries: &[Entry],
+    repeat: u32,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    for made in enqueue(draft, recipient, labels, entries, repeat, now, done)? {
+        for entry in entries {
+            let index = rows::delivery_of_event(&entry.event_id, &made.id);
+            draft.put_bytes(index, rows::second_bytes(now));
+        }
+    }
+    Ok(())
+}
+
 /// One delivery for each target. An id that stands already is not put twice.
 fn enqueue(
     draft: &mut Draft<'_>,
@@ -352,15 +380,16 @@ fn enqueue(
     repeat: u32,
     now: Timestamp,
     done: &mut Done,
-) -> Result<(), Error> {
+) -> Result<Vec<Made>, Error> {
+    let mut made = Vec::new();
     for target in &recipient.targets {
         let id = DeliveryId::of(target, labels, entries, repeat);
-        if draft.has(&rows::pending(&id))? || draft.has(&rows::closed(&id))? {
+        made.push(Made {
+            receiver: recipient.name.clone(),
+            id: id.clone(),
+        });
+        if draft.has(&rows::place(&id))? {
             continue;
-        }
-        for entry in entries {
-            let index = rows::delivery_of_event(&entry.event_id, &id);
-            draft.put_bytes(index, rows::second_bytes(now));
         }
         draft.enqueue(&Delivery {
             id,
@@ -380,7 +409,7 @@ fn enqueue(
         });
         done.lanes.insert(target.clone());
     }
-    Ok(())
+    Ok(made)
 }
 
 #[cfg(test)]

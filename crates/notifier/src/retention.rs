@@ -107,7 +107,7 @@ pub(crate) fn forget(
         let is_piece = match keys {
             Keys::Text => rows::is_piece(&key),
             Keys::Digest => key.len() != rows::BINARY_KEY_BYTES,
-            Keys::Bytes => false,
+            Keys::Trail => rows::is_piece_of_trail(&key),
         };
         if is_piece {
             continue;

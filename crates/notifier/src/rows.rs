@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `p/{stream}/{partition}` | where the reader stands, and the id of the last event read |
-//! | `e/{event id}` | when it was read, and its trail; kept 24 h; id and time in bytes |
+//! | `e/{event id}` | when it was read, and the number of its trail; kept 24 h; all in bytes |
 //! | `t/{task digest}` | the task's last state; the digest in bytes, and those of healthy ones too (`compact.rs`) |
 //! | `s/{subject digest}` | the subject's newest well task and history; likewise |
 //! | `i/{incident id}` | the incident |
@@ -20,9 +20,9 @@
 //! | `r/{receiver digest}` | when it was last notified, for the cap |
 //! | `rf/{target digest}` | since when every attempt at the target failed, and who was told so |
 //! | `d/{target digest}/{seq}` | a delivery still to be made |
-//! | `x/{delivery id}` | the key of that row |
-//! | `c/{delivery id}` | a delivery that is over |
-//! | `a/{delivery id}/{attempt}` | an attempt |
+//! | `c/{seq}` | a delivery that is over; the number that it had in its lane |
+//! | `x/{delivery id}` | the key that it has, or had, in its lane; the id in bytes |
+//! | `a/{seq}/{attempt}` | an attempt |
 //! | `k/{target digest}/{incident}` | the incident's trigger to this target is dead |
 //! | `y/{target digest}/{incident}` | resolves that were dropped because of that |
 //! | `l/{seq}` | a dead letter still to be put on the bus |
@@ -35,12 +35,15 @@
 //! | `hr/{holder}` | what it held back so far |
 //! | `so/{meeting digest}/{incident id}` | the open incident is a source of a pair of inhibition, with these labels |
 //! | `cl/{incident id}` | that the incident is to be closed, and why |
-//! | `ex/t{task digest}{second}{number}{event}` | that a trail is of this task |
-//! | `ex/i{incident}{second}{number}{event}` | that a trail is of this incident |
-//! | `ex/d{event}{delivery id}` | that a delivery tells what the event caused; these in bytes |
+//! | `ex/n{number}` | a trail, and when it was begun |
+//! | `ex/d{event}{delivery id}` | that a delivery made later tells what the event caused; these in bytes |
 //! | `b/pairs` | the pairs that those rows are of |
 //!
 //! A value larger than the store takes is split (`rows/pieces.rs`).
+//!
+//! Keys that begin with a digest lie anywhere: each touches a page of its own. So what is large and never looked up by
+//! its digest while events are decided (a delivery that is over, its attempts, a trail) stands under a number that
+//! grows, beside the last one, and a few bytes under the digest say where.
 
 use jiff::Timestamp;
 use syncbell_bus::Stream;
@@ -52,6 +55,7 @@ use crate::hold::Holder;
 
 mod pieces;
 
+use pieces::without_piece;
 pub(crate) use pieces::{
     bytes, delete, find, is_piece, json, put, read, seen, seen_bytes, unreadable,
 };
@@ -69,6 +73,17 @@ pub(crate) fn event(id: &EventId) -> Key {
     // Ids of other writers may be any text.
     let id = hex_bytes(&id.0).unwrap_or_else(|| digest_bytes(&id.0));
     [b"e/", id.as_slice()].concat()
+}
+
+/// The key of the event for which these digits stand.
+pub(crate) fn event_of(digits: &str) -> Key {
+    event(&EventId(digits.to_owned()))
+}
+
+/// The digits that stand for the event of a key of [`event`].
+pub(crate) fn event_in(key: &[u8]) -> String {
+    let id = key.strip_prefix(b"e/").and_then(|id| id.try_into().ok());
+    id.map_or_else(String::new, hex)
 }
 
 /// Ids of the vendor are any text of any length: their digest stands for them.
@@ -253,35 +268,39 @@ pub(crate) fn closing(incident: &str) -> Key {
     format!("cl/{incident}").into_bytes()
 }
 
-/// Rows by which trails are found; their values are the second.
+/// Trails, and the rows by which deliveries made later are found; their values begin with the second.
 pub(crate) const TRAILS: &[u8] = b"ex/";
 
-pub(crate) fn trails_of_task(id: &TaskId) -> Key {
-    [b"ex/t", digest_bytes(id.as_str()).as_slice()].concat()
+/// The trails themselves.
+pub(crate) const TRAILS_NUMBERED: &[u8] = b"ex/n";
+
+pub(crate) fn trail(number: u64) -> Key {
+    [TRAILS_NUMBERED, &number.to_be_bytes()].concat()
 }
 
-/// `place` is the time, and a number that grows.
-pub(crate) fn trail_of_task(id: &TaskId, place: (Timestamp, u64), event_id: &EventId) -> Key {
-    trail_of(trails_of_task(id), place, event_id)
+/// The number in a key of [`trail`], or in that of a piece of its value; none of other keys.
+pub(crate) fn number_of_trail(key: &[u8]) -> Option<u64> {
+    let number = key.strip_prefix(TRAILS_NUMBERED)?.get(..8)?;
+    number.try_into().ok().map(u64::from_be_bytes)
 }
 
-pub(crate) fn trails_of_incident(id: &str) -> Key {
-    let id = hex_bytes(id).unwrap_or_else(|| digest_bytes(id));
-    [b"ex/i", id.as_slice()].concat()
+/// Whether `key`, one of [`TRAILS`], is a piece of a larger value: the bytes of a digest may be any.
+pub(crate) fn is_piece_of_trail(key: &[u8]) -> bool {
+    key.starts_with(TRAILS_NUMBERED) && key.len() > TRAILS_NUMBERED.len() + 8
 }
 
-pub(crate) fn trail_of_incident(id: &str, place: (Timestamp, u64), event_id: &EventId) -> Key {
-    trail_of(trails_of_incident(id), place, event_id)
+/// What stands in the row of an event: when it was read, and the number of its trail, if it left one.
+pub(crate) fn event_row(read_at: Timestamp, trail: Option<u64>) -> Vec<u8> {
+    let mut row = second_bytes(read_at);
+    row.extend(trail.iter().flat_map(|number| number.to_be_bytes()));
+    row
 }
 
-/// Of [`trail_of_task`] and its like: the time and the number, between what they begin with and the event.
-pub(crate) const PLACE_BYTES: usize = 4 + 8;
-
-fn trail_of(mut prefix: Key, (at, number): (Timestamp, u64), event_id: &EventId) -> Key {
-    prefix.extend(second_bytes(at));
-    prefix.extend(number.to_be_bytes());
-    prefix.extend(&event(event_id)[2..]);
-    prefix
+/// What [`event_row`] wrote; none if these bytes are something else.
+pub(crate) fn read_event_row(row: &[u8]) -> Option<(Timestamp, Option<u64>)> {
+    let (read_at, number) = row.split_at_checked(SECOND_BYTES)?;
+    let trail = number.try_into().ok().map(u64::from_be_bytes);
+    (number.is_empty() || trail.is_some()).then_some((second(read_at)?, trail))
 }
 
 pub(crate) fn deliveries_of_event(id: &EventId) -> Key {
@@ -289,9 +308,8 @@ pub(crate) fn deliveries_of_event(id: &EventId) -> Key {
 }
 
 pub(crate) fn delivery_of_event(id: &EventId, delivery: &DeliveryId) -> Key {
-    let delivery = hex_bytes(&delivery.0).unwrap_or_else(|| digest_bytes(&delivery.0));
     let mut key = deliveries_of_event(id);
-    key.extend(delivery);
+    key.extend(delivery_bytes(delivery));
     key
 }
 
@@ -353,16 +371,28 @@ pub(crate) fn trigger_of_dropped(key: &[u8]) -> Key {
     mark
 }
 
-pub(crate) fn pending(id: &DeliveryId) -> Key {
-    format!("x/{id}").into_bytes()
+pub(crate) const PENDING: &[u8] = b"d/";
+
+/// Says where a delivery stands.
+pub(crate) fn place(id: &DeliveryId) -> Key {
+    [b"x/", delivery_bytes(id).as_slice()].concat()
 }
 
-pub(crate) fn closed(id: &DeliveryId) -> Key {
-    format!("c/{id}").into_bytes()
+fn delivery_bytes(id: &DeliveryId) -> [u8; 16] {
+    hex_bytes(&id.0).unwrap_or_else(|| digest_bytes(&id.0))
 }
 
-pub(crate) fn attempts(id: &DeliveryId) -> Key {
-    format!("a/{id}/").into_bytes()
+pub(crate) const CLOSED: &[u8] = b"c/";
+
+/// A delivery that is over; `seq` is its number.
+pub(crate) fn closed(seq: u64) -> Key {
+    numbered(CLOSED.to_vec(), seq)
+}
+
+pub(crate) fn attempts(seq: u64) -> Key {
+    let mut key = numbered(b"a/".to_vec(), seq);
+    key.push(b'/');
+    key
 }
 
 pub(crate) const REQUESTS: &[u8] = b"m/";
@@ -380,4 +410,14 @@ pub(crate) fn replayed(letter_id: &str) -> Key {
 pub(crate) fn numbered(mut prefix: Key, number: u64) -> Key {
     prefix.extend(format!("{number:020}").into_bytes());
     prefix
+}
+
+/// The number at the end of a key made by [`numbered`], of a piece of its value, or of a position's key; 0 if none.
+pub(crate) fn number(key: &[u8]) -> u64 {
+    let key = without_piece(key);
+    let digits = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
 }

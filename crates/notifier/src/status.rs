@@ -109,7 +109,9 @@ impl Handle {
     pub(crate) async fn pending(&self) -> Result<Vec<PendingStatus>, Error> {
         let pending = self.ledger.store.read(|reader| {
             let mut counts = Counts::default();
-            each(reader, b"d/", |key, row| counts.delivery(reader, key, row))?;
+            each(reader, rows::PENDING, |key, row| {
+                counts.delivery(reader, key, row)
+            })?;
             Ok(counts.pending)
         });
         Ok(pending.await?.into_values().collect())
@@ -120,7 +122,9 @@ impl Handle {
         let counts = self.ledger.store.read(|reader| {
             let mut counts = Counts::default();
             each(reader, b"i/", |key, row| counts.incident(reader, key, row))?;
-            each(reader, b"d/", |key, row| counts.delivery(reader, key, row))?;
+            each(reader, rows::PENDING, |key, row| {
+                counts.delivery(reader, key, row)
+            })?;
             let letters = |_: &[u8], _: &[u8]| {
                 counts.letters += 1;
                 Ok(())

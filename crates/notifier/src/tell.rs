@@ -42,8 +42,8 @@ pub(crate) fn tell(
         let ending = match held::admit(draft, setup, entry, now, done.deciding.as_mut())? {
             Verdict::Told => {
                 done.told += 1;
-                notify::tell(draft, entry, &setup.routes, now, done)?;
-                Ending::Told(trail::ways(setup, entry))
+                let made = notify::tell(draft, entry, &setup.routes, now, done)?;
+                Ending::Told(trail::ways(setup, entry, &made))
             }
             Verdict::Held(by) => {
                 tracing::info!(event.id = %entry.event_id, "held back: {}", by.words());

@@ -1,22 +1,26 @@
 //! The trail that each event leaves: what it was taken for, and what became of each condition that it raised or ended.
 //!
-//! In: an event that is decided, the fate of an entry; a draft. Out: the event's own row, with its trail behind the
-//! time, and rows by which it is found: of its task, of the incidents it touched, of the deliveries that tell it.
+//! In: an event that is decided, the fate of an entry; a draft. Out: the trail under a number, and the event's own row
+//! that names it. Whoever asks for a task or an incident looks through all trails: that is rare, and a row by which
+//! to find them, for each event, costs more than all else that an event leaves.
 //! A trail is bounded in its fates, all of them in number and bytes (`retention.rs`).
 //!
 //! Must never happen: a trail that decides anything. Without it the same is told.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use syncbell_event::{AlertStatus, EventId, Kind, SyncTask, TaskId};
+use syncbell_event::{AlertStatus, EventId, Kind, SyncTask};
 use syncbell_store::Error;
 
 use crate::consume::Done;
 use crate::decide::{Decision, Incident, Rule};
-use crate::delivery::Entry;
+use crate::delivery::{DeliveryId, Entry};
 use crate::draft::Draft;
 use crate::group;
 use crate::hold::Holder;
+use crate::notify::Made;
 use crate::route::Recipient;
 use crate::rows;
 use crate::setup::Setup;
@@ -24,12 +28,18 @@ use crate::setup::Setup;
 /// Fates of one trail; what comes beyond is counted.
 const FATES_LIMIT: usize = 24;
 
+/// Incidents of fates that are left out.
+const MORE_INCIDENTS_LIMIT: usize = 1_000;
+
 /// Texts of others are cut.
 const TEXT_CHARS: usize = 120;
 
 /// What an event meant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trail {
+    /// The event's digest in its key.
+    #[serde(default)]
+    pub(crate) event: String,
     /// `created`, `updated`, `vanished`, `snapshot`; `swept`, `failing`, `recovered`; `time`: no event, time passed.
     pub(crate) what: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -49,6 +59,9 @@ pub(crate) struct Trail {
     /// Fates that are left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) more: u32,
+    /// Their incidents.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) more_incidents: BTreeSet<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -150,17 +163,20 @@ pub(crate) struct Way {
     /// The group in which it goes out, if it is not told by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
+    /// Those that were made at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deliveries: Vec<DeliveryId>,
 }
 
 /// The event that is decided now, with its trail so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Deciding {
     event_id: EventId,
-    task_id: Option<TaskId>,
     trail: Trail,
 }
 
-fn short(text: &str) -> String {
+/// As much of `text` as a trail keeps.
+pub(crate) fn short(text: &str) -> String {
     text.chars().take(TEXT_CHARS).collect()
 }
 
@@ -168,7 +184,6 @@ impl Deciding {
     pub(crate) fn new(event_id: &EventId, what: &str, instance: &str) -> Self {
         Self {
             event_id: event_id.clone(),
-            task_id: None,
             trail: Trail {
                 what: what.to_owned(),
                 instance: instance.to_owned(),
@@ -179,7 +194,6 @@ impl Deciding {
 
     /// It is of `task`.
     pub(crate) fn of_task(&mut self, task: &SyncTask) {
-        self.task_id = Some(task.task_id.clone());
         self.trail.task = Some(short(task.task_id.as_str()));
         self.trail.status = Some(short(task.status.as_str()));
         self.trail.issue = task.issue.as_deref().map(short);
@@ -202,8 +216,8 @@ pub(crate) fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// The ways of `entry`.
-pub(crate) fn ways(setup: &Setup, entry: &Entry) -> Vec<Way> {
+/// The ways of `entry`, on which these deliveries were made at once.
+pub(crate) fn ways(setup: &Setup, entry: &Entry, made: &[Made]) -> Vec<Way> {
     let way = |recipient: &Recipient| {
         let by = recipient.policy.group_by.as_ref();
         let labels = by.map(|by| group::labels(by, entry));
@@ -211,6 +225,11 @@ pub(crate) fn ways(setup: &Setup, entry: &Entry) -> Vec<Way> {
             receiver: recipient.name.clone(),
             route: recipient.path.clone(),
             group: labels.map(|labels| group::group_digest(&recipient.path, &labels)),
+            deliveries: made
+                .iter()
+                .filter(|made| made.receiver == recipient.name)
+                .map(|made| made.id.clone())
+                .collect(),
         }
     };
     setup.routes.of(entry).into_iter().map(way).collect()
@@ -237,25 +256,15 @@ pub(crate) fn note(
     let own = deciding
         .as_ref()
         .is_some_and(|it| it.event_id == entry.event_id);
-    let event_id = match deciding {
-        Some(deciding) if own => {
-            deciding.trail.add(fate);
-            deciding.event_id.clone()
-        }
+    match deciding {
+        Some(deciding) if own => deciding.trail.add(fate),
         // What a heartbeat says of many tasks stands in trails of their own.
         Some(deciding) if entry.item.task.is_none() && !draft.has(&key)? => {
             fate.event_id = Some(entry.event_id.clone());
             deciding.trail.add(fate);
-            deciding.event_id.clone()
         }
-        _ => {
-            add_to_row(draft, key, entry, fate, now)?;
-            entry.event_id.clone()
-        }
-    };
-    let place = (now, draft.next_number());
-    let index = rows::trail_of_incident(&entry.item.incident, place, &event_id);
-    draft.put_bytes(index, rows::second_bytes(now));
+        _ => add_to_row(draft, key, entry, fate, now)?,
+    }
     Ok(())
 }
 
@@ -268,7 +277,18 @@ fn add_to_row(
     now: Timestamp,
 ) -> Result<(), Error> {
     let row = draft.bytes(&key)?;
-    let known = row.as_deref().and_then(read);
+    let event = row.as_deref().and_then(rows::read_event_row);
+    let number = event.and_then(|(_, number)| number);
+    let known = match number {
+        Some(number) => draft.bytes(&rows::trail(number))?,
+        None => None,
+    };
+    // It begins anew where it was forgotten.
+    let (began_at, number) = match known.as_deref().and_then(begun_at).zip(number) {
+        Some(stands) => stands,
+        None => (now, draft.next_number()),
+    };
+    let known = known.as_deref().and_then(read);
     let task = entry.item.task.as_ref();
     let mut trail = known.unwrap_or_else(|| Trail {
         what: if row.is_some() { "event" } else { "time" }.to_owned(),
@@ -279,16 +299,8 @@ fn add_to_row(
         ..Trail::default()
     });
     trail.add(fate);
-    if let (None, Some(task)) = (&row, task) {
-        let place = (now, draft.next_number());
-        let index = rows::trail_of_task(&task.task_id, place, &entry.event_id);
-        draft.put_bytes(index, rows::second_bytes(now));
-    }
-    let second = row.map_or_else(
-        || rows::second_bytes(now),
-        |row| row[..row.len().min(4)].to_vec(),
-    );
-    draft.put_bytes(key, with_trail(second, &trail));
+    let read_at = event.map_or(now, |(read_at, _)| read_at);
+    put(draft, key, read_at, number, trail, began_at);
     Ok(())
 }
 
@@ -297,39 +309,54 @@ pub(crate) fn write(draft: &mut Draft<'_>, done: &mut Done, now: Timestamp) {
     let Some(deciding) = done.deciding.take() else {
         return;
     };
-    let Deciding {
-        event_id,
-        task_id,
-        trail,
-    } = deciding;
+    let Deciding { event_id, trail } = deciding;
     if trail.why.is_none() && trail.fates.is_empty() {
         return;
     }
-    if let Some(task_id) = &task_id {
-        let place = (now, draft.next_number());
-        let index = rows::trail_of_task(task_id, place, &event_id);
-        draft.put_bytes(index, rows::second_bytes(now));
-    }
-    let row = with_trail(rows::second_bytes(now), &trail);
-    draft.put_bytes(rows::event(&event_id), row);
+    let number = draft.next_number();
+    put(draft, rows::event(&event_id), now, number, trail, now);
 }
 
-fn with_trail(mut second: Vec<u8>, trail: &Trail) -> Vec<u8> {
-    second.extend(rows::json(trail));
-    second
+/// Puts a trail under its number, and the row of its event that names it.
+fn put(
+    draft: &mut Draft<'_>,
+    event: rows::Key,
+    read_at: Timestamp,
+    number: u64,
+    mut trail: Trail,
+    began_at: Timestamp,
+) {
+    trail.event = rows::event_in(&event);
+    draft.put_bytes(event, rows::event_row(read_at, Some(number)));
+    let mut row = rows::second_bytes(began_at);
+    row.extend(rows::json(&trail));
+    draft.put_bytes(rows::trail(number), row);
 }
 
-/// The trail in an event's row, if it has one.
+fn begun_at(row: &[u8]) -> Option<Timestamp> {
+    rows::second(row.get(..rows::SECOND_BYTES)?)
+}
+
+/// The trail in a row of [`rows::trail`].
 pub(crate) fn read(row: &[u8]) -> Option<Trail> {
-    serde_json::from_slice(row.get(4..)?).ok()
+    serde_json::from_slice(row.get(rows::SECOND_BYTES..)?).ok()
 }
 
 impl Trail {
+    /// Whether it touched the incident of this id.
+    pub(crate) fn touches(&self, incident: &str) -> bool {
+        let mut fates = self.fates.iter();
+        fates.any(|fate| fate.incident == incident) || self.more_incidents.contains(incident)
+    }
+
     fn add(&mut self, fate: Fate) {
         if self.fates.len() < FATES_LIMIT {
             self.fates.push(fate);
         } else {
             self.more = self.more.saturating_add(1);
+            if self.more_incidents.len() < MORE_INCIDENTS_LIMIT {
+                self.more_incidents.insert(fate.incident);
+            }
         }
     }
 }

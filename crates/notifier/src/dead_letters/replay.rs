@@ -15,7 +15,7 @@ use super::letter::{DeadLetter, Joiner, LetterKind};
 use super::letter_box::{LETTERS_LIMIT, Letters, LettersWanted};
 use super::replayed::{QUEUED, Replayed};
 use crate::deliver::record;
-use crate::delivery::{Closed, Ending, Target};
+use crate::delivery::{DeliveryState, Ending, Target};
 use crate::draft::Draft;
 use crate::run::Handle;
 use crate::{Error, rows};
@@ -229,12 +229,14 @@ fn take(
         let why = "it stays: the delivery in it cannot be read";
         return Ok(Taken::Refused(why.to_owned()));
     };
-    if draft.has(&rows::pending(&delivery.id))? {
-        return Ok(Taken::Refused("its delivery is pending".to_owned()));
-    }
-    let closed: Option<Closed> = draft.get(&rows::closed(&delivery.id))?;
-    if closed.is_some_and(|closed| closed.ending == Ending::Delivered) && !again {
-        let why = "its delivery was made since; --again makes it once more";
+    let refused = match draft.delivery(&delivery.id)? {
+        Some(DeliveryState::Pending(_)) => Some("its delivery is pending"),
+        Some(DeliveryState::Over(closed)) if closed.ending == Ending::Delivered && !again => {
+            Some("its delivery was made since; --again makes it once more")
+        }
+        _ => None,
+    };
+    if let Some(why) = refused {
         return Ok(Taken::Refused(why.to_owned()));
     }
     Replayed::of_delivery(&delivery.id, letter.at, now).note(draft, &letter.id)?;

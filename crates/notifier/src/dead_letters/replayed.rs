@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use syncbell_store::{Error, Reader};
 
-use crate::delivery::{Closed, DeliveryId, Ending};
+use crate::delivery::{DeliveryId, DeliveryState, Ending};
 use crate::draft::Draft;
-use crate::rows;
+use crate::{explain, rows};
 
 /// A replay of a dead letter; kept as long as the letter itself can be listed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,17 +64,16 @@ impl Replayed {
         let Some(id) = &self.delivery else {
             return Ok(self);
         };
-        let key = rows::closed(id);
-        if reader.get(&rows::pending(id))?.is_some() {
-            "pending".clone_into(&mut self.ended);
-        } else if let Some(closed) = rows::find::<Closed>(reader, &key)? {
-            let ended = match closed.ending {
+        let ended = match explain::stands(reader, id)? {
+            None => return Ok(self),
+            Some(DeliveryState::Pending(_)) => "pending",
+            Some(DeliveryState::Over(closed)) => match closed.ending {
                 Ending::Delivered => "delivered",
                 Ending::Dead => "dead again",
                 Ending::Dropped => "dropped",
-            };
-            ended.clone_into(&mut self.ended);
-        }
+            },
+        };
+        ended.clone_into(&mut self.ended);
         Ok(self)
     }
 }

@@ -174,7 +174,7 @@ impl Attempting {
         }
         let reason = format!("expired: {}", delivery.last_error.as_deref().unwrap_or("-"));
         let closing = move |draft: &mut Draft<'_>, now| {
-            bury(draft, &row, DeathClass::Expired, &reason, now);
+            bury(draft, &row, DeathClass::Expired, &reason, None, now);
             Ok(())
         };
         self.ledger.patiently(closing).await?;

@@ -9,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use syncbell_service::Backoff;
 
 use crate::dead_letters::{DeadLetter, DeathClass, Replayed};
-use crate::delivery::{Attempt, Closed, Delivery, DeliveryId, Ending, Entry, Target};
+use crate::delivery::{
+    Attempt, Closed, Delivery, DeliveryId, DeliveryState, Ending, Entry, Target,
+};
 use crate::ledger::Draft;
 use crate::outcome::{Outcome, UNKNOWN};
 use crate::rows;
@@ -43,27 +45,23 @@ pub(super) fn record(
 ) -> Result<Option<Delivery>, syncbell_store::Error> {
     let mut delivery = delivery.clone();
     delivery.attempts = attempt.number;
-    let number = u64::from(attempt.number);
-    draft.put(
-        rows::numbered(rows::attempts(&delivery.id), number),
-        attempt,
-    );
+    let ended_by = Some(attempt.clone());
     let wait = match outcome {
         Outcome::Delivered { note } => {
-            finish(draft, &delivery, Ending::Delivered, note, now);
+            finish(draft, &delivery, Ending::Delivered, note, ended_by, now);
             return Ok(None);
         }
         Outcome::PermanentMessage { note } => {
             delivery.first_failure_at.get_or_insert(attempt.at);
-            bury(draft, &delivery, DeathClass::Refused, note, now);
+            bury(draft, &delivery, DeathClass::Refused, note, ended_by, now);
             return Ok(None);
         }
         Outcome::Unknown { note } => {
             delivery.first_failure_at.get_or_insert(attempt.at);
-            let tries = not_understood(draft, &delivery.id, number)?;
+            let tries = not_understood(draft, delivery.seq, attempt.number.into())?;
             let Some(wait) = UNKNOWN_WAITS.get(tries) else {
                 let why = format!("not understood: {note}");
-                bury(draft, &delivery, DeathClass::Refused, &why, now);
+                bury(draft, &delivery, DeathClass::Refused, &why, ended_by, now);
                 return Ok(None);
             };
             *wait
@@ -80,9 +78,10 @@ pub(super) fn record(
     delivery.first_failure_at.get_or_insert(attempt.at);
     if is_expired(&delivery, now) {
         let why = format!("expired: {}", outcome.note());
-        bury(draft, &delivery, DeathClass::Expired, &why, now);
+        bury(draft, &delivery, DeathClass::Expired, &why, ended_by, now);
         return Ok(None);
     }
+    put_attempt(draft, delivery.seq, attempt);
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
     delivery.due_at = now.saturating_add(wait).unwrap_or(now);
     draft.put(
@@ -92,15 +91,20 @@ pub(super) fn record(
     Ok(Some(delivery))
 }
 
+fn put_attempt(draft: &mut Draft<'_>, seq: u64, attempt: &Attempt) {
+    let key = rows::numbered(rows::attempts(seq), attempt.number.into());
+    draft.put(key, attempt);
+}
+
 /// Attempts before this one, in a row, that were not understood; at most as many as there are waits.
 fn not_understood(
     draft: &Draft<'_>,
-    id: &DeliveryId,
+    seq: u64,
     number: u64,
 ) -> Result<usize, syncbell_store::Error> {
     let mut tries = 0;
     while tries < UNKNOWN_WAITS.len() && (tries as u64) + 1 < number {
-        let key = rows::numbered(rows::attempts(id), number - 1 - tries as u64);
+        let key = rows::numbered(rows::attempts(seq), number - 1 - tries as u64);
         match draft.get::<Attempt>(&key)? {
             Some(before) if before.outcome == UNKNOWN => tries += 1,
             _ => break,
@@ -113,19 +117,21 @@ fn backoff() -> Backoff {
     Backoff::try_new(BACKOFF_BASE, BACKOFF_MAX).expect("one second is less than five minutes")
 }
 
-/// Gives the delivery up: its row is closed, its triggers are marked, and it is a dead letter.
+/// Gives the delivery up, by this `attempt` or without one: its row is closed, its triggers are marked, and it is a dead
+/// letter.
 pub(crate) fn bury(
     draft: &mut Draft<'_>,
     delivery: &Delivery,
     class: DeathClass,
     why: &str,
+    attempt: Option<Attempt>,
     now: Timestamp,
 ) {
     let mut delivery = delivery.clone();
     if class != DeathClass::ReceiverGone {
         hand_over(draft, &mut delivery, now);
     }
-    finish(draft, &delivery, Ending::Dead, why, now);
+    finish(draft, &delivery, Ending::Dead, why, attempt, now);
     draft.bury(&DeadLetter::of_delivery(&delivery, class, why, now));
 }
 
@@ -154,10 +160,10 @@ pub(super) fn finish(
     delivery: &Delivery,
     ending: Ending,
     why: &str,
+    attempt: Option<Attempt>,
     now: Timestamp,
 ) {
     draft.delete(rows::numbered(rows::lane(&delivery.target), delivery.seq));
-    draft.delete(rows::pending(&delivery.id));
     // A replay is no trigger of anything.
     let is_trigger = |entry: &&Entry| delivery.replay.is_none() && entry.fires();
     for entry in delivery.entries.iter().filter(is_trigger) {
@@ -173,14 +179,15 @@ pub(super) fn finish(
         ending,
         reason: Some(why.to_owned()),
         at: now,
+        attempt,
     };
-    draft.put(rows::closed(&delivery.id), &closed);
+    draft.put(rows::closed(delivery.seq), &closed);
 }
 
 /// Closes a delivery whose target is not in the configuration any more.
 pub(crate) fn give_up(draft: &mut Draft<'_>, delivery: &Delivery, now: Timestamp) {
     let why = "its receiver left the configuration";
-    bury(draft, delivery, DeathClass::ReceiverGone, why, now);
+    bury(draft, delivery, DeathClass::ReceiverGone, why, None, now);
 }
 
 /// Resolves of one incident that were dropped are remembered up to this many.
@@ -211,7 +218,7 @@ pub(crate) fn drop_resolve(
     let mut delivery = delivery.clone();
     // Whoever was told that it began is told that it ended.
     hand_over(draft, &mut delivery, now);
-    finish(draft, &delivery, Ending::Dropped, why, now);
+    finish(draft, &delivery, Ending::Dropped, why, None, now);
     Ok(true)
 }
 
@@ -224,27 +231,18 @@ pub(crate) fn retry(
     id: &DeliveryId,
     now: Timestamp,
 ) -> Result<Option<Target>, syncbell_store::Error> {
-    let mut delivery = match draft.get::<String>(&rows::pending(id))? {
-        Some(key) => {
-            let key = key.into_bytes();
-            let Some(delivery) = draft.get::<Delivery>(&key)? else {
-                return Ok(None);
-            };
-            draft.delete(key);
-            delivery
+    let mut delivery = match draft.delivery(id)? {
+        Some(DeliveryState::Pending(delivery)) => delivery,
+        Some(DeliveryState::Over(closed)) if closed.ending == Ending::Dead => {
+            // Its dead letter is replayed thereby.
+            let letter = DeadLetter::id_of_delivery(&closed.delivery, closed.at);
+            Replayed::of_delivery(id, closed.at, now).note(draft, &letter)?;
+            return revive(draft, closed.delivery, now).map(Some);
         }
-        None => match draft.get::<Closed>(&rows::closed(id))? {
-            Some(closed) if closed.ending == Ending::Dead => {
-                // Its dead letter is replayed thereby.
-                let letter = DeadLetter::id_of_delivery(&closed.delivery, closed.at);
-                Replayed::of_delivery(id, closed.at, now).note(draft, &letter)?;
-                return revive(draft, closed.delivery, now).map(Some);
-            }
-            Some(closed) if closed.ending == Ending::Dropped => {
-                return revive(draft, closed.delivery, now).map(Some);
-            }
-            _ => return Ok(None),
-        },
+        Some(DeliveryState::Over(closed)) if closed.ending == Ending::Dropped => {
+            return revive(draft, closed.delivery, now).map(Some);
+        }
+        _ => return Ok(None),
     };
     delivery.created_at = now;
     delivery.due_at = now;
@@ -277,8 +275,9 @@ pub(crate) fn revive(
     }
     put_back(draft, delivery, now)?;
     for id in dropped {
-        let closed = draft.get::<Closed>(&rows::closed(&id))?;
-        if let Some(closed) = closed.filter(|closed| closed.ending == Ending::Dropped) {
+        if let Some(DeliveryState::Over(closed)) = draft.delivery(&id)?
+            && closed.ending == Ending::Dropped
+        {
             put_back(draft, closed.delivery, now)?;
         }
     }
@@ -290,14 +289,22 @@ fn put_back(
     mut delivery: Delivery,
     now: Timestamp,
 ) -> Result<(), syncbell_store::Error> {
-    draft.delete(rows::closed(&delivery.id));
+    delivery.seq = match draft.delivery(&delivery.id)? {
+        Some(DeliveryState::Over(closed)) => {
+            let seq = closed.delivery.seq;
+            draft.delete(rows::closed(seq));
+            if let Some(attempt) = &closed.attempt {
+                put_attempt(draft, seq, attempt);
+            }
+            seq
+        }
+        Some(DeliveryState::Pending(delivery)) => delivery.seq,
+        // Its own may be another's by now: numbers begin again once nothing stands.
+        None => draft.next_number(),
+    };
     // Its age starts anew: whoever retries by hand wants it tried.
     delivery.created_at = now;
     delivery.due_at = now;
-    // Numbers begin again once nothing stands: its own may be another's by now.
-    if draft.has(&rows::numbered(rows::lane(&delivery.target), delivery.seq))? {
-        delivery.seq = draft.next_number();
-    }
     draft.enqueue(&delivery);
     Ok(())
 }

@@ -94,7 +94,7 @@ impl Desk {
     /// `receiver: what, what …` a delivery, oldest first, of those that are new.
     async fn new_deliveries(&mut self) -> Vec<String> {
         let read = self.store.read(|reader| {
-            let rows = reader.scan(b"d/", None, 10_000)?;
+            let rows = reader.scan(rows::PENDING, None, 10_000)?;
             let rows = rows.iter().map(|(key, row)| rows::read(reader, key, row));
             rows.collect::<Result<Vec<Delivery>, Error>>()
         });

@@ -14,12 +14,11 @@ use super::newest::Newest;
 use crate::metrics::{NotifierMetrics, RowKind};
 use crate::rows::Key;
 
-/// However young they are: this many ids (23 bytes each), twice what an outbox holds.
+/// However young they are: this many ids (31 bytes each), twice what an outbox holds.
 const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 200_000 };
 
-/// However young they are: this many rows by which trails are found, one or two an event; with its trail some 300
-/// bytes.
-const TRAILS_LIMIT: u64 = if cfg!(test) { 20 } else { 30_000 };
+/// However young they are: this many trails, one an event, of some 300 bytes.
+const TRAILS_LIMIT: u64 = if cfg!(test) { 20 } else { 20_000 };
 
 /// How many more of both may be there before a pass goes on at once.
 const SLACK: u64 = if cfg!(test) { 8 } else { 40_000 };
@@ -81,8 +80,6 @@ pub(crate) struct Place {
     pub(super) after: Option<Key>,
     /// What is older is over, however young.
     pub(super) keep_from: Option<Timestamp>,
-    /// Where events are looked at: the trail of an older one is over.
-    pub(super) trails_from: Option<Timestamp>,
 }
 
 impl Pass {
@@ -116,12 +113,11 @@ impl Pass {
 
     /// Where the next slice begins.
     pub(crate) fn place(&self) -> Place {
-        let keep_from = |kind| self.newest.get(&kind).and_then(Newest::keep_from);
+        let kind = self.kind();
         Place {
-            kind: self.kind(),
+            kind,
             after: self.after.clone(),
-            keep_from: keep_from(self.kind()),
-            trails_from: keep_from(RowKind::Trail),
+            keep_from: self.newest.get(&kind).and_then(Newest::keep_from),
         }
     }
 

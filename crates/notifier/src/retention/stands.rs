@@ -60,17 +60,17 @@ pub(super) enum Keys {
     Text,
     /// One digest, in bytes.
     Digest,
-    /// Bytes of any length; no row of these is large.
-    Bytes,
+    /// Of trails, and of the rows by which they are found.
+    Trail,
 }
 
 /// What the keys of a kind begin with, and what follows.
 pub(super) fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
     match kind {
         RowKind::Event => (b"e/", Keys::Digest),
-        RowKind::Trail => (rows::TRAILS, Keys::Bytes),
+        RowKind::Trail => (rows::TRAILS, Keys::Trail),
         RowKind::Incident => (b"i/", Keys::Text),
-        RowKind::Delivery => (b"c/", Keys::Text),
+        RowKind::Delivery => (rows::CLOSED, Keys::Text),
         RowKind::DeadTrigger => (b"k/", Keys::Text),
         RowKind::DroppedResolve => (b"y/", Keys::Text),
         RowKind::Replay => (b"v/", Keys::Text),
@@ -174,24 +174,20 @@ fn counted(
         let closed: Closed = rows::read(draft.reader, key, row)?;
         let is_over = older(closed.at, kept.deliveries) || is_surplus(closed.at);
         if is_over {
-            let attempts = rows::attempts(&closed.delivery.id);
+            draft.delete(rows::place(&closed.delivery.id));
+            let attempts = rows::attempts(closed.delivery.seq);
             for (key, _) in draft.reader.scan(&attempts, None, ATTEMPTS_LIMIT)? {
                 draft.delete(key);
             }
         }
         return Ok(Stands::over_or(is_over, closed.at));
     }
-    // Of an event its trail stands behind the time.
     let bytes = rows::bytes(draft.reader, key, row)?;
-    let (second, trail) = bytes.split_at(bytes.len().min(rows::SECOND_BYTES));
-    let Some(at) = rows::second(second) else {
+    let second = bytes.get(..rows::SECOND_BYTES).and_then(rows::second);
+    let Some(at) = second else {
         return Ok(Stands::Over);
     };
     let is_over = older(at, EVENT_IDS) || is_surplus(at);
-    let untrailed = place.trails_from.is_some_and(|from| at < from);
-    if !is_over && untrailed && !trail.is_empty() {
-        draft.put_bytes(key.to_vec(), second.to_vec());
-    }
     Ok(Stands::over_or(is_over, at))
 }
 

@@ -152,6 +152,13 @@ pub(crate) fn is_piece(key: &[u8]) -> bool {
     key.contains(&PIECE_MARK)
 }
 
+/// The key of the row of which `key` is, or is a piece.
+pub(crate) fn without_piece(key: &[u8]) -> &[u8] {
+    key.split(|byte| *byte == PIECE_MARK)
+        .next()
+        .unwrap_or_default()
+}
+
 fn pieces(row: Option<&[u8]>) -> usize {
     match row {
         Some([SPLIT, a, b, c, d, _, _, _, _]) => {

@@ -211,7 +211,7 @@ impl Bench {
 
     pub(super) async fn deliveries(&self) -> Vec<Delivery> {
         let read = self.store.read(|reader| {
-            let rows = reader.scan(b"d/", None, 10_000)?;
+            let rows = reader.scan(rows::PENDING, None, 10_000)?;
             rows.iter()
                 .map(|(key, row)| rows::read(reader, key, row))
                 .collect()

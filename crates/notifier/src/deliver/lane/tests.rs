@@ -260,7 +260,10 @@ async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
         async move {
             let row = delivery(1, "a", AlertStatus::Firing);
             ledger
-                .turn(move |draft| record(draft, &row, &attempt(number), &outcome, 1.0, now()))
+                .turn(move |draft| {
+                    draft.enqueue(&row);
+                    record(draft, &row, &attempt(number), &outcome, 1.0, now())
+                })
                 .await
                 .unwrap()
         }
