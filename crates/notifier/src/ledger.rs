@@ -74,6 +74,7 @@ impl Ledger {
                 for prefix in [
                     b"d/".as_slice(),
                     b"q/",
+                    rows::HANDED_OVER,
                     rows::DEAD_LETTERS,
                     rows::REQUESTS,
                     rows::REPLAYS,
@@ -164,7 +165,7 @@ pub(crate) fn positions(stream: Stream) -> Key {
 }
 
 /// The number at the end of a key made by [`rows::numbered`], or of a position's key; 0 if none.
-fn number_of(key: &[u8]) -> u64 {
+pub(crate) fn number_of(key: &[u8]) -> u64 {
     let digits = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     std::str::from_utf8(digits)
         .ok()
