@@ -201,6 +201,11 @@ impl<'a> Draft<'a> {
         self.numbers.next()
     }
 
+    /// Whether no row that comes will have this number.
+    pub(crate) fn is_settled(&self, number: u64) -> bool {
+        self.numbers.is_settled(number)
+    }
+
     /// What the ledger knows that matters for a task: its last state, its subject, the incidents.
     pub(crate) fn view(
         &self,

@@ -63,6 +63,11 @@ impl Drawn {
         }
         number
     }
+
+    /// Whether `number` was given before, by a draft that is over: no row that comes has it.
+    pub(crate) fn is_settled(&self, number: u64) -> bool {
+        number < self.numbers.settled()
+    }
 }
 
 impl Drop for Drawn {

@@ -289,8 +289,9 @@ fn put_back(
     // Its age starts anew: whoever retries by hand wants it tried.
     delivery.created_at = now;
     delivery.due_at = now;
-    // Numbers begin again once nothing stands: its own may be another's by now.
-    if draft.has(&rows::numbered(rows::lane(&delivery.target), delivery.seq))? {
+    // Numbers begin again once nothing stands: its own may be another's by now, or soon.
+    let is_another = draft.has(&rows::numbered(rows::lane(&delivery.target), delivery.seq))?;
+    if is_another || !draft.is_settled(delivery.seq) {
         delivery.seq = draft.next_number();
     }
     draft.enqueue(&delivery);
