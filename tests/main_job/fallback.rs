@@ -1,16 +1,22 @@
 //! A receiver refuses us for good: its fallback is told what was for it, and says whom it stands in for. What was
-//! for the receiver stays, and goes out when it takes us again.
+//! for the receiver stays, and goes out when it takes us again. A storm is a handful of mails to the fallback too, and
+//! each entry to a program.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use syncbell_event::Status;
 use syncbell_simulator::NewTask;
-use syncbell_testkit::{Answer, Mail};
+use syncbell_testkit::{Answer, Mail, WebhookReceiver, eventually};
 
 use crate::house::{House, WAIT};
 use crate::mailbox::{text_of, told_by};
 
 /// More than a lane looks at at a time.
 const FLOOD: usize = 300;
+
+/// Mails of a flood, with `group_interval: 1s` and ten a minute.
+const HANDFUL: usize = 12;
 
 fn add(house: &House, image: &str, id: &str, status: Status) {
     let task = NewTask::of(image, "v1").id(id).status(status);
@@ -38,7 +44,8 @@ async fn stands_in(house: &House, mail: &Mail) {
 async fn what_a_receiver_refuses_for_good_goes_to_its_fallback_and_to_it_when_it_is_back() {
     let mut house = House::build().await;
     house.receivers = "[ops]";
-    house.grouping = "group_by: ['...'], fallback: mail";
+    // That the webhook is told each by itself floods nobody's mailbox.
+    house.grouping = "group_by: ['...'], group_interval: 1s, fallback: mail";
     house.webhook.answer_always(Answer::status(410));
     house.start().await;
     house.baseline().await;
@@ -70,7 +77,21 @@ async fn what_a_receiver_refuses_for_good_goes_to_its_fallback_and_to_it_when_it
         );
     }
     let all = 3 + FLOOD;
-    house.mailbox.wait_for(all, 3 * WAIT).await;
+    let told = || {
+        let mails = house.mailbox.mails();
+        let told = mails.iter().flat_map(told_by).map(|got| got.task_id);
+        told.filter(|id| id.starts_with("rst-flood-"))
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    let hears_of_each = async || (told() == FLOOD).then_some(());
+    eventually("the fallback hears of each", 3 * WAIT, hears_of_each).await;
+    let mails = house.mailbox.mails();
+    assert!(mails.len() <= 3 + HANDFUL, "{} mails", mails.len());
+    for mail in &mails {
+        stands_in(&house, mail).await;
+    }
+    let n_mails = mails.len();
     assert_eq!(house.webhook.requests().len(), 1, "its lane has stopped");
 
     assert!(house.stop().await.success());
@@ -102,6 +123,37 @@ async fn what_a_receiver_refuses_for_good_goes_to_its_fallback_and_to_it_when_it
     add(&house, "fallback/three", "rst-three", Status::Error);
     house.webhook.wait_for_accepted(all + 1, WAIT).await;
     let mails = house.mailbox.mails().len();
-    assert_eq!(mails, all, "nothing is told instead any more");
+    assert_eq!(mails, n_mails, "nothing is told instead any more");
+    assert!(house.stop().await.success());
+}
+
+/// A program that is a fallback is told each by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_a_fallback_gets_each_of_a_storm() {
+    let pager = WebhookReceiver::start_without_secret().await;
+    let mut house = House::build().await;
+    house.receivers = "[ops]";
+    house.extra_receivers = format!(
+        "\x20 - name: pager\n    webhook: {{url: '{}'}}\n",
+        pager.url()
+    );
+    house.grouping = "fallback: pager";
+    house.webhook.answer_always(Answer::status(410));
+    house.start().await;
+    house.baseline().await;
+    for n in 0..FLOOD {
+        let (image, id) = (format!("flood/image-{n}"), format!("rst-flood-{n}"));
+        add(&house, &image, &id, Status::Error);
+    }
+    let requests = pager.wait_for_accepted(FLOOD, 3 * WAIT).await;
+    let mut told = BTreeSet::new();
+    for request in &requests {
+        let data = &request.body["data"];
+        assert_eq!(data["instead_of"], "ops");
+        let alerts = data["alerts"].as_array().expect("alerts");
+        assert_eq!(alerts.len(), 1);
+        told.insert(alerts[0]["task"]["task_id"].as_str().map(str::to_owned));
+    }
+    assert_eq!((requests.len(), told.len()), (FLOOD, FLOOD));
     assert!(house.stop().await.success());
 }

@@ -1,11 +1,12 @@
 //! The consume loop: events from the log, through deciding and grouping, into one batch with the
-//! position. [`consume`] is one event; every line of it is a step.
+//! position. [`consume`] is one event.
 //!
 //! In: records of the log, the time. Out: turns of the ledger; which lanes have new rows.
 //!
 //! Must never happen: a position that moves without what its record caused, or the other way round.
 
 mod attend;
+mod event;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::{Read, Stream};
-use syncbell_event::{Envelope, Event, Kind, Phase};
+use syncbell_event::Envelope;
 use syncbell_service::crash_point;
 use syncbell_service::shutdown::past;
 use tokio::sync::Notify;
@@ -23,22 +24,20 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::begin::{Begun, LedgerLost, begin};
 use crate::dead_letters::DeadLetter;
-use crate::decide::watch::Said;
-use crate::decide::{Observation, Subject, decide};
 use crate::delivery::Target;
 use crate::held;
 use crate::hold::Holder;
-use crate::judge::{self, judge};
+use crate::judge::judge;
 use crate::ledger::{Draft, Ledger, Standing};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::notify::{self, GroupKey, Timers};
 use crate::reader::Reader;
 use crate::retention::{self, Kept, Passes};
-use crate::rows;
 use crate::setup::Setup;
-use crate::tell;
-use crate::trail::{self, Deciding};
-use crate::watch::{self, Word};
+use crate::trail::Deciding;
+use crate::watch;
+
+pub(crate) use event::consume;
 
 /// Records taken into one batch.
 const RECORDS_A_TURN: usize = 256;
@@ -67,8 +66,8 @@ pub(crate) struct Consumer {
     pub(crate) lost: Option<LedgerLost>,
     pub(crate) kept: Kept,
     pub(crate) metrics: NotifierMetrics,
-    /// Woken when records of dead letters are to be decided again.
-    pub(crate) replays: Arc<Notify>,
+    /// Woken when something is asked of it.
+    pub(crate) attend: Arc<Notify>,
     /// Told which lanes have new rows, and that there are dead letters to relay.
     pub(crate) wake: Arc<Wake>,
 }
@@ -143,7 +142,7 @@ impl Consumer {
                     }
                     reader.acknowledge().await?;
                 }
-                () = self.replays.notified() => {
+                () = self.attend.notified() => {
                     tokio::select! {
                         biased;
                         done = self.attend(&mut clocks) => done?,
@@ -402,101 +401,6 @@ impl Consumer {
         pass.went_on(slice, &self.metrics, Instant::now());
         Ok(())
     }
-}
-
-/// One event: what it means, and who is told.
-pub(crate) fn consume(
-    draft: &mut Draft<'_>,
-    envelope: Envelope,
-    setup: &Setup,
-    now: Timestamp,
-    done: &mut Done,
-) -> Result<(), syncbell_store::Error> {
-    let read_before = rows::event(&envelope.id);
-    if draft.has(&read_before)? {
-        return Ok(());
-    }
-    draft.put_bytes(read_before, rows::event_row(now, None));
-    let what = match &envelope.event {
-        Event::Task { kind, .. } => trail::word(*kind),
-        Event::Swept(_) => "swept",
-        Event::Failing(_) => "failing",
-        Event::Recovered(_) => "recovered",
-    };
-    let deciding = Deciding::new(&envelope.id, what, &envelope.source.instance);
-    done.deciding = Some(deciding);
-    means(draft, envelope, setup, now, done)?;
-    trail::write(draft, done, now);
-    Ok(())
-}
-
-/// What a new event means, and who is told.
-fn means(
-    draft: &mut Draft<'_>,
-    envelope: Envelope,
-    setup: &Setup,
-    now: Timestamp,
-    done: &mut Done,
-) -> Result<(), syncbell_store::Error> {
-    let instance = envelope.source.instance;
-    let word = match envelope.event {
-        Event::Task { kind, data } => {
-            // What vanished is told as it last was.
-            let before = data.before.as_ref();
-            let was_final = before.is_some_and(|task| task.status.phase() == Phase::Final);
-            let Some(task) = data.after.or(data.before) else {
-                return Ok(());
-            };
-            let seen = Observation {
-                event_id: envelope.id,
-                kind,
-                instance,
-                observed_at: envelope.time,
-                task,
-                was_final,
-                detail: data.detail,
-                traceparent: envelope.traceparent,
-            };
-            return observe(draft, &seen, setup, now, done);
-        }
-        Event::Swept(swept) => Word::Swept(swept),
-        Event::Failing(failing) => Word::Failing(failing),
-        Event::Recovered(_) => Word::Recovered,
-    };
-    let said = Said {
-        region: &envelope.source.region,
-        at: envelope.time,
-        traceparent: envelope.traceparent,
-    };
-    let judges = watch::said(draft, setup, &instance, &word, &said, now, done)?;
-    if judges && judge(draft, setup, &instance, now, done)? {
-        done.judging = Some(instance);
-    }
-    Ok(())
-}
-
-/// A task as it was seen.
-fn observe(
-    draft: &mut Draft<'_>,
-    seen: &Observation,
-    setup: &Setup,
-    now: Timestamp,
-    done: &mut Done,
-) -> Result<(), syncbell_store::Error> {
-    let subject = Subject::of(&seen.instance, &seen.task);
-    let view = draft.view(&seen.task.task_id, &subject, &setup.rules)?;
-    let causes_before = trail::causes(&view.incidents);
-    let decision = decide(seen, view, &setup.rules, now);
-    draft.put_decision(&seen.task.task_id, &subject, &decision);
-    if let Some(deciding) = &mut done.deciding {
-        deciding.of_task(&seen.task);
-        deciding.decided(&decision, seen.kind, causes_before);
-    }
-    if seen.kind != Kind::Vanished {
-        let (instance, at) = (&seen.instance, seen.observed_at);
-        judge::ran(draft, setup, instance, &seen.task, at, now, done)?;
-    }
-    tell::tell(draft, setup, &decision.told, now, done)
 }
 
 #[cfg(test)]

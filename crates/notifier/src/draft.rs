@@ -90,14 +90,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// How many entries wait in the group under `key`.
-    pub(crate) fn waiting_in(&self, key: &[u8]) -> Result<u64, Error> {
-        match self.groups.get(key) {
-            Some(group) => Ok(group.waiting),
-            None => Ok(self.get::<Group>(key)?.map_or(0, |group| group.waiting)),
-        }
-    }
-
     /// The incidents that ended, to be looked at once.
     pub(crate) fn take_ended(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.ended)

@@ -15,12 +15,19 @@ use syncbell_event::digest_id;
 use crate::delivery::Entry;
 use crate::label::Label;
 
-/// Incidents whose end a group waits for before it stops repeating; more are not repeated.
-const OPEN_LIMIT: usize = 1_000;
+/// Incidents whose end a group waits for before it stops repeating, as many as one notification holds; more are not
+/// repeated.
+const OPEN_LIMIT: usize = 2_000;
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The label of groups of what flaps.
 pub(crate) const FLAPPING: &str = "flapping";
+
+/// The label of groups of what another receiver did not take: its name.
+pub(crate) const INSTEAD_OF: &str = "instead_of";
+
+/// The label with its address, where that is mail.
+pub(crate) const ADDRESS: &str = "address";
 
 /// How a receiver wants to be told.
 #[derive(Clone, Debug)]
@@ -157,6 +164,11 @@ impl Group {
     /// One entry came. Gives when the group is due now.
     pub(crate) fn add(&mut self, policy: &Policy, now: Timestamp) -> Timestamp {
         self.waiting += 1;
+        self.due(policy, now)
+    }
+
+    /// An entry came: when the group is due now.
+    pub(crate) fn due(&mut self, policy: &Policy, now: Timestamp) -> Timestamp {
         let interval = policy.interval(&self.labels);
         let due = self.due_at.unwrap_or_else(|| {
             let wait = after(now, policy.group_wait);
@@ -174,7 +186,9 @@ impl Group {
         self.notified_at = Some(now);
         let interval = policy.interval(&self.labels);
         self.due_at = (left > 0).then(|| after(now, interval));
-        for entry in told {
+        // A fallback is told once: what goes on is repeated to whom it was for.
+        let repeats = !self.labels.contains_key(INSTEAD_OF);
+        for entry in told.iter().filter(|_| repeats) {
             if entry.fires() {
                 if self.open.len() < OPEN_LIMIT {
                     self.open.insert(entry.item.incident.clone());
@@ -193,6 +207,14 @@ impl Group {
         self.due_at = (left > 0).then_some(now);
         self.repeat_at = None;
         self.open.clear();
+    }
+
+    /// So many entries left it: they wait elsewhere, or are told with others.
+    pub(crate) fn withdraw(&mut self, n_entries: u64) {
+        self.waiting = self.waiting.saturating_sub(n_entries);
+        if self.waiting == 0 {
+            self.due_at = None;
+        }
     }
 
     /// Whether nothing waits in it and nothing is open: it may be forgotten.

@@ -81,6 +81,7 @@ impl Ledger {
                 for prefix in [
                     rows::PENDING,
                     b"q/",
+                    rows::HANDED_OVER,
                     rows::DEAD_LETTERS,
                     rows::REQUESTS,
                     rows::REPLAYS,

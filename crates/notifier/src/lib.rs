@@ -33,6 +33,7 @@ mod replay;
 mod trial;
 mod rehearsal;
 mod receivers;
+mod fallback;
 mod watchdog;
 mod heartbeat;
 mod lag;

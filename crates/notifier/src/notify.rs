@@ -4,6 +4,8 @@
 //! that draft, and when the groups want to be looked at. Must never happen: an entry that is in no
 //! delivery and waits in no group, or is in two deliveries of a target.
 
+mod order;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,22 +14,18 @@ use syncbell_store::{Error, Store};
 
 use crate::consume::Done;
 use crate::decide::{Incident, repeat_entries};
-use crate::delivery::{Delivery, DeliveryId, Entry};
+use crate::delivery::{Delivery, DeliveryId, Entry, Target};
 use crate::draft::Draft;
 use crate::group::{self, Group, Recent};
 use crate::held;
 use crate::route::{Recipient, Routes};
-use crate::rows;
+use crate::rows::{self, Key};
 use crate::setup::Setup;
+
+use order::{To, Waits};
 
 /// Entries of one notification; what waits beyond goes with the next. Ten thousand failures are a handful of mails.
 const ENTRIES_A_NOTIFICATION: usize = 2_000;
-
-/// Entries of what flaps that are looked through for an incident.
-const FLAPPING_ENTRIES: usize = 500;
-
-/// Incidents that a repeat lists.
-const REPEATED_INCIDENTS: usize = 100;
 
 /// A group: (receiver, digest of its route and labels).
 pub(crate) type GroupKey = (String, String);
@@ -119,72 +117,122 @@ pub(crate) fn tell(
 ) -> Result<Vec<Made>, Error> {
     let mut made = Vec::new();
     for recipient in routes.of(entry) {
-        made.extend(match &recipient.policy.group_by {
-            None => alone(draft, entry, recipient, now, done)?,
-            Some(by) => grouped(draft, entry, recipient, group::labels(by, entry), now, done)?,
-        });
+        let to = To {
+            receiver: &recipient.name,
+            instead_of: [None, None],
+        };
+        made.extend(tell_one(draft, entry, to, recipient, routes, now, done)?);
     }
     Ok(made)
 }
 
-/// Each by itself, at once; while its route is mute, in the order in which they came when that is over.
-fn alone(
+/// Tells `entry`, which `not_taken` did not take, to its fallback `recipient`.
+pub(crate) fn tell_instead(
     draft: &mut Draft<'_>,
     entry: &Entry,
+    not_taken: &Target,
     recipient: &Recipient,
+    setup: &Setup,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    let to = To {
+        receiver: &recipient.name,
+        instead_of: [Some(&not_taken.receiver), not_taken.address.as_deref()],
+    };
+    let made = tell_one(draft, entry, to, recipient, &setup.routes, now, done)?;
+    index(draft, &made, std::slice::from_ref(entry), now);
+    Ok(())
+}
+
+/// Tells `entry` to one receiver, behind what it must not overtake.
+fn tell_one(
+    draft: &mut Draft<'_>,
+    entry: &Entry,
+    to: To<'_>,
+    recipient: &Recipient,
+    routes: &Routes,
     now: Timestamp,
     done: &mut Done,
 ) -> Result<Vec<Made>, Error> {
-    let none = BTreeMap::new();
-    let mute = recipient.hours.mute_until(now);
-    let key = rows::group(
-        &recipient.name,
-        &group::group_digest(&recipient.path, &none),
-    );
-    // What waits goes first, else an end may be told before its beginning.
-    if mute.is_none() && draft.waiting_in(&key)? == 0 {
-        let told = std::slice::from_ref(entry);
-        return enqueue(draft, recipient, &none, told, 0, now, done);
+    let waiting = order::waiting(draft, to, &entry.item.incident)?;
+    if let Some((key, mut group)) = order::followed(draft, to, entry, &waiting)? {
+        let recipient = routes.at(group.route(), to.receiver).unwrap_or(recipient);
+        group.add(&recipient.policy, now);
+        wait(draft, entry, &group, recipient.hours.mute_until(now), done);
+        draft.put_group(key, group);
+        return Ok(Vec::new());
     }
+    let labels = labels(entry, to, recipient, &waiting);
+    let digest = group::group_digest(&recipient.path, &labels);
+    let before = order::overtaken(draft, to, entry, &digest, &waiting, done)?;
+    let key = rows::group(to.receiver, &digest);
     let known = draft.take_group(&key)?;
-    let mut group = known.unwrap_or_else(|| Group::new(&recipient.name, &recipient.path, none));
-    group.waiting += 1;
+    let group = known.unwrap_or_else(|| Group::new(to.receiver, &recipient.path, labels));
+    let parts = (before, entry);
+    if recipient.policy.group_by.is_none() {
+        alone(draft, parts, recipient, (key, group), now, done)
+    } else {
+        grouped(draft, parts, recipient, (key, group), now, done)
+    }
+}
+
+/// Entries that are told before one, with their numbers, and that one.
+type Parts<'a> = (Vec<(u64, Entry)>, &'a Entry);
+
+/// Each by itself, at once; while its route is mute, in the order in which they came when that is over.
+fn alone(
+    draft: &mut Draft<'_>,
+    (before, entry): Parts<'_>,
+    recipient: &Recipient,
+    (key, mut group): (Key, Group),
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<Vec<Made>, Error> {
+    let mute = recipient.hours.mute_until(now);
+    // What waits goes first, else an end may be told before its beginning.
+    if mute.is_none() && group.waiting == 0 {
+        let alone = std::slice::from_ref;
+        for told in before.iter().map(|(_, entry)| alone(entry)) {
+            enqueue_later(draft, recipient, &group.labels, told, 0, now, done)?;
+        }
+        let made = enqueue(draft, recipient, &group.labels, alone(entry), 0, now, done)?;
+        order::keep(draft, key, group);
+        return Ok(made);
+    }
     group.due_at.get_or_insert(now);
-    wait(draft, entry, &group, mute, done);
+    wait_all(draft, (before, entry), &mut group, mute, done);
     draft.put_group(key, group);
     Ok(Vec::new())
 }
 
 fn grouped(
     draft: &mut Draft<'_>,
-    entry: &Entry,
+    (before, entry): Parts<'_>,
     recipient: &Recipient,
-    labels: BTreeMap<String, String>,
+    (key, mut group): (Key, Group),
     now: Timestamp,
     done: &mut Done,
 ) -> Result<Vec<Made>, Error> {
-    let labels = with_flapping(draft, entry, recipient, labels)?;
-    let digest = group::group_digest(&recipient.path, &labels);
-    let key = rows::group(&recipient.name, &digest);
+    let mut made = Vec::new();
     let mut recent = recent(draft, recipient)?;
-    let mut group = draft
-        .take_group(&key)?
-        .unwrap_or_else(|| Group::new(&recipient.name, &recipient.path, labels));
-    let due = group.add(&recipient.policy, now);
+    let is_quiet = group.waiting == 0;
+    let due = group.due(&recipient.policy, now);
     let mute = recipient.hours.mute_until(now);
     let cap = recipient.policy.cap;
-    let mut made = Vec::new();
-    let goes = mute.is_none() && due <= now && group.waiting == 1;
-    if goes && recent.allows_at(cap, now) <= now {
-        let told = vec![entry.clone()];
+    if mute.is_none() && due <= now && is_quiet && recent.allows_at(cap, now) <= now {
+        let before = before.into_iter().map(|(_, entry)| entry);
+        let told: Vec<Entry> = before.chain([entry.clone()]).collect();
         group.notified(&told, 0, &recipient.policy, now);
         recent.note(cap, now);
         draft.put(rows::receiver(&recipient.name), &recent);
         made = enqueue(draft, recipient, &group.labels, &told, 0, now, done)?;
-        done.timers
-            .insert((recipient.name.clone(), digest), group.wakes_at());
+        // The trails of those before it are written.
+        index(draft, &made, &told[..told.len() - 1], now);
+        let group_key = (recipient.name.clone(), group.digest());
+        done.timers.insert(group_key, group.wakes_at());
     } else {
-        wait(draft, entry, &group, mute, done);
+        wait_all(draft, (before, entry), &mut group, mute, done);
     }
     draft.put_group(key, group);
     Ok(made)
@@ -192,36 +240,49 @@ fn grouped(
 
 /// The labels of the group of `entry`: what flaps, and what must not overtake what waits of its incident because it
 /// flapped, has one of its own.
-fn with_flapping(
-    draft: &Draft<'_>,
+fn labels(
     entry: &Entry,
+    to: To<'_>,
     recipient: &Recipient,
-    labels: BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Error> {
+    waiting: &[Waits],
+) -> BTreeMap<String, String> {
+    let Some(by) = &recipient.policy.group_by else {
+        return BTreeMap::new();
+    };
+    let mut labels = group::labels(by, entry);
+    for (label, value) in [group::INSTEAD_OF, group::ADDRESS]
+        .iter()
+        .zip(to.instead_of)
+    {
+        labels.extend(value.map(|value| ((*label).to_owned(), value.to_owned())));
+    }
     if recipient.policy.flapping_interval.is_none() {
-        return Ok(labels);
+        return labels;
     }
     let mut flapping = labels.clone();
     flapping.insert(group::FLAPPING.to_owned(), "true".to_owned());
-    if entry.flapping {
-        return Ok(flapping);
+    let waits_there = || {
+        let digest = group::group_digest(&recipient.path, &flapping);
+        waiting.iter().any(|one| one.group == digest)
+    };
+    let flaps = entry.flapping || (!waiting.is_empty() && waits_there());
+    if flaps { flapping } else { labels }
+}
+
+/// Puts these entries behind what waits in `group`.
+fn wait_all(
+    draft: &mut Draft<'_>,
+    (before, entry): Parts<'_>,
+    group: &mut Group,
+    mute: Option<Timestamp>,
+    done: &mut Done,
+) {
+    for (number, entry) in before {
+        group.waiting += 1;
+        order::put(draft, group, number, &entry);
     }
-    let digest = group::group_digest(&recipient.path, &flapping);
-    if draft.waiting_in(&rows::group(&recipient.name, &digest))? == 0 {
-        return Ok(labels);
-    }
-    let prefix = rows::waiting(&recipient.name, &digest);
-    for key in draft.keys(
-        &prefix,
-        &rows::numbered(prefix.clone(), u64::MAX),
-        FLAPPING_ENTRIES,
-    )? {
-        let waits: Option<Entry> = draft.get(&key)?;
-        if waits.is_some_and(|waits| waits.item.incident == entry.item.incident) {
-            return Ok(flapping);
-        }
-    }
-    Ok(labels)
+    group.waiting += 1;
+    wait(draft, entry, group, mute, done);
 }
 
 /// Puts `entry` behind what waits in `group`, which is looked at when it is due and not `mute` any more.
@@ -233,13 +294,10 @@ fn wait(
     mute: Option<Timestamp>,
     done: &mut Done,
 ) {
-    let digest = group.digest();
-    let prefix = rows::waiting(&group.receiver, &digest);
-    let row = rows::numbered(prefix, draft.next_number());
-    draft.put(row, entry);
+    order::put(draft, group, draft.next_number(), entry);
     let wakes_at = group.wakes_at().max(mute);
-    done.timers
-        .insert((group.receiver.clone(), digest), wakes_at);
+    let group_key = (group.receiver.clone(), group.digest());
+    done.timers.insert(group_key, wakes_at);
 }
 
 /// A group's time has come: what waits goes out, or what stays open is told again.
@@ -270,21 +328,18 @@ pub(crate) fn tick(
         return Ok(());
     }
     if group.due_at.is_some_and(|due| due <= now) {
-        let told = take_waiting(draft, name, digest)?;
+        let told = take_waiting(draft, &mut group)?;
         let left = group.waiting.saturating_sub(told.len() as u64);
-        let left = if told.is_empty() { 0 } else { left };
         if policy.group_by.is_none() {
             group.flushed(left, now);
             for entry in &told {
                 let one = std::slice::from_ref(entry);
                 enqueue_later(draft, recipient, &BTreeMap::new(), one, 0, now, done)?;
             }
-        } else {
+        } else if !told.is_empty() {
             group.notified(&told, left, policy, now);
-            if !told.is_empty() {
-                recent.note(cap, now);
-                enqueue_later(draft, recipient, &group.labels, &told, 0, now, done)?;
-            }
+            recent.note(cap, now);
+            enqueue_later(draft, recipient, &group.labels, &told, 0, now, done)?;
         }
     } else if group.repeat_at.is_some_and(|at| at <= now) {
         let told = still_open(draft, &mut group, setup, now)?;
@@ -298,48 +353,73 @@ pub(crate) fn tick(
     }
     draft.put(rows::receiver(name), &recent);
     done.timers.insert(key.clone(), group.wakes_at());
-    draft.put_group(row, group);
+    order::keep(draft, row, group);
     Ok(())
 }
 
-/// What waits in a group, in order, as much as one notification holds.
-fn take_waiting(draft: &mut Draft<'_>, name: &str, digest: &str) -> Result<Vec<Entry>, Error> {
-    let prefix = rows::waiting(name, digest);
-    let mut told = Vec::new();
+/// Takes out what waits in `group`, in order, as much as one notification holds; what must go behind something else
+/// goes there.
+fn take_waiting(draft: &mut Draft<'_>, group: &mut Group) -> Result<Vec<Entry>, Error> {
+    let prefix = rows::waiting(&group.receiver, &group.digest());
+    let mut page = Vec::new();
     for (key, first) in draft
         .reader
         .scan(&prefix, None, ENTRIES_A_NOTIFICATION * 2)?
     {
-        if !rows::is_piece(&key) && told.len() < ENTRIES_A_NOTIFICATION {
-            told.push(rows::read::<Entry>(draft.reader, &key, &first)?);
-            draft.delete(key);
+        if !rows::is_piece(&key) && page.len() < ENTRIES_A_NOTIFICATION {
+            let entry = rows::read::<Entry>(draft.reader, &key, &first)?;
+            page.push((rows::number(&key), entry));
         }
     }
-    Ok(told)
+    if page.is_empty() {
+        // Its count was wrong.
+        group.withdraw(group.waiting);
+        return Ok(Vec::new());
+    }
+    let (page, moved) = order::behind_beginnings(draft, group, page)?;
+    group.withdraw(moved);
+    let to = To::of(group);
+    for (number, entry) in &page {
+        draft.delete(rows::numbered(prefix.clone(), *number));
+        order::forget(draft, to, *number, entry);
+    }
+    Ok(page.into_iter().map(|(_, entry)| entry).collect())
 }
 
-/// What of a group is still open, and not held back now; what is not open is taken out of it.
+/// What of a group is still open, and not held back now; what is not open is taken out of it. Of each incident the newest
+/// causes, as many as one notification holds, and one at least: so its counts are right.
 fn still_open(
     draft: &mut Draft<'_>,
     group: &mut Group,
     setup: &Setup,
     now: Timestamp,
 ) -> Result<Vec<Entry>, Error> {
+    let (receiver, digest) = (group.receiver.clone(), group.digest());
+    let to = To {
+        receiver: &receiver,
+        instead_of: [None, None],
+    };
+    let mut open = Vec::new();
+    for id in std::mem::take(&mut group.open) {
+        let incident = draft.get::<Incident>(&rows::incident(&id))?;
+        let Some(incident) = incident.filter(Incident::is_open) else {
+            continue;
+        };
+        group.open.insert(id.clone());
+        // Where its end was told elsewhere, it is open again and that is still to be told.
+        let waiting = order::waiting(draft, to, &id)?;
+        if waiting.iter().all(|one| one.group == digest) {
+            open.push(incident);
+        }
+    }
+    let causes = (ENTRIES_A_NOTIFICATION / open.len().max(1)).max(1);
     let mut told = Vec::new();
-    let open: Vec<String> = group.open.iter().cloned().collect();
-    for id in open {
-        match draft.get::<Incident>(&rows::incident(&id))? {
-            Some(incident) if incident.is_open() => {
-                if told.len() < REPEATED_INCIDENTS {
-                    for entry in repeat_entries(&incident) {
-                        if held::find(draft, setup, &entry, now)?.is_none() {
-                            told.push(entry);
-                        }
-                    }
-                }
-            }
-            _ => {
-                group.open.remove(&id);
+    for incident in &open {
+        let entries = repeat_entries(incident);
+        let older = entries.len().saturating_sub(causes);
+        for entry in entries.into_iter().skip(older) {
+            if held::find(draft, setup, &entry, now)?.is_none() {
+                told.push(entry);
             }
         }
     }
@@ -352,7 +432,7 @@ fn recent(draft: &Draft<'_>, recipient: &Recipient) -> Result<Recent, Error> {
         .unwrap_or_default())
 }
 
-/// As [`enqueue`], of entries whose trails are written: rows say what tells of them.
+/// As [`enqueue`], of entries whose trails are written.
 fn enqueue_later(
     draft: &mut Draft<'_>,
     recipient: &Recipient,
@@ -362,13 +442,19 @@ fn enqueue_later(
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
-    for made in enqueue(draft, recipient, labels, entries, repeat, now, done)? {
+    let made = enqueue(draft, recipient, labels, entries, repeat, now, done)?;
+    index(draft, &made, entries, now);
+    Ok(())
+}
+
+/// Says in rows what tells of these entries: their trails do not.
+fn index(draft: &mut Draft<'_>, made: &[Made], entries: &[Entry], now: Timestamp) {
+    for made in made {
         for entry in entries {
             let index = rows::delivery_of_event(&entry.event_id, &made.id);
             draft.put_bytes(index, rows::second_bytes(now));
         }
     }
-    Ok(())
 }
 
 /// One delivery for each target. An id that stands already is not put twice.
@@ -382,6 +468,8 @@ fn enqueue(
     done: &mut Done,
 ) -> Result<Vec<Made>, Error> {
     let mut made = Vec::new();
+    let instead_of = labels.get(group::INSTEAD_OF);
+    let fallback = instead_of.map_or_else(|| recipient.fallback.clone(), |_| Vec::new());
     for target in &recipient.targets {
         let id = DeliveryId::of(target, labels, entries, repeat);
         made.push(Made {
@@ -404,8 +492,8 @@ fn enqueue(
             last_error: None,
             first_failure_at: None,
             replay: None,
-            fallback: recipient.fallback.clone(),
-            instead_of: None,
+            fallback: fallback.clone(),
+            instead_of: instead_of.cloned(),
         });
         done.lanes.insert(target.clone());
     }

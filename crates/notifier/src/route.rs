@@ -38,6 +38,8 @@ struct Node {
     conditions: Vec<Condition<Label>>,
     continues: bool,
     recipients: Vec<Recipient>,
+    /// Who is told what they do not take.
+    instead: Option<Recipient>,
     routes: Vec<Node>,
 }
 
@@ -51,7 +53,7 @@ impl Routes {
     pub(crate) fn flapping(mut self, flapping: Option<syncbell_config::Flapping>) -> Self {
         let mut nodes = vec![&mut self.0];
         while let Some(node) = nodes.pop() {
-            for recipient in &mut node.recipients {
+            for recipient in node.recipients.iter_mut().chain(&mut node.instead) {
                 let interval = &mut recipient.policy.flapping_interval;
                 *interval = interval.and(flapping.map(|flapping| flapping.every));
             }
@@ -69,9 +71,13 @@ impl Routes {
     }
 
     /// The recipient of that name, if the configuration still has it; by the route of this path, if it is
-    /// still among its receivers.
+    /// still among its receivers, or its fallback.
     pub(crate) fn at(&self, path: &str, name: &str) -> Option<&Recipient> {
-        let all = || self.recipients().filter(|recipient| recipient.name == name);
+        let instead = || self.nodes().filter_map(|node| node.instead.as_ref());
+        let all = || {
+            let all = self.recipients().chain(instead());
+            all.filter(|recipient| recipient.name == name)
+        };
         all()
             .find(|recipient| recipient.path == path)
             .or_else(|| all().next())
@@ -89,14 +95,27 @@ impl Routes {
         all.into_iter().cloned().collect()
     }
 
+    /// The fallback of that name of the receiver `receiver`, by the first route that says so.
+    pub(crate) fn fallback(&self, receiver: &str, name: &str) -> Option<&Recipient> {
+        let mut of_receiver = self.nodes().filter(|node| {
+            let mut recipients = node.recipients.iter();
+            recipients.any(|recipient| recipient.name == receiver)
+        });
+        of_receiver.find_map(|node| node.instead.as_ref().filter(|instead| instead.name == name))
+    }
+
     fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        self.nodes().flat_map(|node| &node.recipients)
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
         let mut nodes = vec![&self.0];
         let mut at = 0;
         while at < nodes.len() {
             nodes.extend(&nodes[at].routes);
             at += 1;
         }
-        nodes.into_iter().flat_map(|node| &node.recipients)
+        nodes.into_iter()
     }
 }
 
@@ -128,6 +147,14 @@ impl Node {
                 .filter_map(named)
                 .map(recipient)
                 .collect(),
+            instead: fallback.map(|fallback| Recipient {
+                name: fallback.name.clone(),
+                path: format!("{path}.fallback"),
+                targets: targets(fallback),
+                policy: policy_instead(route, fallback),
+                hours: Hours::default(),
+                fallback: Vec::new(),
+            }),
             routes,
         }
     }
@@ -172,12 +199,29 @@ pub(crate) fn targets(receiver: &Receiver) -> Vec<Target> {
     }
 }
 
-fn policy(route: &Route, receiver: &Receiver) -> Policy {
-    let mut policy = match &receiver.kind {
+fn policy_of_channel(receiver: &Receiver) -> Policy {
+    match &receiver.kind {
         ReceiverKind::Webhook(_) => Policy::each(),
         ReceiverKind::Email(_) => Policy::people(),
         ReceiverKind::Chat(chat) => Policy::people().within(a_minute(&chat.rates)),
-    };
+    }
+}
+
+/// Of a fallback: a program is told each, people are not told each, whatever the receiver of the route wants that did
+/// not take it.
+fn policy_instead(route: &Route, fallback: &Receiver) -> Policy {
+    let (of_route, of_channel) = (policy(route, fallback), policy_of_channel(fallback));
+    let group_by = of_channel
+        .group_by
+        .map(|by| of_route.group_by.unwrap_or(by));
+    Policy {
+        group_by,
+        ..of_route
+    }
+}
+
+fn policy(route: &Route, receiver: &Receiver) -> Policy {
+    let mut policy = policy_of_channel(receiver);
     if let Some(labels) = &route.group_by {
         let each = labels.iter().any(|label| label == "...");
         policy.group_by = (!each).then(|| {

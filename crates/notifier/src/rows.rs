@@ -17,6 +17,7 @@
 //! | `b/log-lost` | the log was not the one that was read; to be told |
 //! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
 //! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
+//! | `qi/{digest of receiver and whom it stands in for}/{incident id}/{seq}` | in which group that entry waits |
 //! | `r/{receiver digest}` | when it was last notified, for the cap |
 //! | `rf/{target digest}` | since when every attempt at the target failed, and who was told so |
 //! | `d/{target digest}/{seq}` | a delivery still to be made |
@@ -28,6 +29,7 @@
 //! | `l/{seq}` | a dead letter still to be put on the bus |
 //! | `v/{dead letter's id}` | that it was replayed, and how that ended |
 //! | `u/{seq}` | a dead letter's record that is to be decided again |
+//! | `fb/{seq}` | a delivery that its receiver did not take, and of which its fallback is to be told |
 //! | `m/{seq}` | a request to the poller still to be put on the bus |
 //! | `z/{silence id}` | a silence; written by the API alone |
 //! | `h/{incident id}` | what is held of the incident, and whether something of it was told |
@@ -334,6 +336,12 @@ pub(crate) fn waiting(receiver: &str, digest: &str) -> Key {
     format!("q/{}/{digest}/", digest_id([Some(receiver)])).into_bytes()
 }
 
+/// What waits of an incident for a receiver, whichever group it waits in.
+pub(crate) fn waits(receiver: &str, instead_of: [Option<&str>; 2], incident: &str) -> Key {
+    let digest = digest_id([Some(receiver)].into_iter().chain(instead_of));
+    format!("qi/{digest}/{incident}/").into_bytes()
+}
+
 pub(crate) fn receiver(name: &str) -> Key {
     format!("r/{}", digest_id([Some(name)])).into_bytes()
 }
@@ -396,6 +404,9 @@ pub(crate) fn attempts(seq: u64) -> Key {
 }
 
 pub(crate) const REQUESTS: &[u8] = b"m/";
+
+/// What is to be told to fallbacks.
+pub(crate) const HANDED_OVER: &[u8] = b"fb/";
 
 pub(crate) const DEAD_LETTERS: &[u8] = b"l/";
 

@@ -95,9 +95,20 @@ pub struct Handle {
 /// The consume loop of a notifier that runs.
 #[derive(Clone)]
 struct Consuming {
-    /// Woken when a dead letter's record is to be decided again.
-    replays: Arc<Notify>,
+    /// Woken when something is asked of it: a dead letter's record is to be decided again, a fallback to be told.
+    attend: Arc<Notify>,
     setup: Arc<Setup>,
+}
+
+impl Consuming {
+    fn of(parts: &Parts) -> Self {
+        let (route, receivers) = (&parts.route, &parts.receivers);
+        let setup = Setup::new(route, receivers, &parts.rules, &parts.instances);
+        Self {
+            attend: Arc::default(),
+            setup: Arc::new(setup),
+        }
+    }
 }
 
 /// Opens the notifier's own store, `notifier/` under `data_dir`, to run on it: one that is damaged is set
@@ -196,7 +207,7 @@ impl Handle {
     /// A dead letter's record is to be decided again.
     pub(crate) fn wake_consumer(&self) {
         if let Some(consuming) = &self.consuming {
-            consuming.replays.notify_one();
+            consuming.attend.notify_one();
         }
     }
 
@@ -214,21 +225,14 @@ impl Notifier {
     /// Opens the ledger and prepares every receiver. Must run on the runtime that it will run on.
     pub async fn open(parts: Parts) -> Result<Self, Error> {
         let metrics = NotifierMetrics::new(&parts.metrics);
+        let consuming = Consuming::of(&parts);
         let ledger = Ledger::open(parts.store).await?;
         let begun = begin::begun(&ledger, Timestamp::now()).await?;
         let renderers =
             Renderers::try_new(&parts.templates, &parts.console).map_err(Error::Templates)?;
         let buried = Arc::new(Notify::new());
-        let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderers, &metrics, &buried)?;
-        let consuming = Consuming {
-            replays: Arc::default(),
-            setup: Arc::new(Setup::new(
-                &parts.route,
-                &parts.receivers,
-                &parts.rules,
-                &parts.instances,
-            )),
-        };
+        let calls = (&buried, &consuming.attend);
+        let (lanes, signals) = lanes(&parts.receivers, &ledger, &renderers, &metrics, calls)?;
         let handle = Handle {
             ledger: ledger.clone(),
             bus: parts.bus.clone(),
@@ -253,7 +257,7 @@ impl Notifier {
             lost: parts.lost,
             kept: Kept::of(&parts.retention, parts.rules.expire_after),
             metrics: metrics.clone(),
-            replays: consuming.replays,
+            attend: consuming.attend,
             wake: wake.clone(),
         };
         let watchdog = Watchdog {
@@ -359,7 +363,7 @@ fn lanes(
     ledger: &Ledger,
     renderers: &Renderers,
     metrics: &NotifierMetrics,
-    buried: &Arc<Notify>,
+    (buried, handed_over): (&Arc<Notify>, &Arc<Notify>),
 ) -> Result<(Vec<Lane>, Signals), Error> {
     let all = receivers.iter().flat_map(targets);
     let signals: Signals = Arc::new(all.map(|target| (target, Arc::default())).collect());
@@ -377,7 +381,7 @@ fn lanes(
             };
             lanes.push(Lane {
                 signal: signals[&target].clone(),
-                signals: signals.clone(),
+                handed_over: handed_over.clone(),
                 target,
                 channel: channel.clone(),
                 ledger: ledger.clone(),

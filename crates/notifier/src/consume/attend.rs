@@ -13,11 +13,13 @@ use crate::hold::Holder;
 use crate::notify::Timers;
 use crate::rows::{self, Key};
 use crate::setup::Setup;
-use crate::{Error, held, incidents, silence};
+use crate::{Error, fallback, held, incidents, silence};
 
 impl Consumer {
-    /// What somebody asked for: records that are to be decided again, incidents that are to be closed, silences.
+    /// What somebody asked for: fallbacks that are to be told, records that are to be decided again, incidents that are
+    /// to be closed, silences.
     pub(super) async fn attend(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        self.hand_on(clocks).await?;
         self.replay(clocks).await?;
         self.close_asked(clocks).await?;
         let ends = self.ledger.store.read(silence::ends).await?;
@@ -25,6 +27,23 @@ impl Consumer {
         let ends = ends.into_iter().map(|(id, at)| (id, Some(at)));
         clocks.silences.apply(ends.collect());
         Ok(())
+    }
+
+    /// Tells fallbacks what was handed over to them.
+    async fn hand_on(&self, clocks: &mut Clocks) -> Result<(), Error> {
+        loop {
+            let setup = self.setup.clone();
+            let slice = self.ledger.patiently(move |draft, now| {
+                let mut done = Done::default();
+                let more = fallback::hand_on(draft, &setup, now, &mut done)?;
+                Ok((done, more))
+            });
+            let (done, more) = slice.await?;
+            self.finish(done, clocks);
+            if !more {
+                return Ok(());
+            }
+        }
     }
 
     /// Closes what somebody wants to be closed.

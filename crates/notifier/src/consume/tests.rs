@@ -5,6 +5,7 @@ mod begin;
 mod own_rules;
 mod bench;
 mod days;
+mod fallbacks;
 mod holds;
 mod replayed;
 mod sight;

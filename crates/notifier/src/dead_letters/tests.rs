@@ -425,3 +425,34 @@ async fn what_is_left_of_a_receiver_that_is_gone_is_buried_in_a_few_turns() {
     let times = times.await;
     assert!(times.len() <= 4, "one by one: {} times", times.len());
 }
+
+/// After a restart with nothing pending numbers begin again: what is tried again must not be where a new one will be.
+#[tokio::test]
+async fn what_is_tried_again_is_not_overwritten_by_what_comes_later() {
+    let bench = Bench::new().await;
+    let dead = delivery(3, AlertStatus::Firing, "of before the restart");
+    bench.kill(&dead).await;
+    bench.relay().await;
+    // As retention does it, long after.
+    bench
+        .turn(move |draft| {
+            draft.delete(rows::place(&dead.id));
+            draft.delete(rows::closed(dead.seq));
+        })
+        .await;
+    let letter = bench.list().await[0].letter.id.clone();
+    assert_eq!(bench.replay(&letter, false).await.outcome, "pending");
+    for n in 0..5 {
+        let mut new = delivery(0, AlertStatus::Firing, "new");
+        new.id = DeliveryId(format!("new-{n}"));
+        bench
+            .turn(move |draft| {
+                new.seq = draft.next_number();
+                draft.enqueue(&new);
+            })
+            .await;
+    }
+    let pending = bench.pending().await;
+    let ids: Vec<&str> = pending.iter().map(|one| one.id.0.as_str()).collect();
+    assert_eq!(ids, ["id-3", "new-0", "new-1", "new-2", "new-3", "new-4"]);
+}

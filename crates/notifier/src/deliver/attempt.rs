@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::dead_letters::DeathClass;
-use crate::delivery::{Attempt, Delivery, Entry, Target};
+use crate::delivery::{Attempt, Delivery, Entry};
 use crate::ledger::{Draft, Ledger};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::outcome::Outcome;
@@ -61,16 +61,19 @@ pub(super) struct Recorded {
     pub(super) seq: u64,
     /// Its row; none if it is closed.
     pub(super) left: Option<Arc<Delivery>>,
-    /// Who may have been told instead.
-    pub(super) fallback: Vec<Target>,
+    /// Its fallback is to be told.
+    pub(super) handed_over: bool,
 }
 
 impl Recorded {
+    /// Of one that was not delivered.
     fn of(delivery: &Delivery, left: Option<Delivery>) -> Self {
+        let told = |left: &Delivery| left.fallback.is_empty();
+        let handed_over = !delivery.fallback.is_empty() && left.as_ref().is_none_or(told);
         Self {
             seq: delivery.seq,
             left: left.map(Arc::new),
-            fallback: delivery.fallback.clone(),
+            handed_over,
         }
     }
 }
@@ -149,7 +152,13 @@ impl Attempting {
         let ends = sent.iter().zip(left);
         Ok(ends
             .map(|((one, _), left)| {
-                if left.is_none() && !matches!(one.outcome, Outcome::Delivered { .. }) {
+                if let Outcome::Delivered { .. } = one.outcome {
+                    return Recorded {
+                        handed_over: false,
+                        ..Recorded::of(&one.delivery, left)
+                    };
+                }
+                if left.is_none() {
                     self.metrics.dead(DeadKind::Delivery, 1);
                     self.buried.notify_one();
                 }
@@ -162,9 +171,9 @@ impl Attempting {
     async fn let_go(&self, delivery: &Arc<Delivery>) -> Result<Recorded, Error> {
         let row = Arc::clone(delivery);
         if !is_expired(delivery, Timestamp::now()) {
-            let handing_over = move |draft: &mut Draft<'_>, now| {
+            let handing_over = move |draft: &mut Draft<'_>, _| {
                 let mut delivery = Delivery::clone(&row);
-                hand_over(draft, &mut delivery, now);
+                hand_over(draft, &mut delivery);
                 let row = rows::numbered(rows::lane(&delivery.target), delivery.seq);
                 draft.put(row, &delivery);
                 Ok(delivery)

@@ -1,6 +1,6 @@
 //! One lane: the deliveries of one target, in order where order matters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -106,8 +106,8 @@ pub(crate) struct Lane {
     pub(crate) ledger: Ledger,
     pub(crate) metrics: NotifierMetrics,
     pub(crate) signal: Arc<LaneSignal>,
-    /// Of all lanes: that of a fallback is woken.
-    pub(crate) signals: Arc<BTreeMap<Target, Arc<LaneSignal>>>,
+    /// Called when its fallback is to be told.
+    pub(crate) handed_over: Arc<Notify>,
     /// Called when a dead letter was written.
     pub(crate) buried: Arc<Notify>,
     pub(crate) state: LaneState,
@@ -210,14 +210,12 @@ impl Lane {
         }
     }
 
-    /// The row as it stands now. Rows may stand in the lanes of its fallback.
+    /// The row as it stands now.
     fn settle(&mut self, recorded: Recorded) {
         self.state
             .settle(recorded.seq, recorded.left, Timestamp::now());
-        let signals = &self.signals;
-        let told = recorded.fallback.iter();
-        for signal in told.filter_map(|target| signals.get(target)) {
-            signal.wake();
+        if recorded.handed_over {
+            self.handed_over.notify_one();
         }
     }
 }

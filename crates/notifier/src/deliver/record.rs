@@ -70,7 +70,7 @@ pub(super) fn record(
         Outcome::Transient { .. } => backoff().delay(attempt.number.saturating_sub(1), random),
         Outcome::PermanentTarget { .. } => {
             // It stays pending, in case that somebody repairs the receiver; others are told meanwhile.
-            hand_over(draft, &mut delivery, now);
+            hand_over(draft, &mut delivery);
             Duration::ZERO
         }
     };
@@ -129,29 +129,24 @@ pub(crate) fn bury(
 ) {
     let mut delivery = delivery.clone();
     if class != DeathClass::ReceiverGone {
-        hand_over(draft, &mut delivery, now);
+        hand_over(draft, &mut delivery);
     }
     finish(draft, &delivery, Ending::Dead, why, attempt, now);
     draft.bury(&DeadLetter::of_delivery(&delivery, class, why, now));
 }
 
-/// Gives what its receiver does not take to the fallback, once. A replay is for whom it was asked.
-pub(super) fn hand_over(draft: &mut Draft<'_>, delivery: &mut Delivery, now: Timestamp) {
-    for target in std::mem::take(&mut delivery.fallback) {
-        if delivery.replay.is_some() {
-            continue;
-        }
+/// Hands what its receiver does not take over to the fallback, once: the consume loop tells it. A replay is for whom it
+/// was asked.
+pub(super) fn hand_over(draft: &mut Draft<'_>, delivery: &mut Delivery) {
+    if !delivery.fallback.is_empty() && delivery.replay.is_none() {
         tracing::warn!(
             delivery.id = %delivery.id, receiver = delivery.target.receiver,
-            "not taken: its fallback {target} is told"
+            "not taken: its fallback is told"
         );
-        draft.enqueue(&Delivery {
-            seq: draft.next_number(),
-            created_at: now,
-            due_at: now,
-            ..delivery.instead(&target)
-        });
+        let key = rows::numbered(rows::HANDED_OVER.to_vec(), draft.next_number());
+        draft.put(key, delivery);
     }
+    delivery.fallback.clear();
 }
 
 /// Closes the row; of a dead one the triggers are marked.
@@ -217,7 +212,7 @@ pub(crate) fn drop_resolve(
     let why = "its trigger is in the dead letters";
     let mut delivery = delivery.clone();
     // Whoever was told that it began is told that it ended.
-    hand_over(draft, &mut delivery, now);
+    hand_over(draft, &mut delivery);
     finish(draft, &delivery, Ending::Dropped, why, None, now);
     Ok(true)
 }

@@ -8,7 +8,7 @@ mod process;
 use std::collections::{BTreeMap, BTreeSet};
 
 use syncbell_config::{Inhibit, Route, RuleSwitches, parse_matcher};
-use syncbell_event::{Kind, Status};
+use syncbell_event::{Event, Kind, Status};
 use syncbell_store::Store;
 
 use super::super::*;

@@ -7,6 +7,7 @@ use syncbell_store::Store;
 use super::super::*;
 use super::bench::{Bench, INSTANCE, at, setup, swept, task};
 use crate::begin::begun;
+use crate::rows;
 
 async fn requests(store: &Store) -> Vec<SnapshotRequest> {
     let read = store.read(|reader| {

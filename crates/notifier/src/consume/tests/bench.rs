@@ -10,6 +10,7 @@ use super::super::*;
 use crate::begin::begun;
 use crate::delivery::Delivery;
 use crate::ledger::Clock;
+use crate::rows;
 use crate::run::Handle;
 use crate::silence::{Silence, SilenceWanted};
 
@@ -253,7 +254,7 @@ async fn open(store: &Store, bus: &Bus, setup: &Arc<Setup>, clock: &Clock) -> (C
             Duration::from_hours(24 * 7),
         ),
         metrics: metrics.clone(),
-        replays: Arc::default(),
+        attend: Arc::default(),
         wake: Arc::new(|_, _| {}),
     };
     let condition = Health::new().condition("notifier");

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use syncbell_bus::{Position, Record};
 use syncbell_config::RuleSwitches;
-use syncbell_event::{AlertStatus, EventId, Kind, Status};
+use syncbell_event::{AlertStatus, Event, EventId, Kind, Status};
 use syncbell_store::Store;
 use syncbell_testkit::{Rng, Seed};
 
@@ -15,6 +15,7 @@ use super::super::*;
 use super::bench::{Bench, INSTANCE, at, swept, task};
 use crate::decide::Incident;
 use crate::delivery::Delivery;
+use crate::rows;
 
 const STEP_S: i64 = 600;
 const DAYS: i64 = 5;
@@ -83,7 +84,7 @@ impl Author<'_> {
             second,
             self.n_events,
         );
-        on_route(&mut event, number, issue);
+        on_route(&mut event, number, issue, self.n_events);
         if (bad || issue) && second >= self.lives[number].silenced_until {
             self.must_tell.push(event.id.clone());
         }
@@ -119,7 +120,7 @@ impl Author<'_> {
             let n = self.n_events;
             let status = Status::Success;
             let mut event = task(Kind::Updated, INSTANCE, &id, status, second, second, n);
-            on_route(&mut event, number, false);
+            on_route(&mut event, number, false, n);
             events.push(event);
             if let Some((id, created, _)) = self.lives[number].open.take() {
                 events.push(self.seen(number, &id, Status::Canceled, created, second));
@@ -129,8 +130,8 @@ impl Author<'_> {
     }
 }
 
-/// Puts the task of `event` on route `number`.
-fn on_route(event: &mut Envelope, number: usize, issue: bool) {
+/// Puts the task of `event`, the `n`-th, on route `number`.
+fn on_route(event: &mut Envelope, number: usize, issue: bool, n: u32) {
     if let Event::Task { data, .. } = &mut event.event
         && let Some(task) = &mut data.after
     {
@@ -138,6 +139,7 @@ fn on_route(event: &mut Envelope, number: usize, issue: bool) {
             image.tag = Some(format!("v{number}"));
             image.repo = Some("web".to_owned());
         }
+        task.batch_id = Some(format!("b-{}", n % 3));
         task.issue = issue.then(|| "NETWORK_ERROR".to_owned());
     }
 }
@@ -206,13 +208,30 @@ fn story(seed: Seed) -> Story {
     }
 }
 
-fn setup() -> Arc<Setup> {
+/// One route, each receiver with its defaults.
+const PLAIN: &str = "route: {receivers: [ops, mail]}\n";
+
+/// A task's batch, and whether an incident begins or ends, decide about group and time.
+const SPLIT: &str = "
+windows: [{name: nights, times: ['22:00-07:00']}]
+route:
+  receivers: [ops, mail]
+  routes:
+    - {receivers: [ops], match: [status=firing, batch_id=b-0], mute: [nights], continue: true}
+    - {receivers: [ops], match: [status=resolved, batch_id=b-1], mute: [nights], continue: true}
+    - {receivers: [ops], continue: true}
+    - {receivers: [mail], match: [status=resolved], group_by: [batch_id], group_interval: 15m}
+    - {receivers: [mail], match: [batch_id=b-1], group_by: [batch_id], group_wait: 50m, mute: [nights]}
+    - {receivers: [mail], group_by: [batch_id], group_wait: 20m}
+";
+
+fn setup(routes: &str) -> Arc<Setup> {
     let text = format!(
         "instances: [{{id: {INSTANCE}, region: cn-shanghai}}]\n\
          receivers:\n\
          \x20 - {{name: ops, webhook: {{url: 'http://127.0.0.1:1'}}}}\n\
          \x20 - {{name: mail, email: {{from: a@b.example, to: [c@d.example], smtp: {{host: 127.0.0.1, tls: none}}}}}}\n\
-         route: {{receivers: [ops, mail]}}\n"
+         {routes}"
     );
     let read = syncbell_config::parse(&text, "x", Path::new("."), &|_| None);
     let config = read.unwrap_or_else(|problems| panic!("{problems}"));
@@ -225,13 +244,13 @@ fn setup() -> Arc<Setup> {
 }
 
 /// What is told in the story. `whole`: without restarts, and all that comes at once in one batch.
-async fn told(story: &Story, whole: bool) -> (Bench, Vec<Delivery>) {
+async fn told(story: &Story, routes: &str, whole: bool) -> (Bench, Vec<Delivery>) {
     let now = Arc::new(Mutex::new(at(0)));
     let clock = {
         let now = now.clone();
         Arc::new(move || *now.lock().unwrap())
     };
-    let mut bench = Bench::by(Store::memory(), setup(), clock).await;
+    let mut bench = Bench::by(Store::memory(), setup(routes), clock).await;
     let mut offset = 0;
     for step in &story.steps {
         *now.lock().unwrap() = step.now;
@@ -326,13 +345,22 @@ fn lines(deliveries: &[Delivery]) -> Vec<String> {
 
 #[tokio::test]
 async fn whatever_happens_in_days_each_failure_is_told_once_and_in_order() {
+    live_through(PLAIN).await;
+}
+
+#[tokio::test]
+async fn so_it_is_where_an_end_belongs_to_another_group_than_its_beginning() {
+    live_through(SPLIT).await;
+}
+
+async fn live_through(routes: &str) {
     let seeds = match std::env::var(SEED) {
         Ok(_) => vec![Seed::from_variable(SEED)],
         Err(_) => KEPT.map(Seed::new).to_vec(),
     };
     for seed in seeds {
         let story = story(seed);
-        let (bench, deliveries) = told(&story, false).await;
+        let (bench, deliveries) = told(&story, routes, false).await;
         check_order(&deliveries, story.clock_jumps);
         for receiver in ["ops", "mail"] {
             let of = deliveries
@@ -362,7 +390,7 @@ async fn whatever_happens_in_days_each_failure_is_told_once_and_in_order() {
         });
         let open = open.await.unwrap();
         assert!(open.is_empty(), "they never end: {open:?}");
-        let (_, whole) = told(&story, true).await;
+        let (_, whole) = told(&story, routes, true).await;
         assert_eq!(
             lines(&deliveries),
             lines(&whole),

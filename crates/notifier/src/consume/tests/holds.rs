@@ -1,12 +1,13 @@
 //! What silences and inhibition hold back, and when it is told after all.
 
 use syncbell_config::{Inhibit, Route, RuleSwitches, parse_matcher};
-use syncbell_event::{Kind, Status};
+use syncbell_event::{Event, Kind, Status};
 use syncbell_store::Store;
 
 use super::super::*;
 use super::bench::{Bench, INSTANCE, at, routed, setup, task};
 use crate::delivery::Entry;
+use crate::rows;
 use crate::silence::{Silence, SilenceRow};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);

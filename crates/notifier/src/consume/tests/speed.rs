@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use syncbell_config::{Matcher, Route, RuleSwitches, parse_matcher};
-use syncbell_event::Status;
+use syncbell_event::{Event, Kind, Status};
 use syncbell_store::{Options, Store};
 
 use super::super::*;

@@ -6,6 +6,7 @@ use syncbell_event::{Kind, Status};
 
 use super::super::*;
 use super::bench::{Bench, INSTANCE, at, failing, swept, task};
+use crate::trail;
 use crate::trail::Ending;
 
 fn rules() -> RuleSwitches {
