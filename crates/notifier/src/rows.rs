@@ -18,6 +18,7 @@
 //! | `g/{receiver digest}/{group digest}` | a group: labels, timers, what is open |
 //! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
 //! | `r/{receiver digest}` | when it was last notified, for the cap |
+//! | `rs/{target digest}` | when messages were sent to it of late, for its vendor's rate |
 //! | `rf/{target digest}` | since when every attempt at the target failed, and who was told so |
 //! | `d/{target digest}/{seq}` | a delivery still to be made |
 //! | `x/{delivery id}` | the key of that row |
@@ -326,6 +327,11 @@ pub(crate) const FAILING: &[u8] = b"rf/";
 pub(crate) fn failing(target: &Target) -> Key {
     let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
     format!("rf/{digest}").into_bytes()
+}
+
+pub(crate) fn sent_of_late(target: &Target) -> Key {
+    let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
+    format!("rs/{digest}").into_bytes()
 }
 
 pub(crate) fn lane(target: &Target) -> Key {

@@ -233,7 +233,8 @@ fn take(
         return Ok(Taken::Refused("its delivery is pending".to_owned()));
     }
     let closed: Option<Closed> = draft.get(&rows::closed(&delivery.id))?;
-    if closed.is_some_and(|closed| closed.ending == Ending::Delivered) && !again {
+    let is_told = |closed: &Closed| matches!(closed.ending, Ending::Delivered | Ending::Merged);
+    if closed.as_ref().is_some_and(is_told) && !again {
         let why = "its delivery was made since; --again makes it once more";
         return Ok(Taken::Refused(why.to_owned()));
     }
