@@ -169,7 +169,11 @@ mod tests {
         let merged = merge(&ledger, &shared(&rows)).await.unwrap().unwrap();
         assert_eq!(merged.of, 3);
         let left = pending(&ledger.store, &rows[0].target, 10).await.unwrap();
-        assert_eq!(left, [merged.delivery.clone()], "in their place");
+        assert_eq!(
+            left,
+            std::slice::from_ref(&merged.delivery),
+            "in their place"
+        );
         let one = &left[0];
         assert_eq!((one.seq, one.attempts), (3, 0));
         let events: Vec<&str> = one

@@ -283,7 +283,7 @@ async fn what_is_too_large_goes_once_more_in_a_smaller_form_and_then_to_the_dead
         .unwrap();
     assert_eq!((left.smaller, left.attempts, left.due_at), (true, 1, now()));
     let again = pending(&ledger.store, &left.target, 10).await.unwrap();
-    assert_eq!(again, [left.clone()], "a restart knows of it");
+    assert_eq!(again, std::slice::from_ref(&left), "a restart knows of it");
     assert_eq!(turn(left, 2).await, None);
     let dead = ledger.store.scan(rows::DEAD_LETTERS, None, 10).await;
     assert_eq!(dead.unwrap().len(), 1);
