@@ -3,6 +3,7 @@
 mod ask;
 mod bus;
 mod check;
+mod config;
 mod dead_letters;
 mod demo;
 mod events;
@@ -56,6 +57,9 @@ enum Command {
     Notifier(ConfigFile),
     /// Check a configuration and say every problem with its place
     Check(ConfigFile),
+    /// What a configuration may say, and what one comes to
+    #[command(subcommand)]
+    Config(config::Configuration),
     /// How the services stand: sizes, positions, what waits
     Status(status::Arguments),
     /// Serve a simulated registry, to try Syncbell on without an account
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::Poller(file) => run::run(&file.config, Services::Poller),
         Command::Notifier(file) => run::run(&file.config, Services::Notifier),
         Command::Check(file) => check::check(&file.config),
+        Command::Config(asked) => config::config(&asked),
         Command::Status(asked) => status::status(&asked),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Tasks(asked) => tasks::tasks(&asked),
