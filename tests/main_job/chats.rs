@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 
 use mail_parser::MessageParser;
+use serde_json::Value;
 use syncbell_event::Status;
 use syncbell_simulator::NewTask;
 use syncbell_testkit::binary::Source;
-use syncbell_testkit::{CHAT_TOKEN, ChatOptions, ChatProvider, ChatReply, ChatServer, eventually};
+use syncbell_testkit::{
+    CHAT_TOKEN, ChatOptions, ChatProvider, ChatReply, ChatRequest, ChatServer, eventually,
+};
 
 use crate::bad_input::metrics;
 use crate::house::{House, WAIT};
@@ -121,5 +124,92 @@ async fn a_robot_that_is_gone_stops_its_lane_and_the_fallback_is_told() {
     house.start().await;
     let told = wecom.wait_for(1, WAIT).await;
     assert!(told[0].text().contains("rst-bad"));
+    assert!(house.stop().await.success());
+}
+
+/// Every delivery, by its state.
+async fn deliveries(house: &House, state: &str) -> Vec<Value> {
+    let admin = house.notifier_admin().await;
+    let list = ["deliveries", "list", "-o", "json", "--admin", &admin];
+    let (code, stdout, stderr) = house.ask(&list).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let all: Vec<Value> = serde_json::from_str(&stdout).expect("a list");
+    all.into_iter()
+        .filter(|one| one["state"] == state)
+        .collect()
+}
+
+async fn until(house: &House, n: usize, state: &str) -> Vec<Value> {
+    eventually(&format!("{n} that are {state}"), WAIT, async || {
+        let found = deliveries(house, state).await;
+        (found.len() == n).then_some(found)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_robot_takes_no_more_of_waits_through_kills_and_comes_as_one_message() {
+    const ALONE: usize = 3;
+    const TOGETHER: usize = 5;
+    let mut house = House::build().await;
+    let robot = ChatServer::start(ChatOptions::of(ChatProvider::Dingtalk)).await;
+    // Two receivers of one robot: to its vendor they are one.
+    house.extra_receivers = ["one", "two"]
+        .map(|name| {
+            let url = robot.url();
+            format!("  - name: {name}\n    dingtalk: {{url: '{url}', rate: [{ALONE}/m]}}\n")
+        })
+        .concat();
+    house.receivers = "[one]";
+    house.start().await;
+    house.baseline().await;
+    for n in 0..ALONE + TOGETHER {
+        let task = NewTask::of(&format!("chat/image-{n}"), "v1").id(&format!("rst-bad-{n}"));
+        house.simulator.world().add_task(task.status(Status::Error));
+    }
+    until(&house, ALONE, "delivered").await;
+    let waiting = until(&house, TOGETHER, "pending").await;
+    house.kill().await;
+    // It dies once more as soon as they are one.
+    let mut binary = house
+        .launcher("run", "127.0.0.1:0")
+        .env("FAILPOINTS", "deliver.merged=return")
+        .start();
+    binary.wait_for_exit(WAIT).await;
+    assert_eq!(
+        robot.requests().len(),
+        ALONE,
+        "a start is no reason for more"
+    );
+    house.start_again().await;
+
+    robot.wait_for(ALONE + 1, WAIT).await;
+    let delivered = until(&house, ALONE + 1, "delivered").await;
+    let merged = until(&house, TOGETHER, "merged").await;
+    assert!(deliveries(&house, "pending").await.is_empty());
+    let into = merged[0]["note"].as_str().expect("a note");
+    let into = into.strip_prefix("merged into ").expect("into which");
+    assert!(delivered.iter().any(|one| one["id"] == into));
+    for one in &merged {
+        assert_eq!(one["note"], format!("merged into {into}"));
+        assert!(waiting.iter().any(|waiting| waiting["id"] == one["id"]));
+    }
+    let shown = house.delivery(into).await;
+    let alerts = shown["alert"]["data"]["alerts"].as_array().expect("alerts");
+    assert_eq!(alerts.len(), TOGETHER);
+    let messages = robot.messages();
+    assert_eq!(messages.len(), ALONE + 1, "each is told once");
+    let alone: String = messages[..ALONE].iter().map(ChatRequest::text).collect();
+    for alert in alerts {
+        let task = alert["task"]["task_id"].as_str().expect("a task");
+        assert!(!alone.contains(task), "{task} is told twice");
+        let (code, said, stderr) = {
+            let admin = house.notifier_admin().await;
+            house.ask(&["explain", task, "--admin", &admin]).await
+        };
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(said.contains(&format!("merged into {into}")), "{said}");
+    }
+    assert!(messages[ALONE].text().contains("rst-bad-"));
     assert!(house.stop().await.success());
 }

@@ -90,6 +90,7 @@ async fn a_flood_is_a_few_mails_that_name_each_task_once_and_one_webhook_each() 
     for mail in &mails {
         let shown = same_in_api(&house, mail).await;
         assert_eq!(shown["delivery"]["state"], "delivered");
+        assert_eq!(shown["attempts"][0]["status"], 250);
     }
     house.stop().await;
 }

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::start::Services;
 use crate::{
-    ask, check, dead_letters, demo, events, explain, receivers, replay, route, run, silence,
-    simulate, status, tasks, test_receiver,
+    ask, check, config, dead_letters, demo, events, explain, receivers, replay, route, run,
+    silence, simulate, status, tasks, test_receiver,
 };
 
 /// Watches the image-synchronization tasks of Alibaba Cloud Container Registry and tells a person of
@@ -31,6 +31,9 @@ pub(crate) enum Command {
     Notifier(ConfigFile),
     /// Check a configuration and say every problem with its place
     Check(ConfigFile),
+    /// What a configuration may say, and what one comes to
+    #[command(subcommand)]
+    Config(config::Configuration),
     /// How the services stand: sizes, positions, what waits
     Status(status::Arguments),
     /// Serve a simulated registry, to try Syncbell on without an account
@@ -83,6 +86,7 @@ impl Command {
             Self::Poller(file) => run::run(&file.config, Services::Poller),
             Self::Notifier(file) => run::run(&file.config, Services::Notifier),
             Self::Check(file) => check::check(&file.config),
+            Self::Config(asked) => config::config(&asked),
             Self::Status(asked) => status::status(&asked),
             Self::Simulate(arguments) => simulate::simulate(&arguments),
             Self::Tasks(asked) => tasks::tasks(&asked),

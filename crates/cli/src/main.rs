@@ -4,6 +4,7 @@ mod command;
 mod ask;
 mod bus;
 mod check;
+mod config;
 mod dead_letters;
 mod demo;
 mod events;

@@ -1,5 +1,6 @@
 //! Durations as people write them: `500ms`, `30s`, `5m`, `2h`, `7d`, `1h30m`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// What a duration looks like, for messages.
@@ -34,9 +35,49 @@ pub fn parse(text: &str) -> Option<Duration> {
     (total <= Duration::from_hours(24 * 36_500)).then_some(total)
 }
 
+/// As [`parse`] reads it, in the largest units.
+pub(crate) fn written(time: Duration) -> String {
+    let mut left = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
+    let mut text = String::new();
+    for (unit, unit_ms) in units {
+        let count = left / unit_ms;
+        left %= unit_ms;
+        if count > 0 {
+            write!(text, "{count}{unit}").expect("a text takes all");
+        }
+    }
+    if text.is_empty() {
+        "0s".clone_into(&mut text);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for (text, ms) in [
+            ("0s", 0),
+            ("1ms", 1),
+            ("15s", 15_000),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("1d1h1m1s1ms", 90_061_001),
+        ] {
+            let time = Duration::from_millis(ms);
+            assert_eq!(written(time), text);
+            assert_eq!(parse(text), Some(time));
+        }
+    }
 
     #[test]
     fn what_people_write() {

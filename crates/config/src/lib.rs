@@ -11,6 +11,7 @@ mod size;
 mod mask;
 mod problem;
 mod schema;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ pub use matcher::{MatchOp, Matcher};
 pub use problem::{Level, Problem, Problems};
 pub use schema::schema;
 pub use secret::{LiveSecret, Secret, http_url, read_secret, signing_key};
+pub use show::Shown;
 pub use window::{Hours, TimeRange, Window};
 
 /// The largest file that is read, in bytes.

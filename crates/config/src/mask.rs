@@ -307,10 +307,16 @@ fn user_info(text: &str, masked: &mut Vec<Range<usize>>) {
 
 /// What stands behind the host of the URL in `range`.
 fn behind_host(text: &str, range: Range<usize>, masked: &mut Vec<Range<usize>>) {
-    let url = text.get(range.clone()).unwrap_or_default();
+    let written = text.get(range.clone()).unwrap_or_default().trim_end();
+    let quote = written.chars().next().filter(|c| matches!(c, '"' | '\''));
+    // The closing quote is of the file, and not of the URL.
+    let url = quote
+        .filter(|_| written.len() > 1)
+        .and_then(|quote| written.strip_suffix(quote))
+        .unwrap_or(written);
     let host = url.find("://").map_or(0, |at| at + "://".len());
     if let Some(path) = url[host..].find(['/', '?', '#', '\\']) {
-        masked.push(range.start + host + path + 1..range.end);
+        masked.push(range.start + host + path + 1..range.start + url.len());
     }
 }
 
@@ -416,6 +422,10 @@ mod tests {
             "url: https://h.example.com/LEAK/LEAK",
             "url: 'https://h.example.com?LEAK'",
             "url: h.example.com/LEAK",
+            "url: \"https://h/LEAK\\\"LEAK\" # x",
+            "url: 'https://h/LEAK''LEAK'",
+            "url: 'https://h/LEAK",
+            "url: \"https://h/LEAK\n  LEAK\"  ",
             "ulr: https://h/LEAK",
             "url: >-\n  https://h/LEAK\n  LEAK\n",
             "url: {env: 'https://h/LEAK'}",
@@ -449,7 +459,7 @@ mod tests {
         assert_eq!(mask(text), text.replace(" x ", " * "));
         assert_eq!(
             mask("url: 'https://h:1/a b' # x"),
-            "url: 'https://h:1/* ** # x"
+            "url: 'https://h:1/* *' # x"
         );
     }
 }

@@ -1,5 +1,7 @@
 //! One condition on a label. Pure.
 
+use std::fmt;
+
 use regex::{Regex, RegexBuilder};
 
 /// A compiled pattern is smaller than this, so that a file of them stays small.
@@ -24,6 +26,18 @@ impl PartialEq for Matcher {
 }
 
 impl Eq for Matcher {}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = match self.op {
+            MatchOp::Equals => "=",
+            MatchOp::NotEquals => "!=",
+            MatchOp::Matches => "=~",
+            MatchOp::NotMatches => "!~",
+        };
+        write!(f, "{}{op}{}", self.label, self.value)
+    }
+}
 
 impl Matcher {
     /// The error says what is wrong with the regular expression, on one line.

@@ -18,9 +18,28 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
+/// As [`parse`] reads it, in the largest unit that keeps it whole.
+pub(crate) fn written(size_bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let mut whole = units
+        .iter()
+        .filter(|(_, unit)| size_bytes > 0 && size_bytes.is_multiple_of(*unit));
+    whole.next().map_or_else(
+        || format!("{size_bytes}B"),
+        |(name, unit)| format!("{}{name}", size_bytes / unit),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for text in ["0B", "1B", "64KiB", "256MiB", "2GiB", "1025B"] {
+            assert_eq!(written(parse(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn what_people_write() {

@@ -58,7 +58,7 @@ pub struct IncidentRow {
 pub struct DeliveryRow {
     /// Its id.
     pub id: String,
-    /// `pending`, `delivered`, `dead` or `dropped`.
+    /// `pending`, `delivered`, `dead`, `dropped` or `merged` (into another one, which its note names).
     pub state: &'static str,
     /// Receiver, and address if it is mail.
     pub target: String,
@@ -374,6 +374,7 @@ pub(crate) fn state(ending: &Ending) -> &'static str {
         Ending::Delivered => "delivered",
         Ending::Dead => "dead",
         Ending::Dropped => "dropped",
+        Ending::Merged => "merged",
     }
 }
 

@@ -18,7 +18,9 @@ mod answer;
 mod egress;
 mod client;
 mod endpoint;
+mod redact;
 mod fresh;
+mod ping;
 mod email;
 mod message;
 mod chat;
@@ -27,6 +29,7 @@ mod feishu;
 mod wecom;
 mod slack;
 mod budget;
+mod merge;
 mod session;
 mod bounded;
 mod reply;
@@ -38,24 +41,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use syncbell_config::{Problem, Problems, Receiver, ReceiverKind};
 use syncbell_service::crash_point;
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::delivery::Delivery;
 use crate::metrics::NotifierMetrics;
-use crate::outcome::Outcome;
+use crate::outcome::{Answered, Outcome};
 use crate::render::{Renderer, Renderers, TemplateFailure};
 
-pub(crate) use budget::{Budget, a_minute};
-pub(crate) use chat::FORMS;
-pub(crate) use client::client;
-pub(crate) use egress::refused_literal;
+pub(crate) use budget::{Budgets, SharedBudget, a_minute};
+pub(crate) use chat::{FORMS, NotBefore};
 pub(crate) use lane::{Lane, LaneSignal, LaneState, Standing};
+pub(crate) use ping::Ping;
 
 /// A receiver that can be sent to.
 pub(crate) struct Channel {
     kind: ChannelKind,
     renderer: Arc<Renderer>,
     metrics: NotifierMetrics,
+    budget: SharedBudget,
     /// Templates of which it was logged that they fail.
     failing: Mutex<BTreeSet<String>>,
 }
@@ -96,8 +100,13 @@ impl Channel {
                 ChannelKind::Chat(Box::new(chat::ChatChannel::try_new(config).map_err(named)?))
             }
         };
+        let budget = match &kind {
+            ChannelKind::Webhook(_) | ChannelKind::Email(_) => SharedBudget::default(),
+            ChannelKind::Chat(channel) => SharedBudget::new(channel.rates()),
+        };
         Ok(Self {
             kind,
+            budget,
             renderer: renderers.of(receiver.language),
             metrics,
             failing: Mutex::default(),
@@ -129,11 +138,24 @@ impl Channel {
         }
     }
 
-    /// What one lane may send of late.
-    pub(crate) fn budget(&self) -> Budget {
+    /// What may be sent, together with all that speak to the same robot.
+    pub(crate) fn budget(&self) -> &SharedBudget {
+        &self.budget
+    }
+
+    /// The same, with the budget that all receivers of its URL share.
+    pub(crate) fn sharing(mut self, budgets: &mut Budgets) -> Self {
+        if let ChannelKind::Chat(channel) = &self.kind {
+            self.budget = budgets.of(&channel.url(), channel.rates());
+        }
+        self
+    }
+
+    /// Messages of one attempt, at most.
+    pub(crate) fn messages(&self) -> usize {
         match &self.kind {
-            ChannelKind::Webhook(_) | ChannelKind::Email(_) => Budget::default(),
-            ChannelKind::Chat(channel) => channel.budget(),
+            ChannelKind::Webhook(_) | ChannelKind::Email(_) => 1,
+            ChannelKind::Chat(channel) => channel.messages(),
         }
     }
 
@@ -142,8 +164,13 @@ impl Channel {
         !matches!(self.kind, ChannelKind::Webhook(_))
     }
 
+    /// Whether what waits for its rate may go as one message: it is read by people.
+    pub(crate) fn merges(&self) -> bool {
+        matches!(self.kind, ChannelKind::Chat(_))
+    }
+
     /// One attempt: rendered and sent.
-    pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
+    pub(crate) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Answered {
         match &self.kind {
             ChannelKind::Webhook(channel) => {
                 let (payload, failure) = channel.payload(&self.renderer, delivery, now);
@@ -162,7 +189,16 @@ impl Channel {
             ChannelKind::Chat(channel) => {
                 let message = channel.message(&self.renderer, delivery, now);
                 self.note(&message.failures, delivery);
-                channel.send(&message, now).await
+                let taken = channel.send(&message, now).await;
+                if !matches!(taken.outcome, Outcome::Delivered { .. }) {
+                    return taken;
+                }
+                let Some(second) = channel.mention(&message, now).await else {
+                    return taken;
+                };
+                // The vendor counts it too.
+                self.budget.lock().note(Instant::now());
+                mentioned(delivery, taken, &second)
             }
         }
     }
@@ -187,6 +223,14 @@ impl Channel {
         }
     }
 
+    /// When a delivery goes at the earliest, where that depends on the time of day.
+    pub(crate) fn not_before(&self) -> Option<NotBefore> {
+        match &self.kind {
+            ChannelKind::Webhook(_) | ChannelKind::Email(_) => None,
+            ChannelKind::Chat(channel) => channel.not_before(),
+        }
+    }
+
     /// Counts templates that failed, and says each once.
     fn note(&self, failures: &[TemplateFailure], delivery: &Delivery) {
         for TemplateFailure { template, why } in failures {
@@ -207,5 +251,22 @@ impl Channel {
             ChannelKind::Webhook(_) | ChannelKind::Chat(_) => {}
             ChannelKind::Email(channel) => channel.shutdown().await,
         }
+    }
+}
+
+/// What is told is told, whoever was mentioned: it is not told again because of that.
+fn mentioned(delivery: &Delivery, taken: Answered, mentioned: &Outcome) -> Answered {
+    if matches!(mentioned, Outcome::Delivered { .. }) {
+        return taken;
+    }
+    let why = mentioned.note();
+    tracing::warn!(
+        delivery.id = %delivery.id, receiver = delivery.target.receiver, why,
+        "a delivery was taken, and nobody was mentioned"
+    );
+    let note = format!("{}; nobody was mentioned: {why}", taken.outcome.note());
+    Answered {
+        outcome: Outcome::Delivered { note },
+        ..taken
     }
 }

@@ -125,6 +125,9 @@ pub(crate) struct Delivery {
     pub due_at: Timestamp,
     /// Attempts made.
     pub attempts: u32,
+    /// Its receiver found it too large: from then on it is told in a smaller form.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub smaller: bool,
     /// How the last attempt ended, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -155,6 +158,7 @@ impl Delivery {
             id: DeliveryId(digest_id(parts)),
             target: target.clone(),
             attempts: 0,
+            smaller: false,
             last_error: None,
             first_failure_at: None,
             fallback: Vec::new(),
@@ -181,6 +185,8 @@ pub(crate) enum Ending {
     Dead,
     /// Not needed any more, with the reason (its trigger is in the dead letters).
     Dropped,
+    /// Told by another one, which its reason names.
+    Merged,
 }
 
 /// A delivery that is over.
@@ -216,6 +222,9 @@ pub(crate) struct Attempt {
     pub at: Timestamp,
     /// How long it took.
     pub duration_ms: u64,
+    /// The HTTP status or the SMTP code of the answer; none: nothing was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// The outcome's name, see [`crate::outcome::Outcome::name`].
     pub outcome: String,
     /// Status line or error, without secrets.

@@ -10,33 +10,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::Client;
-use syncbell_config::{Egress, Http, Secret};
 use syncbell_store::Store;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::Error;
 use crate::decide::watch::Watch;
-use crate::deliver::{client, refused_literal};
+use crate::deliver::Ping;
 use crate::metrics::{HeartbeatOutcome, NotifierMetrics};
 use crate::render::text;
 use crate::rows;
 use crate::setup::Setup;
 use crate::watchdog::{self, Failing};
 
-/// Over one ping.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Instances that are looked at at once; more than anybody configures.
 const INSTANCES_LIMIT: usize = 100_000;
 
 /// A ping that is ready to be sent.
 pub(crate) struct Heartbeat {
-    client: Client,
-    url: Secret<Url>,
+    ping: Ping,
     every: Duration,
-    egress: Egress,
 }
 
 /// What it is decided by.
@@ -69,20 +62,13 @@ enum Beat {
 impl Heartbeat {
     /// Prepares the connection; sends nothing.
     pub(crate) fn try_new(heartbeat: &syncbell_config::Heartbeat) -> Result<Self, Error> {
-        let http = Http {
-            timeout: DEADLINE,
-            egress: heartbeat.egress.clone(),
-            ..Http::default()
-        };
-        let client = client(heartbeat.url.expose(), &http).map_err(|error| {
+        let ping = Ping::try_new(&heartbeat.url, &heartbeat.http).map_err(|error| {
             let what = format!("heartbeat: {}", text::chain(&error, 200));
             Error::Setup { what }
         })?;
         Ok(Self {
-            client,
-            url: heartbeat.url.clone(),
+            ping,
             every: heartbeat.every,
-            egress: heartbeat.egress.clone(),
         })
     }
 
@@ -108,7 +94,7 @@ impl Heartbeat {
             } else {
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
-                    beat = self.ping() => beat,
+                    beat = self.beat() => beat,
                 }
             };
             pulse.metrics.heartbeat(match beat {
@@ -121,17 +107,10 @@ impl Heartbeat {
         }
     }
 
-    async fn ping(&self) -> Beat {
-        let url = self.url.expose();
-        if let Some(refusal) = refused_literal(url, &self.egress) {
-            return Beat::Failed(refusal);
-        }
-        let asked = self.client.post(url.clone()).body("").timeout(DEADLINE);
-        match asked.send().await {
-            Ok(answer) if answer.status().is_success() => Beat::Sent,
-            Ok(answer) => Beat::Failed(format!("HTTP {}", answer.status())),
-            // The URL is often a secret.
-            Err(error) => Beat::Failed(text::chain(&error.without_url(), 200)),
+    async fn beat(&self) -> Beat {
+        match self.ping.send().await {
+            Ok(()) => Beat::Sent,
+            Err(why) => Beat::Failed(why),
         }
     }
 }

@@ -489,6 +489,7 @@ fn enqueue(
             created_at: now,
             due_at: now,
             attempts: 0,
+            smaller: false,
             last_error: None,
             first_failure_at: None,
             replay: None,

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The name of [`Outcome::TooLarge`].
+pub(crate) const TOO_LARGE: &str = "too_large";
+
 /// The name of [`Outcome::Unknown`].
 pub(crate) const UNKNOWN: &str = "unknown";
 
@@ -33,6 +36,11 @@ pub(crate) enum Outcome {
         /// Why.
         note: String,
     },
+    /// A chat takes only smaller ones than this: tried once more in a smaller form, then to the dead letters.
+    TooLarge {
+        /// What it said.
+        note: String,
+    },
     /// A chat answered, and neither yes nor no in words that are known: a few tries, then the dead letters.
     Unknown {
         /// What it said.
@@ -47,12 +55,13 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// The names of all outcomes: the closed set of a metric label.
-    pub(crate) const NAMES: [&'static str; 6] = [
+    pub(crate) const NAMES: [&'static str; 7] = [
         "delivered",
         "retry_after",
         "transient",
         "permanent_message",
         "permanent_target",
+        TOO_LARGE,
         UNKNOWN,
     ];
 
@@ -64,6 +73,7 @@ impl Outcome {
             Self::Transient { .. } => "transient",
             Self::PermanentMessage { .. } => "permanent_message",
             Self::PermanentTarget { .. } => "permanent_target",
+            Self::TooLarge { .. } => TOO_LARGE,
             Self::Unknown { .. } => UNKNOWN,
         }
     }
@@ -76,7 +86,37 @@ impl Outcome {
             | Self::Transient { note, .. }
             | Self::PermanentMessage { note }
             | Self::PermanentTarget { note }
+            | Self::TooLarge { note }
             | Self::Unknown { note } => note,
+        }
+    }
+}
+
+/// An outcome, with the number that the receiver answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// What it means.
+    pub(crate) outcome: Outcome,
+    /// The HTTP status or the SMTP code; none: nothing was answered.
+    pub(crate) status: Option<u16>,
+}
+
+impl Answered {
+    /// Of an answer.
+    pub(crate) fn with(status: u16, outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            status: Some(status),
+        }
+    }
+}
+
+impl From<Outcome> for Answered {
+    /// Nothing was answered.
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            status: None,
         }
     }
 }

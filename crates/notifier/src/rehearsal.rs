@@ -69,7 +69,7 @@ pub async fn rehearse(config: &Config, name: &str, kind: &str) -> Result<Vec<Reh
         let delivery = marked(&sample, target, now);
         let sent = channel.preview(&delivery, now).await;
         let began = Instant::now();
-        let outcome = channel.send(&delivery, now).await;
+        let outcome = channel.send(&delivery, now).await.outcome;
         all.push(Rehearsed {
             target: delivery.target.to_string(),
             sent,

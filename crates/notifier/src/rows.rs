@@ -19,6 +19,7 @@
 //! | `q/{receiver digest}/{group digest}/{seq}` | an entry that waits for its group's interval |
 //! | `qi/{digest of receiver and whom it stands in for}/{incident id}/{seq}` | in which group that entry waits |
 //! | `r/{receiver digest}` | when it was last notified, for the cap |
+//! | `rs/{target digest}` | when messages were sent to it of late, for its vendor's rate |
 //! | `rf/{target digest}` | since when every attempt at the target failed, and who was told so |
 //! | `d/{target digest}/{seq}` | a delivery still to be made |
 //! | `c/{seq}` | a delivery that is over; the number that it had in its lane |
@@ -352,6 +353,11 @@ pub(crate) const FAILING: &[u8] = b"rf/";
 pub(crate) fn failing(target: &Target) -> Key {
     let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
     format!("rf/{digest}").into_bytes()
+}
+
+pub(crate) fn sent_of_late(target: &Target) -> Key {
+    let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
+    format!("rs/{digest}").into_bytes()
 }
 
 pub(crate) fn lane(target: &Target) -> Key {

@@ -21,7 +21,7 @@ use crate::Error;
 use crate::begin::{self, LedgerLost};
 use crate::consume::{Consumer, Wake};
 use crate::dead_letters::{self, LetterBox, Relay};
-use crate::deliver::{Channel, Lane, LaneSignal, LaneState};
+use crate::deliver::{Budgets, Channel, Lane, LaneSignal, LaneState};
 use crate::delivery::Target;
 use crate::heartbeat::{Heartbeat, Pulse};
 use crate::lag;
@@ -299,6 +299,11 @@ impl Notifier {
         let (bus, ledger) = (self.handle.bus.clone(), self.handle.ledger.clone());
         let lag = lag::watch(bus, ledger, self.relay.metrics.clone(), stop.clone());
         self.relay.bury_orphans(&self.handle.signals).await?;
+        // Before any of them sends: several may share a budget.
+        for lane in &self.lanes {
+            let budget = lane.channel.budget();
+            budget.restore(&lane.ledger.store, &lane.target).await?;
+        }
         let mut loops = FuturesUnordered::new();
         for lane in self.lanes {
             loops.push(shutdown.spawn("deliver", lane.run(stop.clone())));
@@ -367,18 +372,13 @@ fn lanes(
 ) -> Result<(Vec<Lane>, Signals), Error> {
     let all = receivers.iter().flat_map(targets);
     let signals: Signals = Arc::new(all.map(|target| (target, Arc::default())).collect());
-    let mut lanes = Vec::new();
+    let (mut lanes, mut budgets) = (Vec::new(), Budgets::default());
     for receiver in receivers {
         let channel = Channel::try_new(receiver, renderers, metrics.clone())?;
+        let channel = channel.sharing(&mut budgets);
         metrics.prepare(&receiver.name, channel.name());
         let channel = Arc::new(channel);
         for target in targets(receiver) {
-            let state = LaneState::fresh(channel.concurrency()).within(channel.budget());
-            let state = if channel.is_for_people() {
-                state.read_by_people()
-            } else {
-                state
-            };
             lanes.push(Lane {
                 signal: signals[&target].clone(),
                 handed_over: handed_over.clone(),
@@ -387,7 +387,7 @@ fn lanes(
                 ledger: ledger.clone(),
                 metrics: metrics.clone(),
                 buried: buried.clone(),
-                state,
+                state: LaneState::of(&channel),
             });
         }
     }

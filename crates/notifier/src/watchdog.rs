@@ -70,7 +70,10 @@ pub(crate) fn attempted(
             }
         }
         // A message that is refused says that somebody is there, and not that anything arrives.
-        (Outcome::Delivered { .. } | Outcome::PermanentMessage { .. }, _) => {}
+        (
+            Outcome::Delivered { .. } | Outcome::PermanentMessage { .. } | Outcome::TooLarge { .. },
+            _,
+        ) => {}
         (failed, known) => {
             let began = known.unwrap_or_else(|| Failing {
                 target: target.clone(),
@@ -256,6 +259,7 @@ fn tell(draft: &mut Draft<'_>, row: &Failing, status: AlertStatus, now: Timestam
             created_at: now,
             due_at: now,
             attempts: 0,
+            smaller: false,
             last_error: None,
             first_failure_at: None,
             replay: None,

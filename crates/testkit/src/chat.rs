@@ -104,7 +104,26 @@ impl ChatProvider {
         }
     }
 
+    /// How it says that a body is too large.
+    fn too_large(self) -> ChatReply {
+        match self {
+            Self::Dingtalk => dingtalk::too_large(),
+            Self::Feishu => feishu::too_large(),
+            Self::Wecom => wecom::too_large(),
+            Self::Slack => slack::too_large(),
+        }
+    }
+
     fn judge(self, asked: &Asked<'_>) -> Result<(String, String), ChatReply> {
+        let limit_bytes = asked.options.limit_bytes.unwrap_or(usize::MAX);
+        let judged = self.judge_form(asked)?;
+        if asked.body.len() > limit_bytes {
+            return Err(self.too_large());
+        }
+        Ok(judged)
+    }
+
+    fn judge_form(self, asked: &Asked<'_>) -> Result<(String, String), ChatReply> {
         match self {
             Self::Dingtalk => dingtalk::judge(asked),
             Self::Feishu => feishu::judge(asked),
@@ -136,6 +155,8 @@ pub struct ChatOptions {
     pub keyword: Option<String>,
     /// So far its clock is ahead.
     pub clock_ahead: SignedDuration,
+    /// Takes no body that is larger, though the vendor's pages allow it.
+    pub limit_bytes: Option<usize>,
     /// Whether the vendor's rate holds.
     pub is_limited: bool,
 }
@@ -148,6 +169,7 @@ impl ChatOptions {
             secret: None,
             keyword: None,
             clock_ahead: SignedDuration::ZERO,
+            limit_bytes: None,
             is_limited: true,
         }
     }

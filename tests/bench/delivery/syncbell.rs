@@ -37,15 +37,17 @@ impl Syncbell {
 
     /// With a webhook for each namespace `team-NN`, by its number. None where no Kafka is to be had.
     pub(crate) async fn start_with_one_each(urls: &[String]) -> Option<Self> {
-        let mut receivers = "receivers:\n".to_owned();
-        let mut routes = "route:\n  receivers: [t00]\n  routes:\n".to_owned();
-        for (team, url) in urls.iter().enumerate() {
-            receivers += &format!("  - {{name: t{team:02}, webhook: {{url: '{url}'}}}}\n");
-            routes += &format!(
-                "    - {{match: ['from.namespace=team-{team:02}'], receivers: [t{team:02}]}}\n"
-            );
-        }
-        Self::start_with(&(receivers + &routes)).await
+        let teams = || (0_usize..).zip(urls);
+        let receiver =
+            |(team, url)| format!("  - {{name: t{team:02}, webhook: {{url: '{url}'}}}}\n");
+        let route = |(team, _)| {
+            format!("    - {{match: ['from.namespace=team-{team:02}'], receivers: [t{team:02}]}}\n")
+        };
+        let receivers: String = teams().map(receiver).collect();
+        let routes: String = teams().map(route).collect();
+        let config =
+            format!("receivers:\n{receivers}route:\n  receivers: [t00]\n  routes:\n{routes}");
+        Self::start_with(&config).await
     }
 
     async fn start_with(receivers: &str) -> Option<Self> {

@@ -81,17 +81,17 @@ impl Checker<'_> {
 
     pub(super) fn wecom(&mut self, raw: Spanned<raw::Wecom>) -> Option<ReceiverKind> {
         let (at, raw) = (raw.referenced, raw.value);
-        let users = raw
-            .at
-            .map(|at| self.mentioned("users", at.users, is_id))
-            .unwrap_or_default();
+        let mentioned = raw.at.map(|at| At {
+            mobiles: self.mentioned("mobiles", at.mobiles, is_mobile),
+            users: self.mentioned("users", at.users, is_id),
+            all: at.all.unwrap_or(false),
+        });
         let common = common!(raw);
         let chat = self.chat(common, at, &[(18, MINUTE)], ChatKind::Wecom)?;
-        let at = At {
-            users,
-            ..At::default()
-        };
-        Some(ReceiverKind::Chat(Box::new(Chat { at, ..chat })))
+        Some(ReceiverKind::Chat(Box::new(Chat {
+            at: mentioned.unwrap_or_default(),
+            ..chat
+        })))
     }
 
     pub(super) fn slack(&mut self, raw: Spanned<raw::Slack>) -> Option<ReceiverKind> {

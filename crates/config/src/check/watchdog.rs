@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_saphyr::Spanned;
 
 use super::Checker;
+use super::webhook::RawHttp;
 use crate::config::{Heartbeat, Watchdog};
 use crate::raw;
-use crate::secret::{Secret, http_url};
 
 const EVERY: Duration = Duration::from_mins(1);
 const EVERY_AT_LEAST: Duration = Duration::from_secs(1);
@@ -21,13 +21,17 @@ impl Checker<'_> {
         if every < EVERY_AT_LEAST {
             self.error(every_at, "`every`: expected at least `1s`");
         }
-        let url = self.receiver_url(raw.url, at)?;
-        // It was read as one just now.
-        let url = http_url(url.text().expose()).ok()?;
+        let url = self.receiver_url(raw.url, at);
+        let http = self.http(RawHttp {
+            timeout: raw.timeout,
+            ca_file: raw.ca_file,
+            client_certificate: raw.client_certificate,
+            proxy: raw.proxy,
+        });
         Some(Heartbeat {
-            url: Secret::new(url),
+            url: url?,
             every,
-            egress: self.egress.clone(),
+            http,
         })
     }
 

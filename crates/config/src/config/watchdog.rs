@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use url::Url;
-
-use super::Egress;
-use crate::Secret;
+use super::Http;
+use crate::LiveSecret;
 
 /// A ping for a dead man's switch outside.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
-    /// Where to POST; http or https.
-    pub url: Secret<Url>,
+    /// Where to POST, see [`http_url`](crate::http_url); often a secret.
+    pub url: LiveSecret,
     /// How often; at least 1 s.
     pub every: Duration,
-    /// Where pings may go.
-    pub egress: Egress,
+    /// How to get there.
+    pub http: Http,
 }
 
 /// When Syncbell tells that it cannot tell.

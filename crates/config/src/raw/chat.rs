@@ -121,9 +121,14 @@ pub(crate) struct Wecom {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WecomAt {
-    /// By user ids; a message with colours can mention nobody else.
+    /// By user ids, in the message itself.
     #[schemars(with = "Option<Vec<String>>")]
     pub(crate) users: Texts,
+    /// By mobile numbers: by a short second message, which the vendor counts too.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) mobiles: Texts,
+    /// Everybody in the group, likewise. Default `false`.
+    pub(crate) all: Option<bool>,
 }
 
 /// A Slack incoming webhook.

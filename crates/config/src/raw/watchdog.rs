@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{DURATION, Text};
+use super::{ClientCertificate, DURATION, Text};
 use crate::secret::RawSecret;
 
 /// A ping for a dead man's switch outside.
@@ -17,6 +17,18 @@ pub(crate) struct Heartbeat {
     /// How often; at least `1s`. Default `1m`.
     #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
     pub(crate) every: Text,
+    /// Over everything, the answer's body included. Default `10s`.
+    #[schemars(with = "Option<String>", extend("pattern" = DURATION))]
+    pub(crate) timeout: Text,
+    /// Certificates to trust beside the system's, PEM.
+    #[schemars(with = "Option<String>")]
+    pub(crate) ca_file: Text,
+    /// Mutual TLS: what the receiver knows us by.
+    #[schemars(with = "Option<ClientCertificate>")]
+    pub(crate) client_certificate: Option<Spanned<ClientCertificate>>,
+    /// An http:// or https:// proxy; with a password in it `{env: NAME}` or `{file: PATH}`. Default: none.
+    #[schemars(with = "Option<RawSecret>")]
+    pub(crate) proxy: Option<Spanned<RawSecret>>,
 }
 
 /// When Syncbell tells that it cannot tell.

@@ -23,13 +23,16 @@ fn the_heartbeat_has_a_url_and_a_pace() {
     assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
     let heartbeat = config.heartbeat.unwrap();
     assert_eq!(heartbeat.every, Duration::from_mins(1));
-    assert!(
-        heartbeat
-            .url
-            .expose()
-            .as_str()
-            .ends_with("/s3cret-from-env")
-    );
+    assert!(heartbeat.url.text().expose().ends_with("/s3cret-from-env"));
+    assert_eq!(heartbeat.url.file(), None);
+    let config =
+        with("heartbeat: {url: 'https://h/x', proxy: 'http://p:1', timeout: 2s}\negress: strict\n");
+    let http = config.unwrap().heartbeat.unwrap().http;
+    assert_eq!(http.timeout, Duration::from_secs(2));
+    assert_eq!(http.proxy.unwrap().expose().as_str(), "http://p:1/");
+    assert!(http.egress.strict);
+    let problems = with("heartbeat: {url: 'https://h/x', ca_file: none.pem}\n").unwrap_err();
+    assert!(problems.to_string().contains("`ca_file`"), "{problems}");
     let config = with("heartbeat: {url: 'http://127.0.0.1:9/x', every: 5s}\n").unwrap();
     assert_eq!(config.heartbeat.unwrap().every, Duration::from_secs(5));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);

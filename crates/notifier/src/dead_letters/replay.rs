@@ -15,7 +15,7 @@ use super::letter::{DeadLetter, Joiner, LetterKind};
 use super::letter_box::{LETTERS_LIMIT, Letters, LettersWanted};
 use super::replayed::{QUEUED, Replayed};
 use crate::deliver::record;
-use crate::delivery::{DeliveryState, Ending, Target};
+use crate::delivery::{Closed, DeliveryState, Ending, Target};
 use crate::draft::Draft;
 use crate::run::Handle;
 use crate::{Error, rows};
@@ -229,9 +229,10 @@ fn take(
         let why = "it stays: the delivery in it cannot be read";
         return Ok(Taken::Refused(why.to_owned()));
     };
+    let is_told = |closed: &Closed| matches!(closed.ending, Ending::Delivered | Ending::Merged);
     let refused = match draft.delivery(&delivery.id)? {
         Some(DeliveryState::Pending(_)) => Some("its delivery is pending"),
-        Some(DeliveryState::Over(closed)) if closed.ending == Ending::Delivered && !again => {
+        Some(DeliveryState::Over(closed)) if is_told(&closed) && !again => {
             Some("its delivery was made since; --again makes it once more")
         }
         _ => None,

@@ -71,6 +71,7 @@ impl Replayed {
                 Ending::Delivered => "delivered",
                 Ending::Dead => "dead again",
                 Ending::Dropped => "dropped",
+                Ending::Merged => "merged",
             },
         };
         ended.clone_into(&mut self.ended);

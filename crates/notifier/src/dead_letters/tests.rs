@@ -146,6 +146,7 @@ fn delivery(seq: u64, status: AlertStatus, summary: &str) -> Delivery {
         created_at: now - SignedDuration::from_hours(30),
         due_at: now,
         attempts: 4,
+        smaller: false,
         last_error: Some("500".into()),
         first_failure_at: None,
         replay: None,

@@ -17,7 +17,7 @@ use crate::dead_letters::DeathClass;
 use crate::delivery::{Attempt, Delivery, Entry};
 use crate::ledger::{Draft, Ledger};
 use crate::metrics::{DeadKind, NotifierMetrics};
-use crate::outcome::Outcome;
+use crate::outcome::{Answered, Outcome};
 use crate::rows;
 use crate::watchdog;
 
@@ -101,7 +101,7 @@ impl Attempting {
 
     async fn send(&self, delivery: Arc<Delivery>) -> Sent {
         let (began, began_at) = (Instant::now(), Timestamp::now());
-        let outcome = self.channel.send(&delivery, began_at).await;
+        let Answered { outcome, status } = self.channel.send(&delivery, began_at).await;
         let latency = began.elapsed();
         crash_point("deliver.sent");
         let receiver = &delivery.target.receiver;
@@ -119,6 +119,7 @@ impl Attempting {
             number: delivery.attempts + 1,
             at: began_at,
             duration_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
+            status,
             outcome: outcome.name().to_owned(),
             note: outcome.note().to_owned(),
         };
@@ -138,9 +139,13 @@ impl Attempting {
         }
         let sent: Arc<[(Sent, f64)]> = sent.into_iter().map(|one| (one, rand::random())).collect();
         let rows = Arc::clone(&sent);
+        let (budget, messages) = (self.channel.budget().clone(), self.channel.messages());
         let recording = self.ledger.patiently(move |draft, now| {
             let mut left = Vec::with_capacity(rows.len());
             for (one, random) in rows.iter() {
+                for _ in 0..messages {
+                    budget.note_sent(draft, &one.delivery.target, one.attempt.at)?;
+                }
                 watchdog::attempted(draft, &one.delivery.target, &one.outcome, now)?;
                 let (delivery, attempt, outcome) = (&one.delivery, &one.attempt, &one.outcome);
                 left.push(record(draft, delivery, attempt, outcome, *random, now)?);

@@ -10,19 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use serde_json::Value;
 use syncbell_config::{Chat, ChatKind, LiveSecret, Rate, Secret, http_url};
 use url::Url;
 
 use crate::delivery::Delivery;
-use crate::outcome::Outcome;
+use crate::outcome::{Answered, Outcome};
 use crate::render::{ChatMessage, Form, Renderer, text};
 
 use super::answer;
-use super::budget::Budget;
 use super::endpoint::{Answer, End, Endpoint};
-use super::fresh::Fresh;
+use super::fresh::{self, Fresh};
 use super::setup::SetupError;
 use super::{dingtalk, feishu, slack, wecom};
 
@@ -42,12 +42,31 @@ pub(super) trait Provider: Send + Sync {
     /// The request of an attempt at `now`; `url` is the configured one.
     fn request(&self, message: &ChatMessage, url: &Url, now: Timestamp) -> Request;
 
+    /// A second message that mentions whom the first cannot, for providers of which one kind has colours and another
+    /// mentions.
+    fn mention(&self, _message: &ChatMessage, _url: &Url) -> Option<Request> {
+        None
+    }
+
+    /// Messages of one attempt, at most: those and these.
+    fn messages(&self) -> usize {
+        1
+    }
+
+    /// When a delivery goes at the earliest, where that depends on the time of day.
+    fn not_before(&self) -> Option<NotBefore> {
+        None
+    }
+
     /// Whether the provider takes a message of this size.
     fn fits(&self, message: &ChatMessage, request: &Request) -> bool;
 
     /// What an answer means that is no redirect.
     fn verdict(&self, said: &Said<'_>, now: Timestamp) -> Verdict;
 }
+
+/// When a delivery goes at the earliest, if it is `now`.
+pub(crate) type NotBefore = fn(&Delivery, Timestamp) -> Timestamp;
 
 /// A POST of JSON.
 pub(super) struct Request {
@@ -73,6 +92,8 @@ pub(super) enum Verdict {
     RetryAfter(Duration),
     Transient,
     PermanentMessage,
+    /// The provider takes smaller ones.
+    TooLarge,
     PermanentTarget,
     /// It says neither yes nor no in words that are known: what its status means for any receiver, and of 2xx nothing.
     ByStatus,
@@ -94,7 +115,6 @@ impl ChatChannel {
     /// Reads the certificates and prepares the connections. Blocking: only at start.
     pub(crate) fn try_new(chat: &Chat) -> Result<Self, SetupError> {
         let url = http_url(chat.url.text().expose()).map_err(SetupError::unusable)?;
-        let has_tls = url.scheme() == "https";
         let secret = match &chat.kind {
             ChatKind::Dingtalk { secret } | ChatKind::Feishu { secret } => secret.as_ref(),
             ChatKind::Wecom | ChatKind::Slack => None,
@@ -102,11 +122,7 @@ impl ChatChannel {
         let secret = secret.map(signing).transpose()?;
         Ok(Self {
             endpoint: Endpoint::try_new(&url, &chat.http)?,
-            // Connections of the other kind would not know whom to trust.
-            url: Fresh::try_new(&chat.url, move |text| match http_url(text)? {
-                url if (url.scheme() == "https") == has_tls => Ok(url),
-                _ => Err("from http to https or back needs a restart".to_owned()),
-            })?,
+            url: fresh::url(&chat.url, &url)?,
             provider: provider(chat, secret.clone()),
             secret,
             rates: chat.rates.clone(),
@@ -118,12 +134,18 @@ impl ChatChannel {
         self.provider.form().name
     }
 
-    /// What may be sent of late.
-    pub(crate) fn budget(&self) -> Budget {
-        Budget::new(&self.rates)
+    /// How much the vendor takes.
+    pub(crate) fn rates(&self) -> &[Rate] {
+        &self.rates
     }
 
-    /// The largest message of `delivery` that the provider takes.
+    /// Where it posts to, as it is known; a secret.
+    pub(crate) fn url(&self) -> Arc<Url> {
+        self.url.known()
+    }
+
+    /// The largest message of `delivery` that the provider takes; where it said that it takes less than it used to, one
+    /// of half the size.
     pub(crate) fn message(
         &self,
         renderer: &Renderer,
@@ -131,13 +153,16 @@ impl ChatChannel {
         now: Timestamp,
     ) -> ChatMessage {
         let (provider, url) = (&self.provider, self.url.known());
-        let fits =
-            |message: &ChatMessage| provider.fits(message, &provider.request(message, &url, now));
-        renderer.chat(provider.form(), delivery, now, fits)
+        let size = |message: &ChatMessage| {
+            let request = provider.request(message, &url, now);
+            let fits = provider.fits(message, &request);
+            fits.then_some(request.body.len())
+        };
+        renderer.chat(provider.form(), delivery, now, size)
     }
 
     /// Makes one attempt. It ends within the receiver's timeout, the reading of the answer included.
-    pub(crate) async fn send(&self, message: &ChatMessage, now: Timestamp) -> Outcome {
+    pub(crate) async fn send(&self, message: &ChatMessage, now: Timestamp) -> Answered {
         let url = self.url.now().await;
         if let Some(secret) = &self.secret {
             secret.now().await;
@@ -146,9 +171,34 @@ impl ChatChannel {
         let filled =
             |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, JSON).body(body);
         match self.endpoint.post(&url, filled).await {
+            Ok(answer) => {
+                let status = answer.status.as_u16();
+                Answered::with(status, self.judged(&answer, &url, now))
+            }
+            Err(outcome) => outcome.into(),
+        }
+    }
+
+    /// Messages of one attempt, at most.
+    pub(crate) fn messages(&self) -> usize {
+        self.provider.messages()
+    }
+
+    /// When a delivery goes at the earliest, where that depends on the time of day.
+    pub(crate) fn not_before(&self) -> Option<NotBefore> {
+        self.provider.not_before()
+    }
+
+    /// Mentions whom the message could not, once that was taken. None: there is nobody. It ends within the timeout.
+    pub(crate) async fn mention(&self, message: &ChatMessage, now: Timestamp) -> Option<Outcome> {
+        let url = self.url.known();
+        let Request { url, body } = self.provider.mention(message, &url)?;
+        let filled =
+            |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, JSON).body(body);
+        Some(match self.endpoint.post(&url, filled).await {
             Ok(answer) => self.judged(&answer, &url, now),
             Err(outcome) => outcome,
-        }
+        })
     }
 
     /// What an attempt at `now` sends, without secrets.
@@ -197,9 +247,13 @@ impl ChatChannel {
                 maybe_delivered: false,
             },
             Verdict::PermanentMessage => Outcome::PermanentMessage { note },
+            Verdict::TooLarge => Outcome::TooLarge { note },
             Verdict::PermanentTarget => Outcome::PermanentTarget {
                 note: format!("{note}{}", skew(&answer.headers, now)),
             },
+            Verdict::ByStatus if status == StatusCode::PAYLOAD_TOO_LARGE => {
+                Outcome::TooLarge { note }
+            }
             Verdict::ByStatus if !status.is_success() => {
                 answer::classify(said.status, said.pause, note)
             }

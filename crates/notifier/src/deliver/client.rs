@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::render::text;
 
-use super::egress::{Filtered, System};
+use super::egress::Filtered;
 use super::setup::{SetupError, pem};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -23,13 +23,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(55);
 pub(super) const CONCURRENT: u32 = 640;
 const NOTE_LIMIT_CHARS: usize = 200;
 
-/// Prepares connections to `url`. Blocking: only at start.
-pub(crate) fn client(url: &Url, http: &Http) -> Result<Client, SetupError> {
-    client_by(url, http, Arc::new(System::new()))
-}
-
-/// [`client`] where `names` looks up names.
-pub(super) fn client_by(
+/// Prepares connections to `url`, where `names` looks up names. Blocking: only at start.
+pub(super) fn client(
     url: &Url,
     http: &Http,
     names: Arc<dyn Resolve>,

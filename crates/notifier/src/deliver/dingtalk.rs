@@ -22,6 +22,8 @@ const LIMIT_BYTES: usize = 20_000;
 const LIMIT_CHARS: usize = 5_000;
 /// After `send too fast`.
 const PAUSE: Duration = Duration::from_mins(1);
+/// After `system busy`, which is no fault of the robot: it is not probed each second.
+const BUSY: Duration = Duration::from_secs(30);
 /// The least after a gateway's `punish`.
 const SHORTEST_PAUSE_SECONDS: u64 = 5;
 const LONGEST_PAUSE_SECONDS: u64 = 3_600;
@@ -90,14 +92,15 @@ impl Provider for Dingtalk {
         };
         match code {
             0 if said.is_success() => Verdict::Delivered,
-            -1 => Verdict::Transient,
+            -1 => Verdict::RetryAfter(BUSY),
             130_101 | 410_100 => Verdict::RetryAfter(PAUSE),
             // 310000 is keyword, signature or address: the text says which, and each is for people to repair.
             300_001 | 300_005 | 310_000 | 400_013 | 400_101 | 400_102 | 400_106 => {
                 Verdict::PermanentTarget
             }
+            460_101 => Verdict::TooLarge,
             40_035 | 43_004 | 400_105 | 430_101..=430_104 => Verdict::PermanentMessage,
-            _ if said.text("errmsg").contains("too long") => Verdict::PermanentMessage,
+            _ if said.text("errmsg").contains("too long") => Verdict::TooLarge,
             _ => Verdict::ByStatus,
         }
     }
@@ -226,12 +229,12 @@ mod tests {
     #[test]
     fn each_code_has_its_class_and_none_else_is_success() {
         use Verdict::{
-            ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter, Transient,
+            ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter, TooLarge,
         };
         let minute = RetryAfter(PAUSE);
         let cases = [
             (r#"{"errcode":0,"errmsg":"ok"}"#, Delivered),
-            (r#"{"errcode":-1,"errmsg":"系统繁忙"}"#, Transient),
+            (r#"{"errcode":-1,"errmsg":"系统繁忙"}"#, RetryAfter(BUSY)),
             (
                 r#"{"errcode":130101,"errmsg":"send too fast, exceed 20 times per minute"}"#,
                 minute,
@@ -271,8 +274,13 @@ mod tests {
             (r#"{"errcode":430104}"#, PermanentMessage),
             (
                 r#"{"errcode":460101,"errmsg":"message too long, exceed 20000 bytes"}"#,
-                PermanentMessage,
+                TooLarge,
             ),
+            (
+                r#"{"errcode":460101,"errmsg":"description: body 大小不合法"}"#,
+                TooLarge,
+            ),
+            (r#"{"errcode":1,"errmsg":"Message too long"}"#, TooLarge),
             (r#"{"errcode":999}"#, ByStatus),
             (r#"{"errcode":"0"}"#, ByStatus),
             ("{}", ByStatus),

@@ -17,7 +17,7 @@ use syncbell_config::Egress;
 use url::{Host, Url};
 
 /// Why nothing is sent to the address that stands in `url` itself. Such a host is never looked up.
-pub(crate) fn refused_literal(url: &Url, egress: &Egress) -> Option<String> {
+pub(super) fn refused_literal(url: &Url, egress: &Egress) -> Option<String> {
     match url.host()? {
         Host::Ipv4(address) => egress.refusal(address.into()),
         Host::Ipv6(address) => egress.refusal(address.into()),

@@ -16,12 +16,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::delivery::Delivery;
-use crate::outcome::Outcome;
+use crate::outcome::{Answered, Outcome};
 use crate::render::{Mail, text};
 
 use super::message::{self, Letter};
 use super::reply::{self, Stage, Trouble};
-use super::session::{Server, Session};
+use super::session::{Said, Server, Session};
 use super::setup::SetupError;
 
 /// Conversations with one server at a time.
@@ -61,33 +61,40 @@ impl EmailChannel {
         delivery: &Delivery,
         mail: Mail,
         now: Timestamp,
-    ) -> Outcome {
+    ) -> Answered {
         let Ok(to) = address.parse::<Address>() else {
             let note = format!(
                 "{} is no mail address",
                 text::line(address, NOTE_LIMIT_CHARS)
             );
-            return Outcome::PermanentTarget { note };
+            return Outcome::PermanentTarget { note }.into();
         };
         let letter = match message::letter(&self.from, &to, delivery, mail, now) {
             Ok(letter) => letter,
-            Err(note) => return Outcome::PermanentMessage { note },
+            Err(note) => return Outcome::PermanentMessage { note }.into(),
         };
         let Ok(_slot) = self.slots.acquire().await else {
             let note = "the channel is shut down".to_owned();
+            let maybe_delivered = false;
             return Outcome::Transient {
                 note,
-                maybe_delivered: false,
-            };
+                maybe_delivered,
+            }
+            .into();
         };
         let mut stage = Stage::Connect;
         let attempt = self.hand_over(&mut stage, &letter);
         match tokio::time::timeout(self.server.timeout, attempt).await {
-            Ok(Ok(said)) => Outcome::Delivered {
-                note: format!("SMTP {}", text::line(&said, NOTE_LIMIT_CHARS)),
+            Ok(Ok(Said { code, text })) => {
+                let said = text::line(&format!("{code} {text}"), NOTE_LIMIT_CHARS);
+                let note = format!("SMTP {said}");
+                Answered::with(code, Outcome::Delivered { note })
+            }
+            Ok(Err(trouble)) => Answered {
+                outcome: reply::classify(stage, &trouble),
+                status: trouble.code(),
             },
-            Ok(Err(trouble)) => reply::classify(stage, &trouble),
-            Err(_) => reply::timed_out(stage, self.server.timeout),
+            Err(_) => reply::timed_out(stage, self.server.timeout).into(),
         }
     }
 
@@ -121,7 +128,7 @@ impl EmailChannel {
 
     /// Uses a conversation that is open already, if there is one. Where it ends before the mail is on its way, or
     /// the server has had enough of it, another one is opened at once; one, as a server in trouble needs no more.
-    async fn hand_over(&self, stage: &mut Stage, letter: &Letter) -> Result<String, Trouble> {
+    async fn hand_over(&self, stage: &mut Stage, letter: &Letter) -> Result<Said, Trouble> {
         let first = match self.take_parked() {
             Some(mut session) => {
                 let result = session.send(stage, letter).await;
@@ -147,7 +154,7 @@ impl EmailChannel {
     }
 
     /// In a conversation of its own.
-    async fn anew(&self, stage: &mut Stage, letter: &Letter) -> Result<String, Trouble> {
+    async fn anew(&self, stage: &mut Stage, letter: &Letter) -> Result<Said, Trouble> {
         let mut session = self.server.open(stage).await?;
         let result = session.send(stage, letter).await;
         self.park(session, result)
@@ -159,7 +166,7 @@ impl EmailChannel {
         parked.pop().map(|(_, session)| session)
     }
 
-    fn park(&self, session: Session, result: Result<String, Trouble>) -> Result<String, Trouble> {
+    fn park(&self, session: Session, result: Result<Said, Trouble>) -> Result<Said, Trouble> {
         let usable = result.as_ref().err().is_none_or(Trouble::leaves_connection);
         if usable && !self.slots.is_closed() {
             let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);

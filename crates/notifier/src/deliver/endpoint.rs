@@ -3,10 +3,9 @@
 //! In: a request. Out: what was answered, or the outcome where nothing was. Must never happen: an attempt without a
 //! deadline, an answer that is read without a bound, a note that holds a URL (it is often the credential).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use reqwest::dns::Resolve;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -17,14 +16,15 @@ use url::Url;
 use crate::outcome::Outcome;
 use crate::render::text;
 
-use super::client::client_by;
+use super::client::client;
 use super::egress::{RefusedName, System, refused_literal};
+use super::redact::without;
 use super::setup::SetupError;
 
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
 const NOTE_LIMIT_CHARS: usize = 200;
-/// Shorter parts of a URL are words.
-const SECRET_AT_LEAST: usize = 4;
+/// A name that stands for nothing but refused addresses for so long is no mishap of its servers.
+const REFUSED_FOR_GOOD: Duration = Duration::from_mins(5);
 
 /// Where requests go, with the connections that are kept for it.
 pub(super) struct Endpoint {
@@ -32,6 +32,8 @@ pub(super) struct Endpoint {
     proxy: Option<Secret<Url>>,
     egress: Egress,
     timeout: Duration,
+    /// Since when every look-up of the name gave nothing but refused addresses.
+    refused_since: Mutex<Option<Instant>>,
 }
 
 /// What was answered.
@@ -70,10 +72,11 @@ impl Endpoint {
         names: Arc<dyn Resolve>,
     ) -> Result<Self, SetupError> {
         Ok(Self {
-            client: client_by(url, http, names)?,
+            client: client(url, http, names)?,
             proxy: http.proxy.clone(),
             egress: http.egress.clone(),
             timeout: http.timeout,
+            refused_since: Mutex::default(),
         })
     }
 
@@ -93,6 +96,7 @@ impl Endpoint {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.failed(url, error)),
             Err(_) => {
+                self.found();
                 let note = format!("no answer within {:?}", self.timeout);
                 return Err(Outcome::Transient {
                     note,
@@ -100,6 +104,7 @@ impl Endpoint {
                 });
             }
         };
+        self.found();
         let answer = read(response, deadline).await;
         if self.proxy.is_some() && answer.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             let note = "the proxy does not take our user name and password".to_owned();
@@ -108,14 +113,37 @@ impl Endpoint {
         Ok(answer)
     }
 
-    fn failed(&self, url: &Url, error: reqwest::Error) -> Outcome {
-        // A name that is refused now may stand for something else soon: it is tried again.
-        if let Some(refused) = RefusedName::within(&error) {
-            return Outcome::Transient {
-                note: refused.to_string(),
-                maybe_delivered: false,
-            };
+    /// A name that is refused now may stand for something else soon: it is tried again. One that stays so is as an
+    /// address that is refused: somebody has to change the configuration.
+    fn refused(&self, note: String) -> Outcome {
+        let now = Instant::now();
+        let mut since = self
+            .refused_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(*since.get_or_insert(now)) >= REFUSED_FOR_GOOD {
+            return Outcome::PermanentTarget { note };
         }
+        Outcome::Transient {
+            note,
+            maybe_delivered: false,
+        }
+    }
+
+    /// The name stands for something that may be connected to, as far as is known.
+    fn found(&self) {
+        let mut since = self
+            .refused_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *since = None;
+    }
+
+    fn failed(&self, url: &Url, error: reqwest::Error) -> Outcome {
+        if let Some(refused) = RefusedName::within(&error) {
+            return self.refused(refused.to_string());
+        }
+        self.found();
         // A request that found no connection cannot have arrived.
         let maybe_delivered = !error.is_connect() && !error.is_builder();
         let mut note = without(url, &text::chain(&error.without_url(), NOTE_LIMIT_CHARS));
@@ -166,31 +194,23 @@ async fn read(mut response: Response, deadline: Instant) -> Answer {
     }
 }
 
-/// `said` without the parts of `url`: receivers like to repeat the path they were asked for, and the path is often
-/// the credential.
-pub(super) fn without(url: &Url, said: &str) -> String {
-    let path = url.path_segments().into_iter().flatten();
-    let query = url
-        .query()
-        .into_iter()
-        .flat_map(|query| query.split(['&', '=']));
-    let user = [url.username(), url.password().unwrap_or_default()];
-    let said = said.replace(url.as_str(), "[url]");
-    without_each(path.chain(query).chain(user), "[url]", &said)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `said` with each of `secrets` replaced, also as it is without percent-encoding.
-pub(super) fn without_each<'a>(
-    secrets: impl Iterator<Item = &'a str>,
-    replacement: &str,
-    said: &str,
-) -> String {
-    let mut said = said.to_owned();
-    for part in secrets.filter(|part| part.len() >= SECRET_AT_LEAST) {
-        let decoded = percent_decode_str(part).decode_utf8_lossy();
-        said = said
-            .replace(part, replacement)
-            .replace(decoded.as_ref(), replacement);
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_stays_refused_is_as_an_address_that_is_and_one_that_comes_back_is_not() {
+        let url = Url::parse("http://hooks.example.com/").unwrap();
+        let endpoint = Endpoint::try_new(&url, &Http::default()).unwrap();
+        let refused = || endpoint.refused("add the line".to_owned()).name();
+        for _ in 0..2 {
+            assert_eq!(refused(), "transient");
+            tokio::time::advance(REFUSED_FOR_GOOD / 2).await;
+            assert_eq!(refused(), "transient");
+            endpoint.found();
+        }
+        assert_eq!(refused(), "transient");
+        tokio::time::advance(REFUSED_FOR_GOOD).await;
+        assert_eq!(refused(), "permanent_target");
     }
-    said
 }

@@ -6,21 +6,26 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sha2::Sha256;
 use syncbell_config::At;
-use syncbell_event::Severity;
+use syncbell_event::{AlertStatus, Severity};
 use url::Url;
 
-use crate::render::{ChatMessage, Form, Markup, markdown_code};
+use crate::delivery::Delivery;
+use crate::render::{self, ChatMessage, Form, Markup, markdown_code};
 
-use super::chat::{Provider, Request, Said, Signing, Verdict, titled};
+use super::chat::{NotBefore, Provider, Request, Said, Signing, Verdict, titled};
 
 /// Of the whole body, signature and escapes included; the vendor takes 20 KB.
 const LIMIT_BYTES: usize = 19_000;
 /// Between the least and the most that a frequency limit is waited for: spread, since everybody is limited at once.
 const PAUSE_MS: (u64, u64) = (5_000, 30_000);
+/// Everybody's timers strike at the full and the half hour, and the vendor takes less then: so long behind them what is
+/// not urgent spreads.
+const RUSH_EVERY_MS: i64 = 30 * 60 * 1_000;
+const RUSH_MS: i64 = 20_000;
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// Where a gateway does not say how long.
 const GATEWAY_PAUSE_SECONDS: u64 = 5;
@@ -76,6 +81,10 @@ impl Provider for Feishu {
         }
     }
 
+    fn not_before(&self) -> Option<NotBefore> {
+        Some(not_before)
+    }
+
     fn fits(&self, _: &ChatMessage, request: &Request) -> bool {
         request.body.len() <= LIMIT_BYTES
     }
@@ -95,6 +104,8 @@ impl Provider for Feishu {
             11_232 | 11_233 => Verdict::RetryAfter(spread(now)),
             99_991_400 => Verdict::RetryAfter(reset(said)),
             19_001 | 19_007 | 19_021 | 19_022 | 19_024 => Verdict::PermanentTarget,
+            // Of a card the one, of the whole message the other.
+            11_246 | 19_036 => Verdict::TooLarge,
             19_002 => Verdict::PermanentMessage,
             _ => Verdict::ByStatus,
         }
@@ -115,6 +126,20 @@ impl Feishu {
         }
         text
     }
+}
+
+/// The same each time it is asked of a delivery.
+fn not_before(delivery: &Delivery, now: Timestamp) -> Timestamp {
+    let since_ms = now.as_millisecond().rem_euclid(RUSH_EVERY_MS);
+    let fires = render::status(&delivery.entries) == AlertStatus::Firing;
+    let is_urgent = fires && render::severity(&delivery.entries) >= Severity::Error;
+    if since_ms >= RUSH_MS || is_urgent {
+        return now;
+    }
+    let digits = delivery.id.0.get(..8).unwrap_or_default();
+    let chance = i64::from_str_radix(digits, 16).unwrap_or_default() % RUSH_MS;
+    let wait = SignedDuration::from_millis((chance - since_ms).max(0));
+    now.saturating_add(wait).unwrap_or(now)
 }
 
 fn colour(message: &ChatMessage) -> &'static str {
@@ -256,6 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn at_the_full_and_the_half_hour_only_what_is_urgent_goes_at_once() {
+        use crate::deliver::lane::tests::delivery;
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let mut calm = delivery(1, "a", AlertStatus::Firing);
+        calm.entries[0].item.severity = Severity::Warning;
+        calm.id.0 = format!("{:08x}{:024}", 12_345, 0);
+        let over = delivery(1, "a", AlertStatus::Resolved);
+        for hour in ["10:00", "10:30"] {
+            let mark = at(&format!("2026-11-27T{hour}:00Z"));
+            let then = mark + SignedDuration::from_millis(12_345);
+            assert_eq!(not_before(&calm, mark), then);
+            // The same whenever it is asked, and not later for that.
+            let later = mark + SignedDuration::from_secs(5);
+            assert_eq!(not_before(&calm, later), then);
+            let past = mark + SignedDuration::from_secs(15);
+            assert_eq!(not_before(&calm, past), past);
+            let urgent = delivery(1, "a", AlertStatus::Firing);
+            assert_eq!(not_before(&urgent, mark), mark);
+            assert!(not_before(&over, mark) < mark + SignedDuration::from_secs(20));
+        }
+        for calm_at in ["10:00:20", "10:29:59", "10:15:00"] {
+            let now = at(&format!("2026-11-27T{calm_at}Z"));
+            assert_eq!(not_before(&calm, now), now);
+        }
+    }
+
+    #[test]
     fn data_is_shown_as_it_is() {
         assert_eq!(escape("<at id=all>*b*"), "&#60;at id=all&#62;&#42;b&#42;");
         assert_eq!(escape("&#60;"), "&#38;#60;");
@@ -265,7 +317,9 @@ mod tests {
 
     #[test]
     fn each_code_has_its_class_and_none_else_is_success() {
-        use Verdict::{ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter};
+        use Verdict::{
+            ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter, TooLarge,
+        };
         let short = RetryAfter(SHORT_PAUSE);
         let cases = [
             (
@@ -287,6 +341,14 @@ mod tests {
             (
                 r#"{"code":19024,"msg":"Key Words Not Found"}"#,
                 PermanentTarget,
+            ),
+            (
+                r#"{"code":19036,"msg":"The message exceeds the size limit of 30KB"}"#,
+                TooLarge,
+            ),
+            (
+                r#"{"code":11246,"data":{},"msg":"ErrCode: 100000; ErrMsg: card content size is over limit"}"#,
+                TooLarge,
             ),
             (r#"{"code":1}"#, ByStatus),
             (r#"{"msg":"success"}"#, ByStatus),

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use syncbell_config::{LiveSecret, Secret, read_secret};
+use syncbell_config::{LiveSecret, Secret, http_url, read_secret};
 use tokio::time::Instant;
+use url::Url;
 
 use super::setup::SetupError;
 
@@ -37,6 +38,16 @@ struct State<T> {
     look_at: Instant,
     /// What was said of it last, to say it once.
     trouble: Option<String>,
+}
+
+/// A URL that is `known` now. From http to https or back it does not change: connections of the other kind would not
+/// know whom to trust.
+pub(super) fn url(secret: &LiveSecret, known: &Url) -> Result<Fresh<Url>, SetupError> {
+    let has_tls = known.scheme() == "https";
+    Fresh::try_new(secret, move |text| match http_url(text)? {
+        url if (url.scheme() == "https") == has_tls => Ok(url),
+        _ => Err("from http to https or back needs a restart".to_owned()),
+    })
 }
 
 impl<T> Fresh<T> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::deliver::Channel;
+use crate::deliver::{Channel, NotBefore};
 use crate::delivery::{Delivery, Target};
 use crate::ledger::{Ledger, pending_after};
 use crate::metrics::NotifierMetrics;
@@ -21,8 +21,9 @@ use crate::outcome::Outcome;
 use crate::rows;
 
 use super::attempt::{Attempting, Came, Recorded, Sent};
-use super::budget::Budget;
+use super::budget::SharedBudget;
 use super::concurrency::Concurrency;
+use super::merge;
 use super::queue::Queue;
 use super::record::{MAX_AGE, is_expired};
 
@@ -43,6 +44,9 @@ const PROBE_MAX: Duration = Duration::from_mins(1);
 
 /// What left the queue of a stopped lane is looked at again after this at the soonest.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// How often it does while something only waits for its time of day.
+const LOOK_AT_CLOCK: Duration = Duration::from_millis(500);
 
 /// How often a lane looks around when nothing else wakes it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -132,7 +136,13 @@ pub(crate) struct LaneState {
     /// When the oldest of what left the queue of a stopped lane is too old.
     look_again_at: Option<Timestamp>,
     /// What the provider takes in a time.
-    budget: Budget,
+    budget: SharedBudget,
+    /// Whether what waits for that may go as one message.
+    merges: bool,
+    /// When a delivery goes at the earliest, where that depends on the time of day.
+    not_before: Option<NotBefore>,
+    /// Something was due and had to wait for it, or for a pause that was asked for.
+    waited: bool,
     /// What came twice is known as such there: by its id, not by a person who reads.
     knows_repeats: bool,
     /// Those that may have arrived, although they were not taken.
@@ -158,6 +168,7 @@ impl Lane {
             }
             self.signal.show(&self.state);
             self.state.fill(&self.ledger, &self.target).await?;
+            self.merge().await?;
             let now = Timestamp::now();
             while let Some(delivery) = self.state.begin(now) {
                 attempts.push(attempting.attempt(delivery, self.state.stopped.is_some()));
@@ -194,6 +205,26 @@ impl Lane {
             }
         }
         self.channel.shutdown().await;
+        Ok(())
+    }
+
+    /// What waited for the provider's rate becomes one delivery, once there is room for it.
+    async fn merge(&mut self) -> Result<(), Error> {
+        if !self.state.may_merge() {
+            return Ok(());
+        }
+        self.state.waited = false;
+        let rows = self
+            .state
+            .queue
+            .run(merge::ENTRIES, merge::may, merge::alike);
+        let Some(merged) = merge::merge(&self.ledger, &rows).await? else {
+            return Ok(());
+        };
+        for row in rows.iter().take(merged.of) {
+            self.state.queue.end(row.seq, None);
+        }
+        self.state.queue.insert(Arc::new(merged.delivery));
         Ok(())
     }
 
@@ -243,23 +274,24 @@ impl LaneState {
             failures: 0,
             stopped: None,
             look_again_at: None,
-            budget: Budget::default(),
+            budget: SharedBudget::default(),
+            merges: false,
+            not_before: None,
+            waited: false,
             knows_repeats: true,
             doubtful: BTreeSet::new(),
         }
     }
 
-    /// Of a target where people read.
-    pub(crate) fn read_by_people(self) -> Self {
+    /// The state of a lane of this channel.
+    pub(crate) fn of(channel: &Channel) -> Self {
         Self {
-            knows_repeats: false,
-            ..self
+            budget: channel.budget().clone(),
+            merges: channel.merges(),
+            not_before: channel.not_before(),
+            knows_repeats: !channel.is_for_people(),
+            ..Self::fresh(channel.concurrency())
         }
-    }
-
-    /// With a budget.
-    pub(crate) fn within(self, budget: Budget) -> Self {
-        Self { budget, ..self }
     }
 
     /// Rows were changed by somebody else: they are read again, and a stopped lane goes on.
@@ -326,6 +358,24 @@ impl LaneState {
         Ok(())
     }
 
+    /// Whether nothing is to be sent because too much was.
+    fn is_limited(&self) -> bool {
+        let now = Instant::now();
+        let is_asked = self.paused_until.is_some_and(|until| until > now);
+        self.stopped.is_none() && (is_asked || !self.budget.lock().wait(now).is_zero())
+    }
+
+    /// Whether what waited may become one message now. Nothing is under way then: what comes back from an attempt
+    /// keeps its place before what was merged behind it.
+    fn may_merge(&self) -> bool {
+        self.merges
+            && self.waited
+            && self.stopped.is_none()
+            && self.failures < BREAKER_FAILURES
+            && self.queue.under_way() == 0
+            && self.pause().is_zero()
+    }
+
     fn window(&self) -> usize {
         WINDOW.max(4 * self.concurrency.limit())
     }
@@ -333,6 +383,8 @@ impl LaneState {
     /// The next delivery that may be attempted: due, and not behind an earlier one of its incident.
     fn begin(&mut self, now: Timestamp) -> Option<Arc<Delivery>> {
         let is_paused = self.pause() > Duration::ZERO;
+        let is_due = self.queue.due_at().is_some_and(|at| at <= now);
+        self.waited |= is_due && self.is_limited();
         let probing = self.failures >= BREAKER_FAILURES;
         // A probe is over when it is recorded: the next one may be the same delivery.
         let is_full = if probing {
@@ -346,16 +398,27 @@ impl LaneState {
         if is_paused || is_full {
             return None;
         }
-        let begun = match self.stopped {
+        let begun = if self.stopped.is_some() {
             // A stopped lane only lets go of what is too old, and lets its fallback know of the rest.
-            Some(_) => self
-                .queue
-                .begin_if(|row| is_expired(row, now) || !row.fallback.is_empty()),
-            None => self.queue.begin(now),
+            self.queue
+                .begin_if(|row| is_expired(row, now) || !row.fallback.is_empty())
+        } else {
+            // Another lane may have taken the last place since.
+            let mut budget = self.budget.lock();
+            let instant = Instant::now();
+            let may_go = budget.wait(instant).is_zero();
+            let begun = may_go.then(|| match self.not_before {
+                None => self.queue.begin(now),
+                Some(at) => self
+                    .queue
+                    .begin_if(|row| row.due_at <= now && at(row, now) <= now),
+            });
+            let begun = begun.flatten();
+            if begun.is_some() {
+                budget.note(instant);
+            }
+            begun
         };
-        if begun.is_some() && self.stopped.is_none() {
-            self.budget.note(Instant::now());
-        }
         self.sending += usize::from(begun.is_some());
         begun
     }
@@ -423,7 +486,9 @@ impl LaneState {
                 }
                 self.stopped = Some(note.clone());
             }
-            Outcome::PermanentMessage { .. } | Outcome::Unknown { .. } => {}
+            Outcome::PermanentMessage { .. }
+            | Outcome::TooLarge { .. }
+            | Outcome::Unknown { .. } => {}
         }
     }
 
@@ -434,7 +499,7 @@ impl LaneState {
         match self.stopped {
             // Nothing is sent.
             Some(_) => asked,
-            None => asked.max(self.budget.wait(now)),
+            None => asked.max(self.budget.lock().wait(now)),
         }
     }
 
@@ -442,6 +507,10 @@ impl LaneState {
         let pause = self.pause();
         if !pause.is_zero() {
             return pause.min(LONGEST_SLEEP);
+        }
+        let is_due = self.queue.due_at().is_some_and(|at| at <= now);
+        if is_due && self.sending == 0 && self.not_before.is_some() {
+            return LOOK_AT_CLOCK;
         }
         // What is due already waits for a place, and is woken by an attempt that ends.
         let next = self.queue.due_at().filter(|at| *at > now);

@@ -118,6 +118,37 @@ impl Queue {
         }
     }
 
+    /// The first rows, one behind the other, that go together, if there are at least two: each `may`, is like the first
+    /// of them, and together they have no more than `n_entries`.
+    pub(super) fn run(
+        &self,
+        n_entries: usize,
+        may: impl Fn(&Delivery) -> bool,
+        alike: impl Fn(&Delivery, &Delivery) -> bool,
+    ) -> Vec<Arc<Delivery>> {
+        let (mut run, mut entries): (Vec<Arc<Delivery>>, usize) = (Vec::new(), 0);
+        for row in self.rows.values() {
+            let room = entries + row.entries.len() <= n_entries;
+            if may(row) && run.first().is_none_or(|first| room && alike(first, row)) {
+                entries += row.entries.len();
+                run.push(Arc::clone(row));
+                continue;
+            }
+            if run.len() > 1 {
+                break;
+            }
+            (run, entries) = (Vec::new(), 0);
+            if may(row) {
+                entries = row.entries.len();
+                run.push(Arc::clone(row));
+            }
+        }
+        if run.len() < 2 {
+            run.clear();
+        }
+        run
+    }
+
     /// Forgets what is not under way and for which `is_left_out` holds. Gives when the oldest of it was decided.
     pub(super) fn leave_out(
         &mut self,

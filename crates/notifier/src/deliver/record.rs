@@ -56,6 +56,15 @@ pub(super) fn record(
             bury(draft, &delivery, DeathClass::Refused, note, ended_by, now);
             return Ok(None);
         }
+        Outcome::TooLarge { note } => {
+            delivery.first_failure_at.get_or_insert(attempt.at);
+            if std::mem::replace(&mut delivery.smaller, true) {
+                let why = format!("in its smaller form too: {note}");
+                bury(draft, &delivery, DeathClass::Refused, &why, ended_by, now);
+                return Ok(None);
+            }
+            Duration::ZERO
+        }
         Outcome::Unknown { note } => {
             delivery.first_failure_at.get_or_insert(attempt.at);
             let tries = not_understood(draft, delivery.seq, attempt.number.into())?;
@@ -163,10 +172,11 @@ pub(super) fn finish(
     let is_trigger = |entry: &&Entry| delivery.replay.is_none() && entry.fires();
     for entry in delivery.entries.iter().filter(is_trigger) {
         let mark = rows::dead_trigger(&delivery.target, &entry.item.incident);
-        if ending == Ending::Dead {
-            draft.put(mark, &now);
-        } else {
-            draft.delete(mark);
+        match ending {
+            Ending::Dead => draft.put(mark, &now),
+            // It is told by another one, which may die yet.
+            Ending::Merged => {}
+            Ending::Delivered | Ending::Dropped => draft.delete(mark),
         }
     }
     let closed = Closed {
@@ -300,6 +310,7 @@ fn put_back(
     // Its age starts anew: whoever retries by hand wants it tried.
     delivery.created_at = now;
     delivery.due_at = now;
+    delivery.smaller = false;
     draft.enqueue(&delivery);
     Ok(())
 }

@@ -60,6 +60,14 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// What the server answered with, if it answered.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Reply { code, .. } => Some(*code),
+            Self::Lost(_) | Self::Certificate(_) | Self::Lacking(_) => None,
+        }
+    }
+
     /// Whether a connection that had been kept may simply have been too old.
     pub(super) fn is_loss(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Reply { code: 421, .. })

@@ -128,6 +128,12 @@ fn parameters(smtp: &Smtp) -> Result<TlsParameters, SetupError> {
     builder.build().map_err(unusable)
 }
 
+/// What the server said when it took a mail.
+pub(super) struct Said {
+    pub(super) code: u16,
+    pub(super) text: String,
+}
+
 /// An open conversation.
 pub(super) struct Session {
     connection: AsyncSmtpConnection,
@@ -136,12 +142,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Hands over one mail to one recipient. Gives what the server said to it.
+    /// Hands over one mail to one recipient. Gives what the server said to it, and its code.
     pub(super) async fn send(
         &mut self,
         stage: &mut Stage,
         letter: &Letter,
-    ) -> Result<String, Trouble> {
+    ) -> Result<Said, Trouble> {
         *stage = Stage::Mail;
         if std::mem::replace(&mut self.needs_reset, true) {
             self.connection.command(Rset).await?;
@@ -161,7 +167,10 @@ impl Session {
         let response = self.connection.command(&letter.wire).await?;
         self.needs_reset = false;
         let said = response.message().next().unwrap_or_default();
-        Ok(format!("{} {said}", response.code()))
+        Ok(Said {
+            code: response.code().into(),
+            text: said.to_owned(),
+        })
     }
 
     /// Addresses beyond ASCII need a server that takes them (RFC 6531).

@@ -66,6 +66,9 @@ impl Provider for Slack {
         match said.status {
             200 if said.body.trim() == "ok" => Verdict::Delivered,
             429 => Verdict::RetryAfter(said.pause.or_else(|| of_body(said)).unwrap_or(PAUSE)),
+            400 if said.body.contains("too_long") || said.body.contains("too_many") => {
+                Verdict::TooLarge
+            }
             400 => Verdict::PermanentMessage,
             403 | 404 | 410 => Verdict::PermanentTarget,
             _ => Verdict::ByStatus,
@@ -179,7 +182,9 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_class_and_none_else_is_success() {
-        use Verdict::{ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter};
+        use Verdict::{
+            ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter, TooLarge,
+        };
         let limited = r#"{"retry_after":7,"ok":false,"error":"rate_limited"}"#;
         let cases = [
             (200, "ok", Delivered),
@@ -189,6 +194,8 @@ mod tests {
             (201, "ok", ByStatus),
             (400, "invalid_payload", PermanentMessage),
             (400, "user_not_found", PermanentMessage),
+            (400, "msg_too_long", TooLarge),
+            (400, "too_many_attachments", TooLarge),
             (403, "action_prohibited", PermanentTarget),
             (403, "invalid_token", PermanentTarget),
             (404, "channel_not_found", PermanentTarget),

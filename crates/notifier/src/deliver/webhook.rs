@@ -16,12 +16,13 @@ use syncbell_event::TraceParent;
 use url::Url;
 
 use crate::delivery::{Delivery, DeliveryId};
-use crate::outcome::Outcome;
+use crate::outcome::Answered;
 use crate::render::{self, BodyTemplate, Renderer, TemplateFailure};
 
 use super::answer;
-use super::endpoint::{End, Endpoint, without_each};
-use super::fresh::Fresh;
+use super::endpoint::{End, Endpoint};
+use super::fresh::{self, Fresh};
+use super::redact::without_each;
 use super::setup::SetupError;
 use super::sign::sign;
 
@@ -57,7 +58,6 @@ impl WebhookChannel {
     }
 
     fn with(endpoint: Endpoint, url: &Url, webhook: &Webhook) -> Result<Self, SetupError> {
-        let has_tls = url.scheme() == "https";
         let keys = webhook.secrets.iter();
         let mut headers = Vec::new();
         for (name, value) in &webhook.headers {
@@ -81,11 +81,7 @@ impl WebhookChannel {
             template: template.transpose().map_err(SetupError::Template)?,
             content_type: HeaderValue::try_from(content_type)
                 .map_err(|_| SetupError::unusable("`content_type` cannot stand in a header"))?,
-            // Connections of the other kind would not know whom to trust.
-            url: Fresh::try_new(&webhook.url, move |text| match http_url(text)? {
-                url if (url.scheme() == "https") == has_tls => Ok(url),
-                _ => Err("from http to https or back needs a restart".to_owned()),
-            })?,
+            url: fresh::url(&webhook.url, url)?,
             keys: keys
                 .map(|secret| Fresh::try_new(secret, signing_key))
                 .collect::<Result<_, _>>()?,
@@ -132,13 +128,13 @@ impl WebhookChannel {
         trace: Option<TraceParent>,
         payload: Payload,
         now: Timestamp,
-    ) -> Outcome {
+    ) -> Answered {
         let url = self.url.now().await;
         let headers = self.headers(id, trace, &payload, now).await;
         let filled = |request: RequestBuilder| request.headers(headers).body(payload.bytes);
         let answer = match self.endpoint.post(&url, filled).await {
             Ok(answer) => answer,
-            Err(outcome) => return outcome,
+            Err(outcome) => return outcome.into(),
         };
         // The status has decided already; the rest of the answer only explains it.
         let (status, said) = (answer.status, self.redacted(&answer.first_line(&url)));
@@ -150,7 +146,8 @@ impl WebhookChannel {
             note.push_str(" (the answer did not end)");
         }
         let pause = answer::asked_pause(&answer.headers, now);
-        answer::classify(status.as_u16(), pause, note)
+        let status = status.as_u16();
+        Answered::with(status, answer::classify(status, pause, note))
     }
 
     /// What [`WebhookChannel::send`] sends, without secrets.

@@ -48,6 +48,29 @@ impl Provider for Wecom {
         }
     }
 
+    fn messages(&self) -> usize {
+        if self.mentions_by_text() { 2 } else { 1 }
+    }
+
+    fn mention(&self, message: &ChatMessage, url: &Url) -> Option<Request> {
+        if !message.mentions || !self.mentions_by_text() {
+            return None;
+        }
+        let all: &[&str] = if self.at.all { &["@all"] } else { &[] };
+        let body = json!({
+            "msgtype": "text",
+            "text": {
+                "content": message.title,
+                "mentioned_list": all,
+                "mentioned_mobile_list": self.at.mobiles,
+            },
+        });
+        Some(Request {
+            url: url.clone(),
+            body: body.to_string().into_bytes(),
+        })
+    }
+
     fn fits(&self, message: &ChatMessage, _: &Request) -> bool {
         self.content(message).len() <= LIMIT_BYTES
     }
@@ -61,13 +84,20 @@ impl Provider for Wecom {
             -1 | 45_033 => Verdict::Transient,
             45_009 => Verdict::RetryAfter(PAUSE),
             93_000 => Verdict::PermanentTarget,
-            40_008 | 40_058 | 44_004 | 45_002 => Verdict::PermanentMessage,
+            45_002 => Verdict::TooLarge,
+            40_058 if said.text("errmsg").contains("exceed max length") => Verdict::TooLarge,
+            40_008 | 40_058 | 44_004 => Verdict::PermanentMessage,
             _ => Verdict::ByStatus,
         }
     }
 }
 
 impl Wecom {
+    /// Markdown mentions by user id alone.
+    fn mentions_by_text(&self) -> bool {
+        self.at.all || !self.at.mobiles.is_empty()
+    }
+
     fn content(&self, message: &ChatMessage) -> String {
         let title = markdown(&message.title);
         let colour = colour(message);
@@ -128,9 +158,36 @@ mod tests {
     }
 
     #[test]
+    fn whom_markdown_cannot_mention_a_second_message_does_when_something_begins() {
+        let url = Url::parse("https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=abc").unwrap();
+        let at = |mobiles: &[&str], all| At {
+            users: vec!["zhang.san".into()],
+            mobiles: mobiles.iter().map(|one| (*one).to_owned()).collect(),
+            all,
+        };
+        let mut begins = message("[FIRING] a<b", "one");
+        let none = Wecom { at: at(&[], false) };
+        assert!(none.mention(&begins, &url).is_none());
+        let robot = Wecom {
+            at: at(&["13800001111"], true),
+        };
+        let request = robot.mention(&begins, &url).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Value>(&request.body).unwrap(),
+            json!({ "msgtype": "text", "text": {
+                "content": "[FIRING] a<b",
+                "mentioned_list": ["@all"],
+                "mentioned_mobile_list": ["13800001111"],
+            }})
+        );
+        begins.mentions = false;
+        assert!(robot.mention(&begins, &url).is_none());
+    }
+
+    #[test]
     fn each_code_has_its_class_and_none_else_is_success() {
         use Verdict::{
-            ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter, Transient,
+            ByStatus, Delivered, PermanentMessage, PermanentTarget, RetryAfter, TooLarge, Transient,
         };
         let cases = [
             (r#"{"errcode":0,"errmsg":"ok"}"#, Delivered),
@@ -147,7 +204,14 @@ mod tests {
             (r#"{"errcode":40058}"#, PermanentMessage),
             (r#"{"errcode":40008}"#, PermanentMessage),
             (r#"{"errcode":44004}"#, PermanentMessage),
-            (r#"{"errcode":45002}"#, PermanentMessage),
+            (
+                r#"{"errcode":40058,"errmsg":"markdown.content exceed max length 4096. invalid Request Parameter"}"#,
+                TooLarge,
+            ),
+            (
+                r#"{"errcode":45002,"errmsg":"content size out of limit"}"#,
+                TooLarge,
+            ),
             (r#"{"errcode":7}"#, ByStatus),
             ("ok", ByStatus),
         ];

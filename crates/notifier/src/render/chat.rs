@@ -35,42 +35,103 @@ pub(crate) struct ChatMessage {
 }
 
 impl Renderer {
-    /// The largest message of `delivery` that `fits`.
+    /// The largest message of `delivery` that has a `size_bytes`; of one that is to be told in a smaller form, the
+    /// largest of half that size, or else the least.
     pub(crate) fn chat(
         &self,
         form: &Form,
         delivery: &Delivery,
         now: Timestamp,
-        fits: impl Fn(&ChatMessage) -> bool,
+        size_bytes: impl Fn(&ChatMessage) -> Option<usize>,
     ) -> ChatMessage {
-        let whole = self.view(delivery, now);
-        let templates = self.of_chat(form);
-        let write = |view: &View, own: bool| write(templates, form, view, own, delivery);
+        let writing = Writing {
+            renderer: self,
+            form,
+            delivery,
+            whole: self.view(delivery, now),
+        };
+        let fits = |message: &ChatMessage| size_bytes(message).is_some();
+        let usual = match writing.largest(fits) {
+            Ok(usual) => usual,
+            Err(failures) => return writing.title_alone(failures),
+        };
+        if !delivery.smaller {
+            return usual;
+        }
+        let half_bytes = size_bytes(&usual).unwrap_or_default() / 2;
+        let half =
+            |message: &ChatMessage| size_bytes(message).is_some_and(|size| size <= half_bytes);
+        match writing.largest(half) {
+            Ok(message) => message,
+            Err(failures) => writing.least(failures, fits),
+        }
+    }
+}
+
+/// A delivery on its way to one kind of chat.
+struct Writing<'a> {
+    renderer: &'a Renderer,
+    form: &'a Form,
+    delivery: &'a Delivery,
+    whole: View,
+}
+
+impl Writing<'_> {
+    /// The largest message that `fits`; else what failed.
+    fn largest(
+        &self,
+        fits: impl Fn(&ChatMessage) -> bool,
+    ) -> Result<ChatMessage, Vec<TemplateFailure>> {
         let mut failures = Vec::new();
         for own in [true, false] {
-            let mut view = whole.clone();
+            let mut view = self.whole.clone();
             loop {
-                let mut message = write(&view, own);
+                let mut message = self.write(&view, own);
                 if fits(&message) {
                     message.failures.splice(0..0, failures);
-                    return message;
+                    return Ok(message);
                 }
-                if !view.shrink(self.language) {
+                if !view.shrink(self.renderer.language) {
                     failures.extend(message.failures);
                     break;
                 }
             }
-            if own && templates.has_own() {
+            if own && self.renderer.of_chat(self.form).has_own() {
                 failures.push(TemplateFailure {
-                    template: form.templates[1].to_owned(),
+                    template: self.form.templates[1].to_owned(),
                     why: "even of the least it writes more than the provider takes".to_owned(),
                 });
             }
         }
-        let mut message = write(&whole, false);
+        Err(failures)
+    }
+
+    /// As little as can be said of it.
+    fn least(
+        &self,
+        failures: Vec<TemplateFailure>,
+        fits: impl Fn(&ChatMessage) -> bool,
+    ) -> ChatMessage {
+        let mut view = self.whole.clone();
+        while view.shrink(self.renderer.language) {}
+        let mut message = self.write(&view, false);
+        if !fits(&message) {
+            return self.title_alone(failures);
+        }
+        message.failures = failures;
+        message
+    }
+
+    fn title_alone(&self, failures: Vec<TemplateFailure>) -> ChatMessage {
+        let mut message = self.write(&self.whole, false);
         message.title = super::text::clip(&message.title, SHORTEST_CHARS);
         (message.text, message.failures) = (String::new(), failures);
         message
+    }
+
+    fn write(&self, view: &View, own: bool) -> ChatMessage {
+        let templates = self.renderer.of_chat(self.form);
+        write(templates, self.form, view, own, self.delivery)
     }
 }
 

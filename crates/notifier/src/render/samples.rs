@@ -354,6 +354,7 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
         created_at: at(12),
         due_at: at(12),
         attempts: 0,
+        smaller: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

@@ -103,6 +103,7 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
         created_at: at("2026-01-02T03:16:10Z"),
         due_at: at("2026-01-02T03:16:10Z"),
         attempts: 0,
+        smaller: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

@@ -98,6 +98,7 @@ fn closed(seq: u64, id: &str, at: Timestamp) -> Closed {
         created_at: at,
         due_at: at,
         attempts: 1,
+        smaller: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

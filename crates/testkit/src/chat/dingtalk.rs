@@ -12,6 +12,10 @@ fn no(code: i64, why: &str) -> ChatReply {
     ChatReply::json(200, &format!("{{\"errcode\":{code},\"errmsg\":\"{why}\"}}"))
 }
 
+pub(super) fn too_large() -> ChatReply {
+    no(460_101, "message too long, exceed 20000 bytes")
+}
+
 pub(super) fn judge(asked: &Asked<'_>) -> Result<(String, String), ChatReply> {
     if asked.method != "POST" {
         return Err(no(43_002, "require POST method"));
@@ -57,7 +61,7 @@ fn signed(asked: &Asked<'_>, secret: &str) -> Result<(), ChatReply> {
 
 pub(super) fn read(body: &[u8], json: &Value) -> Result<(String, String), ChatReply> {
     if body.len() > LIMIT_BYTES {
-        return Err(no(460_101, "message too long, exceed 20000 bytes"));
+        return Err(too_large());
     }
     if json["msgtype"] != "markdown" {
         return Err(no(400_105, "unsupported msgtype"));

@@ -14,6 +14,10 @@ fn no(code: i64, why: &str) -> ChatReply {
     ChatReply::json(200, &body)
 }
 
+pub(super) fn too_large() -> ChatReply {
+    no(19_036, "The message exceeds the size limit of 30KB")
+}
+
 pub(super) fn judge(asked: &Asked<'_>) -> Result<(String, String), ChatReply> {
     let token = asked.uri.path().rsplit('/').next();
     if asked.method != "POST" || !asked.content_type.starts_with("application/json") {
@@ -58,7 +62,7 @@ fn signed(asked: &Asked<'_>, secret: &str) -> Result<(), ChatReply> {
 
 pub(super) fn read(body: &[u8], json: &Value) -> Result<(String, String), ChatReply> {
     if body.len() > LIMIT_BYTES {
-        return Err(no(9_499, "Bad Request"));
+        return Err(too_large());
     }
     if json["msg_type"] != "interactive" {
         return Err(no(19_002, "params error, msg_type need"));

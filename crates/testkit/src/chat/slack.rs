@@ -6,6 +6,10 @@ use super::{Asked, CHAT_TOKEN, ChatReply};
 
 const LIMIT_CHARS: usize = 40_000;
 
+pub(super) fn too_large() -> ChatReply {
+    ChatReply::text(400, "msg_too_long")
+}
+
 pub(super) fn judge(asked: &Asked<'_>) -> Result<(String, String), ChatReply> {
     if asked.method != "POST" {
         return Err(ChatReply::text(404, "no_service"));
@@ -35,8 +39,11 @@ pub(super) fn read(json: &Value) -> Result<(String, String), ChatReply> {
     let text = attachment["text"].as_str().unwrap_or_default();
     let colour = attachment["color"].as_str().unwrap_or_default();
     let is_colour = colour.len() == 7 && colour.starts_with('#');
-    if !is_colour || title.chars().count() + text.chars().count() > LIMIT_CHARS {
+    if !is_colour {
         return Err(ChatReply::text(400, "invalid_attachments"));
+    }
+    if title.chars().count() + text.chars().count() > LIMIT_CHARS {
+        return Err(too_large());
     }
     Ok((title.to_owned(), text.to_owned()))
 }

@@ -88,7 +88,7 @@ async fn tell(channel: &ChatChannel, sampled: &str, language: Language) -> Outco
     let now = Timestamp::now();
     let message = channel.message(&renderer(language), &sample(sampled), now);
     assert_eq!(message.failures, []);
-    channel.send(&message, now).await
+    channel.send(&message, now).await.outcome
 }
 
 /// One attempt at a message, which is told no secret in its note.
@@ -202,7 +202,7 @@ async fn a_signature_that_is_refused_stops_the_lane_and_a_wrong_clock_is_named()
         let channel = ChatChannel::try_new(&config(provider, late.url())).unwrap();
         let now = Timestamp::now() - SignedDuration::from_mins(121);
         let message = channel.message(&renderer(Language::En), &sample("failed"), now);
-        let outcome = channel.send(&message, now).await;
+        let outcome = channel.send(&message, now).await.outcome;
         let note = outcome.note();
         assert!(
             note.contains("our clock is 2 hours") && note.contains("behind the server's"),
@@ -251,6 +251,119 @@ async fn one_too_many_pauses_the_target_for_as_long_as_it_asks() {
     }
 }
 
+/// A delivery with ten entries, each with a task of its own.
+fn several() -> Delivery {
+    let one = sample("failed").entries[0].clone();
+    let mut several = sample("failed");
+    several.entries = vec![one; 10];
+    for (number, entry) in several.entries.iter_mut().enumerate() {
+        if let Some(task) = &mut entry.item.task {
+            task.task_id = format!("rst-number-{number}").into();
+        }
+    }
+    several
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_a_robot_is_told_in_half_the_size_and_whole_items_go_first() {
+    for provider in ChatProvider::ALL {
+        let refusing = |limit_bytes| ChatOptions {
+            secret: Some(SECRET.to_owned()),
+            keyword: provider.signs().then(|| KEYWORD.to_owned()),
+            limit_bytes: Some(limit_bytes),
+            is_limited: false,
+            ..ChatOptions::of(provider)
+        };
+        let (renderer, now) = (renderer(Language::En), Timestamp::now());
+        let mut delivery = several();
+        // What it is before it is found too large.
+        let channel =
+            ChatChannel::try_new(&config(provider, "https://chat.example.com/x")).unwrap();
+        let size = |delivery: &Delivery| {
+            let message = channel.message(&renderer, delivery, now);
+            let url = channel.url.known();
+            channel.provider.request(&message, &url, now).body.len()
+        };
+        let usual = size(&delivery);
+        let server = ChatServer::start(refusing(usual - 1)).await;
+        let channel = ChatChannel::try_new(&config(provider, server.url())).unwrap();
+        let told = |delivery: &Delivery| {
+            let message = channel.message(&renderer, delivery, now);
+            assert_eq!(message.failures, []);
+            let channel = &channel;
+            async move { channel.send(&message, now).await.outcome }
+        };
+        let refused = told(&delivery).await;
+        assert_eq!(refused.name(), "too_large", "{provider:?}: {refused:?}");
+        delivery.smaller = true;
+        let taken = told(&delivery).await;
+        assert_eq!(taken.name(), "delivered", "{provider:?}: {taken:?}");
+        let messages = server.messages();
+        assert!(messages[0].raw.len() <= usual / 2, "{provider:?}");
+        let text = messages[0].text();
+        let (_, shown) = messages[0].shown.clone().unwrap();
+        assert_eq!(provider.markup_problem(&shown), None, "{shown}");
+        assert!(text.contains("rst-number-0"), "{provider:?}: {text}");
+        assert!(text.contains(" more"), "{provider:?}: {text}");
+
+        // One item cannot be halved: all that can be left out is, and it is still told what it is about.
+        let mut one = sample("failed");
+        let usual = size(&one);
+        one.smaller = true;
+        let least = size(&one);
+        assert!(least < usual, "{provider:?}: {least} of {usual}");
+        let message = channel.message(&renderer, &one, now);
+        assert!(message.text.contains("rst-1"), "{}", message.text);
+    }
+}
+
+/// A delivery through the whole channel, by way of a configuration with `chat`.
+async fn through(chat: Chat) -> Outcome {
+    let receiver = syncbell_config::Receiver {
+        name: "ops".to_owned(),
+        language: Language::En,
+        kind: syncbell_config::ReceiverKind::Chat(Box::new(chat)),
+    };
+    let (templates, console) = (
+        syncbell_config::Templates::default(),
+        syncbell_config::Console::default(),
+    );
+    let renderers = crate::render::Renderers::try_new(&templates, &console).unwrap();
+    let metrics = crate::metrics::NotifierMetrics::new(&syncbell_service::Metrics::new());
+    let channel = crate::deliver::Channel::try_new(&receiver, &renderers, metrics).unwrap();
+    let answered = channel.send(&sample("failed"), Timestamp::now()).await;
+    assert_eq!(answered.status, Some(200));
+    answered.outcome
+}
+
+#[tokio::test]
+async fn whom_a_message_with_colours_cannot_mention_a_second_one_does() {
+    let server = robot(ChatProvider::Wecom).await;
+    let mut chat = config(ChatProvider::Wecom, server.url());
+    (chat.at.mobiles, chat.at.all) = (vec!["13800001111".to_owned()], true);
+    assert_eq!(through(chat.clone()).await.name(), "delivered");
+    let [told, mentioned] = &server.messages()[..] else {
+        panic!("{:?}", server.messages());
+    };
+    assert!(told.text().contains("rst-1"), "{}", told.text());
+    assert!(
+        mentioned.text().ends_with("\n@all 13800001111"),
+        "{}",
+        mentioned.text()
+    );
+    // What was told stays told.
+    let busy = ChatReply::json(200, r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#);
+    let taken = ChatReply::json(200, r#"{"errcode":0,"errmsg":"ok"}"#);
+    server.answer_next(1, &taken);
+    server.answer_next(1, &busy);
+    let outcome = through(chat).await;
+    assert_eq!(outcome.name(), "delivered");
+    assert!(
+        outcome.note().contains("nobody was mentioned"),
+        "{outcome:?}"
+    );
+}
+
 #[tokio::test]
 async fn http_200_alone_is_not_success() {
     for provider in ChatProvider::ALL {
@@ -285,7 +398,7 @@ async fn a_status_that_is_no_success_is_none_whatever_the_body_says() {
         (503, "transient"),
         (401, "permanent_target"),
         (404, "permanent_target"),
-        (413, "permanent_message"),
+        (413, "too_large"),
     ];
     for provider in ChatProvider::ALL {
         for (status, expected) in cases {

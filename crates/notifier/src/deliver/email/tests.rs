@@ -20,6 +20,7 @@ async fn send(channel: &EmailChannel) -> Outcome {
             at(),
         )
         .await
+        .outcome
 }
 
 async fn outcome(script: Script) -> Outcome {
@@ -122,7 +123,8 @@ async fn a_retry_is_the_same_mail_and_several_incidents_thread_by_their_group() 
         let sent = channel
             .send("oncall@example.com", &delivery, texts(), now)
             .await;
-        assert_eq!(sent.name(), "delivered");
+        assert_eq!(sent.status, Some(250));
+        assert_eq!(sent.outcome.name(), "delivered");
     }
     let mails = server.log.mails.lock().unwrap().clone();
     let (first, second) = (parsed(&mails[0]), parsed(&mails[1]));
@@ -161,7 +163,7 @@ async fn only_what_is_critical_and_goes_on_is_urgent_and_lists_are_by_rule() {
         let sent = channel
             .send("oncall@example.com", &delivery, texts(), at())
             .await;
-        assert_eq!(sent.name(), "delivered");
+        assert_eq!(sent.outcome.name(), "delivered");
         let mails = server.log.mails.lock().unwrap().clone();
         for name in ["X-Priority: 1", "Importance: high", "Priority: urgent"] {
             let line = format!("\r\n{name}\r\n");
@@ -434,10 +436,12 @@ async fn what_cannot_be_an_address_is_named() {
     let outcome = channel
         .send("no address", &delivery(&["a"]), texts(), at())
         .await;
-    assert_eq!(outcome.name(), "permanent_target");
+    assert_eq!(outcome.status, None);
+    assert_eq!(outcome.outcome.name(), "permanent_target");
     let abroad = channel
         .send("用户@example.com", &delivery(&["a"]), texts(), at())
-        .await;
+        .await
+        .outcome;
     assert_eq!(abroad.name(), "permanent_target");
     assert!(abroad.note().contains("beyond ASCII"), "{abroad:?}");
     let mut email = config(&server);

@@ -58,6 +58,7 @@ pub(in crate::deliver) fn delivery(seq: u64, incident: &str, status: AlertStatus
         created_at: now(),
         due_at: now(),
         attempts: 0,
+        smaller: false,
         last_error: None,
         first_failure_at: None,
         replay: None,
@@ -122,7 +123,7 @@ async fn what_people_may_have_read_already_is_no_probe() {
         let rows = (1..4).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
         let mut state = state(rows.collect());
         if for_people {
-            state = state.read_by_people();
+            state.knows_repeats = false;
         }
         state.failures = BREAKER_FAILURES;
         assert_eq!(begun(&mut state, now()), Some(1));
@@ -183,6 +184,58 @@ async fn what_is_sent_and_not_recorded_has_a_bound() {
     assert_eq!(begun(&mut state, now()), None);
     state.queue.end(1, None);
     assert_eq!(begun(&mut state, now()), Some(16));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_the_rate_is_to_be_merged_and_what_is_under_way_comes_back_first() {
+    let rate = syncbell_config::Rate {
+        count: 1,
+        per: Duration::from_mins(1),
+    };
+    let rows = (1..6).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
+    let mut state = state(rows.collect());
+    (state.budget, state.merges) = (SharedBudget::new(&[rate]), true);
+    assert_eq!(begun(&mut state, now()), Some(1));
+    assert!(!state.waited);
+    assert_eq!(begun(&mut state, now()), None);
+    assert!(state.waited && !state.may_merge(), "there is no room yet");
+    tokio::time::advance(Duration::from_mins(1)).await;
+    assert!(!state.may_merge(), "one is under way");
+    (state.sending, state.waited) = (0, true);
+    state.queue.end(1, None);
+    assert!(state.may_merge());
+    state.failures = BREAKER_FAILURES;
+    assert!(!state.may_merge(), "it is probed with what is there");
+}
+
+#[tokio::test]
+async fn what_waits_for_its_time_of_day_holds_nothing_else_up() {
+    let urgent = |row: &Delivery| row.entries[0].item.severity == Severity::Error;
+    let mut calm = delivery(1, "a", AlertStatus::Firing);
+    calm.entries[0].item.severity = Severity::Info;
+    let mut state = state(vec![calm, delivery(2, "b", AlertStatus::Firing)]);
+    let not_before: NotBefore = |row, at| {
+        let is_urgent = row.entries[0].item.severity == Severity::Error;
+        if is_urgent {
+            at
+        } else {
+            at.max(now() + SignedDuration::from_secs(9))
+        }
+    };
+    state.not_before = Some(not_before);
+    let begins = state.begin(now()).unwrap();
+    assert!(urgent(&begins));
+    assert_eq!(begun(&mut state, now()), None);
+    state.sending = 0;
+    assert_eq!(
+        state.sleep(now()),
+        LOOK_AT_CLOCK,
+        "it does not sleep through it"
+    );
+    assert_eq!(
+        begun(&mut state, now() + SignedDuration::from_secs(9)),
+        Some(1)
+    );
 }
 
 /// A mail may tell of thousands: its memory has a bound, whatever the number of rows.
@@ -250,12 +303,42 @@ async fn a_stopped_lane_only_lets_go_of_what_is_too_old() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_goes_once_more_in_a_smaller_form_and_then_to_the_dead_letters() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let turn = async |row: Delivery, number: u32| {
+        let attempt = Attempt {
+            number,
+            at: now(),
+            duration_ms: 1,
+            status: None,
+            outcome: String::new(),
+            note: String::new(),
+        };
+        let note = "HTTP 200: message too long".to_owned();
+        let outcome = Outcome::TooLarge { note };
+        let recording =
+            ledger.turn(move |draft| record(draft, &row, &attempt, &outcome, 1.0, now()));
+        recording.await.unwrap()
+    };
+    let left = turn(delivery(1, "a", AlertStatus::Firing), 1)
+        .await
+        .unwrap();
+    assert_eq!((left.smaller, left.attempts, left.due_at), (true, 1, now()));
+    let again = pending(&ledger.store, &left.target, 10).await.unwrap();
+    assert_eq!(again, std::slice::from_ref(&left), "a restart knows of it");
+    assert_eq!(turn(left, 2).await, None);
+    let dead = ledger.store.scan(rows::DEAD_LETTERS, None, 10).await;
+    assert_eq!(dead.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_outcome_is_recorded_with_its_row_in_one_batch() {
     let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
     let attempt = |number| Attempt {
         number,
         at: now(),
         duration_ms: 1,
+        status: None,
         outcome: String::new(),
         note: String::new(),
     };
@@ -327,7 +410,8 @@ async fn a_target_gets_no_more_than_it_takes_in_a_time() {
         per: Duration::from_mins(1),
     };
     let rows = (1..6).map(|n| delivery(n, &n.to_string(), AlertStatus::Firing));
-    let mut state = state(rows.collect()).within(Budget::new(&[rate]));
+    let mut state = state(rows.collect());
+    state.budget = SharedBudget::new(&[rate]);
     assert_eq!(begun(&mut state, now()), Some(1));
     assert_eq!(begun(&mut state, now()), Some(2));
     assert_eq!(begun(&mut state, now()), None);

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::*;
+use crate::outcome::Outcome;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -111,6 +112,7 @@ async fn attempt(channel: &WebhookChannel) -> Outcome {
     channel
         .send(&id(), None, event(b"{}"), Timestamp::now())
         .await
+        .outcome
 }
 
 fn event(body: &[u8]) -> Payload {
@@ -135,11 +137,12 @@ async fn an_attempt_is_one_signed_post_that_the_standard_s_own_library_accepts()
     let now = Timestamp::now();
     for _ in 0..2 {
         let trace = TraceParent::new(0xabc, 0xdef);
-        let outcome = channel
+        let answered = channel
             .send(&id(), Some(trace), event(body.as_bytes()), now)
             .await;
+        assert_eq!(answered.status, Some(202));
         assert_eq!(
-            outcome,
+            answered.outcome,
             Outcome::Delivered {
                 note: "HTTP 202 Accepted".into()
             }

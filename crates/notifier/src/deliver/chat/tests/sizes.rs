@@ -90,14 +90,7 @@ fn every_sample_and_a_megabyte_of_hostile_text_is_taken() {
 fn what_does_not_fit_goes_in_whole_items_and_is_counted() {
     for provider in ChatProvider::ALL {
         let channel = channel(provider);
-        let one = sample("failed").entries[0].clone();
-        let mut several = sample("failed");
-        several.entries = vec![one; 10];
-        for (number, entry) in several.entries.iter_mut().enumerate() {
-            if let Some(task) = &mut entry.item.task {
-                task.task_id = format!("rst-number-{number}").into();
-            }
-        }
+        let several = several();
         let shown = shown(&channel, &several, Language::En).unwrap();
         let told = (0..10)
             .filter(|n| shown.contains(&format!("rst-number-{n}")))

@@ -80,6 +80,7 @@ pub(in crate::deliver) fn delivery(incidents: &[&str]) -> Delivery {
         created_at: now,
         due_at: now,
         attempts: 0,
+        smaller: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

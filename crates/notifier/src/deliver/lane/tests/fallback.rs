@@ -15,6 +15,7 @@ async fn handed_over(ledger: &Ledger, row: Delivery, outcome: Outcome) -> Vec<De
         number: 1,
         at: now(),
         duration_ms: 1,
+        status: None,
         outcome: String::new(),
         note: String::new(),
     };
@@ -202,6 +203,7 @@ async fn what_is_not_understood_is_tried_three_times_more_and_goes_to_the_fallba
             number,
             at: now(),
             duration_ms: 1,
+            status: None,
             outcome: outcome.name().to_owned(),
             note: String::new(),
         };

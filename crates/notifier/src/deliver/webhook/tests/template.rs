@@ -20,7 +20,7 @@ async fn sent(template: &str, content_type: Option<&str>) -> (Option<TemplateFai
     let now = Timestamp::now();
     let renderer = renderers.of(Language::En);
     let (payload, failure) = channel.payload(&renderer, &delivery(&["feedc0de"]), now);
-    let outcome = channel.send(&id(), None, payload, now).await;
+    let outcome = channel.send(&id(), None, payload, now).await.outcome;
     assert_eq!(outcome.name(), "delivered");
     let seen = receiver.seen.lock().unwrap().remove(0);
     // What was signed is what was sent.
