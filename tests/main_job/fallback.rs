@@ -40,6 +40,32 @@ async fn stands_in(house: &House, mail: &Mail) {
     assert_eq!(shown["alert"]["data"]["instead_of"], "ops", "{shown}");
 }
 
+/// So many fail at once; the fallback hears of each in a handful of mails.
+async fn flood(house: &House) {
+    for n in 0..FLOOD {
+        add(
+            house,
+            &format!("flood/image-{n}"),
+            &format!("rst-flood-{n}"),
+            Status::Error,
+        );
+    }
+    let told = || {
+        let mails = house.mailbox.mails();
+        let told = mails.iter().flat_map(told_by).map(|got| got.task_id);
+        told.filter(|id| id.starts_with("rst-flood-"))
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    let hears_of_each = async || (told() == FLOOD).then_some(());
+    eventually("the fallback hears of each", 3 * WAIT, hears_of_each).await;
+    let mails = house.mailbox.mails();
+    assert!(mails.len() <= 3 + HANDFUL, "{} mails", mails.len());
+    for mail in &mails {
+        stands_in(house, mail).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_receiver_refuses_for_good_goes_to_its_fallback_and_to_it_when_it_is_back() {
     let mut house = House::build().await;
@@ -68,32 +94,12 @@ async fn what_a_receiver_refuses_for_good_goes_to_its_fallback_and_to_it_when_it
         "{}",
         text_of(&mails[2])
     );
-    for n in 0..FLOOD {
-        add(
-            &house,
-            &format!("flood/image-{n}"),
-            &format!("rst-flood-{n}"),
-            Status::Error,
-        );
-    }
-    let all = 3 + FLOOD;
-    let told = || {
-        let mails = house.mailbox.mails();
-        let told = mails.iter().flat_map(told_by).map(|got| got.task_id);
-        told.filter(|id| id.starts_with("rst-flood-"))
-            .collect::<BTreeSet<_>>()
-            .len()
-    };
-    let hears_of_each = async || (told() == FLOOD).then_some(());
-    eventually("the fallback hears of each", 3 * WAIT, hears_of_each).await;
+    flood(&house).await;
     let mails = house.mailbox.mails();
-    assert!(mails.len() <= 3 + HANDFUL, "{} mails", mails.len());
-    for mail in &mails {
-        stands_in(&house, mail).await;
-    }
     let n_mails = mails.len();
     assert_eq!(house.webhook.requests().len(), 1, "its lane has stopped");
 
+    let all = 3 + FLOOD;
     assert!(house.stop().await.success());
     house.webhook.answer_always(Answer::status(204));
     house.start().await;
