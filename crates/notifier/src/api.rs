@@ -356,7 +356,7 @@ impl Handle {
     /// Tries a dead, dropped or pending delivery again. False if there is none to try.
     pub async fn retry_by_id(&self, id: &str) -> Result<bool, Error> {
         let id = DeliveryId(id.to_owned());
-        let held = self.ledger.triggers.lock().await;
+        let held = self.ledger.by_hand.write().await;
         let target = self
             .ledger
             .patiently(move |draft, now| record::retry(draft, &id, now))

@@ -389,6 +389,7 @@ impl Consumer {
         }
         let (place, kept, begins_at) = (pass.place(), self.kept, pass.log_begins_at);
         let setup = self.setup.clone();
+        let seen = self.ledger.by_hand.read().await;
         let slice = self.ledger.patiently(move |draft, now| {
             let mut done = Done::default();
             let slice = retention::forget(draft, &place, kept, begins_at, now)?;
@@ -397,6 +398,7 @@ impl Consumer {
             Ok((done, slice))
         });
         let (done, slice) = slice.await?;
+        drop(seen);
         self.finish(done, clocks);
         pass.went_on(slice, &self.metrics, Instant::now());
         Ok(())

@@ -287,10 +287,12 @@ impl<'a> Draft<'a> {
         let Some(key) = self.bytes(&rows::place(id))? else {
             return Ok(None);
         };
-        if let Some(delivery) = self.get(&key)? {
+        let pending: Option<Delivery> = self.get(&key)?;
+        if let Some(delivery) = pending.filter(|delivery| delivery.id == *id) {
             return Ok(Some(DeliveryState::Pending(delivery)));
         }
         let closed: Option<Closed> = self.get(&rows::closed(rows::number(&key)))?;
+        let closed = closed.filter(|closed| closed.delivery.id == *id);
         Ok(closed.map(DeliveryState::Over))
     }
 

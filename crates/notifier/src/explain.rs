@@ -10,7 +10,7 @@ use syncbell_store::{Error, Reader};
 
 use crate::api::{incident_row, state};
 use crate::decide::Incident;
-use crate::delivery::{Delivery, DeliveryId, DeliveryState};
+use crate::delivery::{Closed, Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
 use crate::rows;
 use crate::run::Handle;
@@ -254,10 +254,12 @@ pub(crate) fn stands(reader: &Reader, id: &DeliveryId) -> Result<Option<Delivery
             return Ok(None);
         };
         let key = rows::bytes(reader, &rows::place(id), &place)?;
-        if let Some(delivery) = rows::find(reader, &key)? {
+        let pending: Option<Delivery> = rows::find(reader, &key)?;
+        if let Some(delivery) = pending.filter(|delivery| delivery.id == *id) {
             return Ok(Some(DeliveryState::Pending(delivery)));
         }
-        if let Some(closed) = rows::find(reader, &rows::closed(rows::number(&key)))? {
+        let closed: Option<Closed> = rows::find(reader, &rows::closed(rows::number(&key)))?;
+        if let Some(closed) = closed.filter(|closed| closed.delivery.id == *id) {
             return Ok(Some(DeliveryState::Over(closed)));
         }
     }

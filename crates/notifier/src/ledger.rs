@@ -37,9 +37,9 @@ pub(crate) struct Ledger {
     /// By which turns are made; a test may have another one.
     pub(crate) clock: Clock,
     pub(crate) numbers: Arc<Numbers>,
-    /// Held while a resolve is dropped because its trigger is dead, and while a dead trigger is brought
-    /// back: the one must see the other.
-    pub(crate) triggers: Arc<tokio::sync::Mutex<()>>,
+    /// Whoever changes a delivery by hand (a retry, a replay) writes it; who writes what becomes of deliveries of his own
+    /// (a lane, retention) reads it. Drafts are no snapshots: the one must see what the other did.
+    pub(crate) by_hand: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// Where the reader of one partition stands.
@@ -105,7 +105,7 @@ impl Ledger {
             store,
             clock: Arc::new(Timestamp::now),
             numbers: Numbers::from(highest + 1),
-            triggers: Arc::default(),
+            by_hand: Arc::default(),
         })
     }
 

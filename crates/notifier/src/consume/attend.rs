@@ -15,6 +15,9 @@ use crate::rows::{self, Key};
 use crate::setup::Setup;
 use crate::{Error, fallback, held, incidents, silence};
 
+/// Batches of hand-overs that are told before events are looked at again.
+const HAND_OVERS_AT_ONCE: usize = 4;
+
 impl Consumer {
     /// What somebody asked for: fallbacks that are to be told, records that are to be decided again, incidents that are
     /// to be closed, silences.
@@ -29,9 +32,10 @@ impl Consumer {
         Ok(())
     }
 
-    /// Tells fallbacks what was handed over to them.
+    /// Tells fallbacks what was handed over to them; a lane that lets go of many hands over as fast as this is done, and
+    /// events do not wait for that.
     async fn hand_on(&self, clocks: &mut Clocks) -> Result<(), Error> {
-        loop {
+        for _ in 0..HAND_OVERS_AT_ONCE {
             let setup = self.setup.clone();
             let slice = self.ledger.patiently(move |draft, now| {
                 let mut done = Done::default();
@@ -44,6 +48,8 @@ impl Consumer {
                 return Ok(());
             }
         }
+        self.attend.notify_one();
+        Ok(())
     }
 
     /// Closes what somebody wants to be closed.

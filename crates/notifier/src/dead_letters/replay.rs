@@ -175,7 +175,7 @@ impl Handle {
             let why = format!("its receiver {target} is not in the configuration");
             return Ok(Taken::Refused(why));
         }
-        let _held = self.ledger.triggers.lock().await;
+        let _held = self.ledger.by_hand.write().await;
         let taking = move |draft: &mut Draft<'_>, now| take(draft, &letter, again, now);
         self.ledger.patiently(taking).await
     }

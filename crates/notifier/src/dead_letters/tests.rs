@@ -327,6 +327,28 @@ async fn what_was_dropped_for_a_dead_trigger_comes_back_behind_it() {
     assert!(!dropped.await);
 }
 
+/// A trigger of which nothing stands any more comes back under a new number: its resolve goes behind it all the same.
+#[tokio::test]
+async fn what_was_dropped_comes_back_behind_a_trigger_that_was_forgotten() {
+    let bench = Bench::new().await;
+    bench.kill(&delivery(1, AlertStatus::Firing, "x")).await;
+    let resolve = delivery(2, AlertStatus::Resolved, "over");
+    bench
+        .turn(move |draft| {
+            draft.enqueue(&resolve);
+            record::drop_resolve(draft, &resolve, Timestamp::now()).unwrap();
+            // As retention does it.
+            draft.delete(rows::place(&DeliveryId("id-1".into())));
+            draft.delete(rows::closed(1));
+            while draft.next_number() < 9 {}
+        })
+        .await;
+    bench.relay().await;
+    bench.replay("id-1", false).await;
+    let ids: Vec<String> = bench.pending().await.into_iter().map(|d| d.id.0).collect();
+    assert_eq!(ids, ["id-1", "id-2"]);
+}
+
 /// Numbers begin again when nothing stands: then another delivery may stand under the number of an old one.
 #[tokio::test]
 async fn a_delivery_that_comes_back_takes_nobodys_place() {

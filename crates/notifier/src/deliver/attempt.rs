@@ -152,7 +152,9 @@ impl Attempting {
             }
             Ok(left)
         });
+        let seen = self.ledger.by_hand.read().await;
         let left = recording.await?;
+        drop(seen);
         crash_point("deliver.recorded");
         let ends = sent.iter().zip(left);
         Ok(ends
@@ -174,6 +176,7 @@ impl Attempting {
 
     /// Of a stopped lane: its fallback is told, and what is too old is given up.
     async fn let_go(&self, delivery: &Arc<Delivery>) -> Result<Recorded, Error> {
+        let _seen = self.ledger.by_hand.read().await;
         let row = Arc::clone(delivery);
         if !is_expired(delivery, Timestamp::now()) {
             let handing_over = move |draft: &mut Draft<'_>, _| {
@@ -239,7 +242,7 @@ pub(super) async fn trigger_is_dead(ledger: &Ledger, delivery: &Delivery) -> Res
 
 /// False if a trigger was brought back meanwhile.
 pub(super) async fn drop_it(ledger: &Ledger, delivery: &Delivery) -> Result<bool, Error> {
-    let _held = ledger.triggers.lock().await;
+    let _seen = ledger.by_hand.read().await;
     let delivery = delivery.clone();
     let dropping = move |draft: &mut Draft<'_>, now| drop_resolve(draft, &delivery, now);
     ledger.patiently(dropping).await

@@ -53,6 +53,7 @@ pub(super) async fn merge(
         return Ok(None);
     }
     let owned = rows.to_vec();
+    let _seen = ledger.by_hand.read().await;
     let merging = move |draft: &mut Draft<'_>, now| put(draft, &owned, now);
     let merged = ledger.patiently(merging).await?;
     if let Some(Merged { delivery, of }) = &merged {
@@ -70,15 +71,7 @@ fn put(
     rows: &[Arc<Delivery>],
     now: Timestamp,
 ) -> Result<Option<Merged>, syncbell_store::Error> {
-    let mut of = 0;
-    for row in rows {
-        // Somebody may have taken it out since it was read; and an end whose beginning is dead is not told.
-        let key = rows::numbered(rows::lane(&row.target), row.seq);
-        if !draft.has(&key)? || is_of_the_dead(draft, row)? {
-            break;
-        }
-        of += 1;
-    }
+    let of = still_next(draft, rows)?;
     if of < 2 {
         return Ok(None);
     }
@@ -98,6 +91,31 @@ fn put(
     }
     draft.enqueue(&delivery);
     Ok(Some(Merged { delivery, of }))
+}
+
+/// How many of the first of `rows` stand in the lane one behind the other, and are to be told. By hand one may have been
+/// taken out since they were read, or put between them; and an end whose beginning is dead is not told.
+fn still_next(draft: &Draft<'_>, rows: &[Arc<Delivery>]) -> Result<usize, syncbell_store::Error> {
+    let key = |row: &Delivery| rows::numbered(rows::lane(&row.target), row.seq);
+    let first = &rows[0];
+    if !draft.has(&key(first))? || is_of_the_dead(draft, first)? {
+        return Ok(0);
+    }
+    let behind = draft.reader.scan(
+        &rows::lane(&first.target),
+        Some(&key(first)),
+        2 * rows.len(),
+    )?;
+    let mut standing = behind.iter().map(|(key, _)| key);
+    let mut of = 1;
+    for row in &rows[1..] {
+        let next = standing.find(|key| !rows::is_piece(key));
+        if next != Some(&key(row)) || is_of_the_dead(draft, row)? {
+            break;
+        }
+        of += 1;
+    }
+    Ok(of)
 }
 
 fn is_of_the_dead(draft: &Draft<'_>, row: &Delivery) -> Result<bool, syncbell_store::Error> {
@@ -237,6 +255,39 @@ mod tests {
             .read(move |reader| rows::find::<Closed>(reader, &closed));
         let why = read.await.unwrap().unwrap().reason.unwrap();
         assert_eq!(why, format!("merged into {}", merged.delivery.id));
+    }
+
+    /// As a replay puts a beginning before its end.
+    #[tokio::test]
+    async fn what_was_put_between_them_by_hand_is_not_overtaken() {
+        let rows = [1, 2, 4, 5].map(|n| delivery(n, &n.to_string(), Firing));
+        let ledger = ledger(&rows).await;
+        let between = delivery(3, "back", Firing);
+        let putting = ledger.turn(move |draft| {
+            draft.enqueue(&between);
+            Ok(())
+        });
+        putting.await.unwrap();
+        let merged = merge(&ledger, &shared(&rows)).await.unwrap().unwrap();
+        assert_eq!(merged.of, 2);
+        let left = pending(&ledger.store, &rows[0].target, 10).await.unwrap();
+        let left: Vec<u64> = left.iter().map(|row| row.seq).collect();
+        assert_eq!(left, [1, 3, 4, 5]);
+    }
+
+    /// A retry reads a row, and writes it: what is merged meanwhile would be overwritten.
+    #[tokio::test]
+    async fn it_waits_for_what_is_changed_by_hand() {
+        let rows = [1, 2].map(|n| delivery(n, &n.to_string(), Firing));
+        let ledger = ledger(&rows).await;
+        let by_hand = ledger.by_hand.clone().write_owned().await;
+        let shared = shared(&rows);
+        let mut merging = std::pin::pin!(merge(&ledger, &shared));
+        let soon = std::time::Duration::from_millis(50);
+        let early = tokio::time::timeout(soon, &mut merging).await;
+        assert!(early.is_err(), "it did not wait");
+        drop(by_hand);
+        assert_eq!(merging.await.unwrap().unwrap().of, 2);
     }
 
     #[test]

@@ -100,6 +100,9 @@ pub(super) fn record(
     Ok(Some(delivery))
 }
 
+/// Attempts that are forgotten with a number; a resolve that was dropped has few.
+const ATTEMPTS_MOVED: usize = 1_000;
+
 fn put_attempt(draft: &mut Draft<'_>, seq: u64, attempt: &Attempt) {
     let key = rows::numbered(rows::attempts(seq), attempt.number.into());
     draft.put(key, attempt);
@@ -228,9 +231,9 @@ pub(crate) fn drop_resolve(
 }
 
 /// Puts a dead or dropped delivery back into its lane, or makes a pending one due now. Gives its target;
-/// none if there is no such delivery, or it was delivered. Call it with [`Ledger::triggers`] held.
+/// none if there is no such delivery, or it was delivered. Call it with [`Ledger::by_hand`] held for writing.
 ///
-/// [`Ledger::triggers`]: crate::ledger::Ledger
+/// [`Ledger::by_hand`]: crate::ledger::Ledger
 pub(crate) fn retry(
     draft: &mut Draft<'_>,
     id: &DeliveryId,
@@ -278,22 +281,24 @@ pub(crate) fn revive(
         );
         draft.delete(key);
     }
-    put_back(draft, delivery, now)?;
+    let seq = put_back(draft, delivery, None, now)?;
     for id in dropped {
         if let Some(DeliveryState::Over(closed)) = draft.delivery(&id)?
             && closed.ending == Ending::Dropped
         {
-            put_back(draft, closed.delivery, now)?;
+            put_back(draft, closed.delivery, Some(seq), now)?;
         }
     }
     Ok(target)
 }
 
+/// Puts it into its lane, behind the delivery with the number `after`. Gives its own number.
 fn put_back(
     draft: &mut Draft<'_>,
     mut delivery: Delivery,
+    after: Option<u64>,
     now: Timestamp,
-) -> Result<(), syncbell_store::Error> {
+) -> Result<u64, syncbell_store::Error> {
     delivery.seq = match draft.delivery(&delivery.id)? {
         Some(DeliveryState::Over(closed)) => {
             let seq = closed.delivery.seq;
@@ -307,10 +312,17 @@ fn put_back(
         // Its own may be another's by now: numbers begin again once nothing stands.
         None => draft.next_number(),
     };
+    if after.is_some_and(|after| delivery.seq < after) {
+        let attempts = rows::attempts(delivery.seq);
+        for (key, _) in draft.reader.scan(&attempts, None, ATTEMPTS_MOVED)? {
+            draft.delete(key);
+        }
+        delivery.seq = draft.next_number();
+    }
     // Its age starts anew: whoever retries by hand wants it tried.
     delivery.created_at = now;
     delivery.due_at = now;
     delivery.smaller = false;
     draft.enqueue(&delivery);
-    Ok(())
+    Ok(delivery.seq)
 }

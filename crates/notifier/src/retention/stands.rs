@@ -173,14 +173,21 @@ fn counted(
     if place.kind == RowKind::Delivery {
         let closed: Closed = rows::read(draft.reader, key, row)?;
         let is_over = older(closed.at, kept.deliveries) || is_surplus(closed.at);
-        if is_over {
-            draft.delete(rows::place(&closed.delivery.id));
-            let attempts = rows::attempts(closed.delivery.seq);
-            for (key, _) in draft.reader.scan(&attempts, None, ATTEMPTS_LIMIT)? {
-                draft.delete(key);
-            }
+        if !is_over {
+            return Ok(Stands::Of(closed.at));
         }
-        return Ok(Stands::over_or(is_over, closed.at));
+        let attempts = rows::attempts(closed.delivery.seq);
+        let attempts = draft.reader.scan(&attempts, None, ATTEMPTS_LIMIT)?;
+        let has_more = attempts.len() == ATTEMPTS_LIMIT;
+        for (key, _) in attempts {
+            draft.delete(key);
+        }
+        if has_more {
+            // The next pass goes on.
+            return Ok(Stands::On);
+        }
+        draft.delete(rows::place(&closed.delivery.id));
+        return Ok(Stands::Over);
     }
     let bytes = rows::bytes(draft.reader, key, row)?;
     let second = bytes.get(..rows::SECOND_BYTES).and_then(rows::second);
