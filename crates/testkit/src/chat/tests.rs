@@ -65,7 +65,7 @@ async fn what_is_wrong_is_refused_in_the_vendor_s_words() {
         (dingtalk, "", "", Some(long.clone()), "exceed 20000 bytes"),
         (feishu, "hook/T0KEN", "hook/other", None, "19001"),
         (feishu, "", "", Some("{}".to_owned()), "19002"),
-        (feishu, "", "", Some(long), "9499"),
+        (feishu, "", "", Some(long), "19036"),
         (wecom, "key=T0KEN", "key=other", None, "93000"),
         (wecom, "", "", Some("{}".to_owned()), "40008"),
         (

@@ -102,7 +102,9 @@ async fn leadership_moves_from_a_killed_broker_of_three_and_from_a_stopped_one()
     cluster.wait_until_in_sync().await;
 
     cluster.roll().await;
-    assert_eq!(admin.offsets("moves", 0).await, (0, 3));
+    // An append of which the answer is lost is made again, and no broker knows that it is the same.
+    let (begin, end) = admin.offsets("moves", 0).await;
+    assert!(begin == 0 && end >= 3, "{begin}..{end}");
     let all = admin.partitions("moves").await.remove(0).replicas;
     assert!(BTreeSet::from_iter(all).contains(&third));
 }
