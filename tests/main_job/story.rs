@@ -47,9 +47,10 @@ pub(crate) async fn settled(house: &House, what: &str) -> (Comparison, Compariso
     };
     let nothing_missing = async {
         loop {
-            let (webhook, mail) = compared().await;
-            // Well tasks too: a recovery is expected only once it was served.
+            // Well tasks too: a recovery is expected only once it was served, and what is served while the two are
+            // compared is expected too.
             let all_served = world.counts().unserved == 0;
+            let (webhook, mail) = compared().await;
             if all_served && webhook.missing.is_empty() && mail.missing.is_empty() {
                 break;
             }
