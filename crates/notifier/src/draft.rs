@@ -25,6 +25,9 @@ use crate::numbers::Drawn;
 use crate::rows::{self, Key};
 use crate::silence;
 
+/// Attempts at one delivery that are forgotten in one turn.
+const ATTEMPTS_A_TURN: usize = 1_000;
+
 /// One turn's changes.
 pub(crate) struct Draft<'a> {
     pub(crate) reader: &'a Reader,
@@ -294,6 +297,18 @@ impl<'a> Draft<'a> {
         let closed: Option<Closed> = self.get(&rows::closed(rows::number(&key)))?;
         let closed = closed.filter(|closed| closed.delivery.id == *id);
         Ok(closed.map(DeliveryState::Over))
+    }
+
+    /// Forgets the attempts at the delivery of this number, a bounded many of them. True if there may be more.
+    pub(crate) fn forget_attempts(&mut self, seq: u64) -> Result<bool, Error> {
+        let attempts = self
+            .reader
+            .scan(&rows::attempts(seq), None, ATTEMPTS_A_TURN)?;
+        let more = attempts.len() == ATTEMPTS_A_TURN;
+        for (key, _) in attempts {
+            self.delete(key);
+        }
+        Ok(more)
     }
 
     pub(crate) fn bury(&mut self, letter: &DeadLetter) {

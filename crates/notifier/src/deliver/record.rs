@@ -100,9 +100,6 @@ pub(super) fn record(
     Ok(Some(delivery))
 }
 
-/// Attempts that are forgotten with a number; a resolve that was dropped has few.
-const ATTEMPTS_MOVED: usize = 1_000;
-
 fn put_attempt(draft: &mut Draft<'_>, seq: u64, attempt: &Attempt) {
     let key = rows::numbered(rows::attempts(seq), attempt.number.into());
     draft.put(key, attempt);
@@ -313,10 +310,7 @@ fn put_back(
         None => draft.next_number(),
     };
     if after.is_some_and(|after| delivery.seq < after) {
-        let attempts = rows::attempts(delivery.seq);
-        for (key, _) in draft.reader.scan(&attempts, None, ATTEMPTS_MOVED)? {
-            draft.delete(key);
-        }
+        draft.forget_attempts(delivery.seq)?;
         delivery.seq = draft.next_number();
     }
     // Its age starts anew: whoever retries by hand wants it tried.

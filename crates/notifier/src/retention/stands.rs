@@ -19,9 +19,6 @@ use crate::metrics::RowKind;
 use crate::rows;
 use crate::silence::Silence;
 
-/// Attempts of one delivery that are deleted with it.
-const ATTEMPTS_LIMIT: usize = 1_000;
-
 /// How long event ids are remembered.
 const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);
 
@@ -176,13 +173,7 @@ fn counted(
         if !is_over {
             return Ok(Stands::Of(closed.at));
         }
-        let attempts = rows::attempts(closed.delivery.seq);
-        let attempts = draft.reader.scan(&attempts, None, ATTEMPTS_LIMIT)?;
-        let has_more = attempts.len() == ATTEMPTS_LIMIT;
-        for (key, _) in attempts {
-            draft.delete(key);
-        }
-        if has_more {
+        if draft.forget_attempts(closed.delivery.seq)? {
             // The next pass goes on.
             return Ok(Stands::On);
         }
