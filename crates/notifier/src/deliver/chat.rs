@@ -167,7 +167,12 @@ impl ChatChannel {
         if let Some(secret) = &self.secret {
             secret.now().await;
         }
-        let Request { url, body } = self.provider.request(message, &url, now);
+        let request = self.provider.request(message, &url, now);
+        self.post(request, now).await
+    }
+
+    async fn post(&self, request: Request, now: Timestamp) -> Answered {
+        let Request { url, body } = request;
         let filled =
             |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, JSON).body(body);
         match self.endpoint.post(&url, filled).await {
@@ -192,13 +197,8 @@ impl ChatChannel {
     /// Mentions whom the message could not, once that was taken. None: there is nobody. It ends within the timeout.
     pub(crate) async fn mention(&self, message: &ChatMessage, now: Timestamp) -> Option<Outcome> {
         let url = self.url.known();
-        let Request { url, body } = self.provider.mention(message, &url)?;
-        let filled =
-            |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, JSON).body(body);
-        Some(match self.endpoint.post(&url, filled).await {
-            Ok(answer) => self.judged(&answer, &url, now),
-            Err(outcome) => outcome,
-        })
+        let request = self.provider.mention(message, &url)?;
+        Some(self.post(request, now).await.outcome)
     }
 
     /// What an attempt at `now` sends, without secrets.
