@@ -23,6 +23,10 @@ use tokio::time::Instant;
 use crate::process::{cpu, cpu_since, memory_mib};
 use crate::registry::Registry;
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 const CHANGED_AT_ONCE: usize = 10_000;
 const ROUNDS: usize = 7;

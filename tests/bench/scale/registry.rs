@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 use syncbell_config::Instance;
 use syncbell_simulator::{DEMO_INSTANCE, DEMO_REGION, Options};
@@ -77,10 +78,10 @@ pub(crate) fn instance(url: &str) -> Instance {
 
 /// As in the environment.
 pub(crate) fn variable(name: &str) -> Option<String> {
-    let options = Options::default();
+    static OPTIONS: LazyLock<Options> = LazyLock::new(Options::default);
     match name {
-        "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some(options.access_key_id),
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some(options.access_key_secret),
+        "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some(OPTIONS.access_key_id.clone()),
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some(OPTIONS.access_key_secret.clone()),
         _ => None,
     }
 }
