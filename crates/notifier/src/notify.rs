@@ -87,17 +87,17 @@ fn tell_one(
     now: Timestamp,
     done: &mut Done,
 ) -> Result<Vec<Made>, Error> {
-    let waiting = order::waiting(draft, to, &entry.item.incident)?;
-    if let Some((key, mut group)) = order::followed(draft, to, entry, &waiting)? {
+    let last = order::last(draft, to, &entry.item.incident)?;
+    let labels = labels(entry, to, recipient, last.as_ref());
+    let digest = group::group_digest(&recipient.path, &labels);
+    if let Some((key, mut group)) = order::followed(draft, to, entry, &digest, last.as_ref())? {
         let recipient = routes.at(group.route(), to.receiver).unwrap_or(recipient);
         group.add(&recipient.policy, now);
         wait(draft, entry, &group, recipient.hours.mute_until(now), done);
         draft.put_group(key, group);
         return Ok(Vec::new());
     }
-    let labels = labels(entry, to, recipient, &waiting);
-    let digest = group::group_digest(&recipient.path, &labels);
-    let before = order::overtaken(draft, to, entry, &digest, &waiting, done)?;
+    let before = order::overtaken(draft, to, entry, &digest, last.as_ref(), done)?;
     let key = rows::group(to.receiver, &digest);
     let known = draft.take_group(&key)?;
     let group = known.unwrap_or_else(|| Group::new(to.receiver, &recipient.path, labels));
@@ -176,7 +176,7 @@ fn labels(
     entry: &Entry,
     to: To<'_>,
     recipient: &Recipient,
-    waiting: &[Waits],
+    last: Option<&Waits>,
 ) -> BTreeMap<String, String> {
     let Some(by) = &recipient.policy.group_by else {
         return BTreeMap::new();
@@ -193,11 +193,8 @@ fn labels(
     }
     let mut flapping = labels.clone();
     flapping.insert(group::FLAPPING.to_owned(), "true".to_owned());
-    let waits_there = || {
-        let digest = group::group_digest(&recipient.path, &flapping);
-        waiting.iter().any(|one| one.group == digest)
-    };
-    let flaps = entry.flapping || (!waiting.is_empty() && waits_there());
+    let waits_there = |last: &Waits| last.group == group::group_digest(&recipient.path, &flapping);
+    let flaps = entry.flapping || last.is_some_and(waits_there);
     if flaps { flapping } else { labels }
 }
 
@@ -356,7 +353,7 @@ fn take_waiting(draft: &mut Draft<'_>, group: &mut Group) -> Result<Vec<Entry>, 
         group.withdraw(group.waiting);
         return Ok(Vec::new());
     }
-    let (page, moved) = order::behind_beginnings(draft, group, page)?;
+    let (page, moved) = order::behind_others(draft, group, page)?;
     group.withdraw(moved);
     let to = To::of(group);
     for (number, entry) in &page {
@@ -387,8 +384,7 @@ fn still_open(
         };
         group.open.insert(id.clone());
         // Where its end was told elsewhere, it is open again and that is still to be told.
-        let waiting = order::waiting(draft, to, &id)?;
-        if waiting.iter().all(|one| one.group == digest) {
+        if order::waits_only_in(draft, to, &id, &digest)? {
             open.push(incident);
         }
     }
