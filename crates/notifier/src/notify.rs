@@ -482,6 +482,8 @@ fn delivery(
         due_at: now,
         attempts: 0,
         smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

@@ -147,6 +147,8 @@ fn delivery(seq: u64, status: AlertStatus, summary: &str) -> Delivery {
         due_at: now,
         attempts: 4,
         smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
         last_error: Some("500".into()),
         first_failure_at: None,
         replay: None,

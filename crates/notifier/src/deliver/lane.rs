@@ -26,6 +26,7 @@ use super::concurrency::Concurrency;
 use super::merge;
 use super::queue::Queue;
 use super::record::{MAX_AGE, is_expired};
+use super::split::REFUSALS_IN_A_ROW;
 
 /// Rows kept in memory at least; four for each attempt that may be under way.
 const WINDOW: usize = 256;
@@ -88,7 +89,9 @@ impl LaneSignal {
     fn show(&self, state: &LaneState) {
         let standing = self.standing.lock();
         let mut standing = standing.unwrap_or_else(PoisonError::into_inner);
-        (standing.paused_until, standing.probe_at) = (state.paused_until, state.probe_at);
+        let asked_of_all = state.budget.lock().paused_until();
+        standing.paused_until = state.paused_until.max(asked_of_all);
+        standing.probe_at = state.probe_at;
         standing.failures = state.failures;
         standing.probing = state.failures >= BREAKER_FAILURES;
         if standing.stopped != state.stopped {
@@ -132,6 +135,8 @@ pub(crate) struct LaneState {
     /// When the breaker lets the next probe through.
     probe_at: Option<Instant>,
     failures: u32,
+    /// Messages that were refused for good, in a row.
+    refusals: u32,
     stopped: Option<String>,
     /// When the oldest of what left the queue of a stopped lane is too old.
     look_again_at: Option<Timestamp>,
@@ -221,6 +226,7 @@ impl Lane {
         let Some(merged) = merge::merge(&self.ledger, &rows).await? else {
             return Ok(());
         };
+        self.metrics.merged(&self.target.receiver, merged.of);
         for row in rows.iter().take(merged.of) {
             self.state.queue.end(row.seq, None);
         }
@@ -232,9 +238,10 @@ impl Lane {
     fn came(&mut self, came: Came, sent: &mut Vec<Sent>) {
         self.state.sending -= 1;
         match came {
-            Came::Sent(one) => {
+            Came::Sent(mut one) => {
                 self.state.heed(&one.outcome, one.latency, &self.target);
                 self.state.doubt(one.seq(), &one.outcome);
+                one.may_split = self.state.refusals < REFUSALS_IN_A_ROW;
                 sent.push(*one);
             }
             Came::Recorded(recorded) => self.settle(recorded),
@@ -245,6 +252,9 @@ impl Lane {
     fn settle(&mut self, recorded: Recorded) {
         self.state
             .settle(recorded.seq, recorded.left, Timestamp::now());
+        if let Some(other) = recorded.other {
+            self.state.queue.insert(other);
+        }
         if recorded.handed_over {
             self.handed_over.notify_one();
         }
@@ -272,6 +282,7 @@ impl LaneState {
             paused_until: None,
             probe_at: None,
             failures: 0,
+            refusals: 0,
             stopped: None,
             look_again_at: None,
             budget: SharedBudget::default(),
@@ -459,13 +470,17 @@ impl LaneState {
                     tracing::info!(target = %target, "the receiver is back");
                     self.queue.hurry_all(Timestamp::now());
                 }
-                self.failures = 0;
+                (self.failures, self.refusals) = (0, 0);
                 self.probe_at = None;
             }
             Outcome::RetryAfter { after, .. } => {
                 self.concurrency.failed();
                 let until = Instant::now() + *after;
                 self.paused_until = self.paused_until.max(Some(until));
+                if self.merges {
+                    // To the vendor all that speak to it are one.
+                    self.budget.lock().pause(until);
+                }
             }
             Outcome::Transient { .. } => {
                 self.concurrency.failed();
@@ -486,9 +501,8 @@ impl LaneState {
                 }
                 self.stopped = Some(note.clone());
             }
-            Outcome::PermanentMessage { .. }
-            | Outcome::TooLarge { .. }
-            | Outcome::Unknown { .. } => {}
+            Outcome::PermanentMessage { .. } => self.refusals = self.refusals.saturating_add(1),
+            Outcome::TooLarge { .. } | Outcome::Unknown { .. } => {}
         }
     }
 

@@ -99,6 +99,8 @@ fn closed(seq: u64, id: &str, at: Timestamp) -> Closed {
         due_at: at,
         attempts: 1,
         smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
         last_error: None,
         first_failure_at: None,
         replay: None,
