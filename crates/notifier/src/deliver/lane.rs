@@ -1,8 +1,9 @@
 //! One lane: the deliveries of one target, in order where order matters.
 
+mod signal;
+
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -28,6 +29,8 @@ use super::queue::Queue;
 use super::record::{MAX_AGE, is_expired};
 use super::split::REFUSALS_IN_A_ROW;
 
+pub(crate) use signal::{LaneSignal, Standing};
+
 /// Rows kept in memory at least; four for each attempt that may be under way.
 const WINDOW: usize = 256;
 
@@ -51,60 +54,6 @@ const LOOK_AT_CLOCK: Duration = Duration::from_millis(500);
 
 /// How often a lane looks around when nothing else wakes it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-
-/// Tells a lane that its rows changed.
-#[derive(Debug, Default)]
-pub(crate) struct LaneSignal {
-    wake: Notify,
-    reload: AtomicBool,
-    standing: Mutex<Standing>,
-}
-
-/// How a lane stands, for people.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Standing {
-    /// The receiver refuses us, with this note.
-    pub(crate) stopped: Option<String>,
-    /// It asked for a pause until then.
-    pub(crate) paused_until: Option<Instant>,
-    /// It fails: one attempt at a time is made, the next one then.
-    pub(crate) probing: bool,
-    pub(crate) probe_at: Option<Instant>,
-    /// In a row.
-    pub(crate) failures: u32,
-}
-
-impl LaneSignal {
-    /// New rows stand behind those it knows.
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// How the lane stood when it last looked up.
-    pub(crate) fn standing(&self) -> Standing {
-        let standing = self.standing.lock();
-        standing.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn show(&self, state: &LaneState) {
-        let standing = self.standing.lock();
-        let mut standing = standing.unwrap_or_else(PoisonError::into_inner);
-        let asked_of_all = state.budget.lock().paused_until();
-        standing.paused_until = state.paused_until.max(asked_of_all);
-        standing.probe_at = state.probe_at;
-        standing.failures = state.failures;
-        standing.probing = state.failures >= BREAKER_FAILURES;
-        if standing.stopped != state.stopped {
-            standing.stopped.clone_from(&state.stopped);
-        }
-    }
-
-    /// Rows that it knows were changed by somebody else; a stopped lane goes on.
-    pub(crate) fn reload(&self) {
-        self.reload.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-}
 
 /// A lane's own state.
 pub(crate) struct Lane {
@@ -168,7 +117,7 @@ impl Lane {
         let mut recording = FuturesUnordered::new();
         let mut sent: Vec<Sent> = Vec::new();
         loop {
-            if self.signal.reload.swap(false, Ordering::AcqRel) {
+            if self.signal.take_reload() {
                 self.state.reload();
             }
             self.signal.show(&self.state);
@@ -196,7 +145,7 @@ impl Lane {
                         came = attempts.next().now_or_never().flatten();
                     }
                 }
-                () = self.signal.wake.notified() => self.state.look = true,
+                () = self.signal.woken() => self.state.look = true,
                 () = tokio::time::sleep(self.state.sleep(now)) => {}
             }
         }
