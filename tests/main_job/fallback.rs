@@ -163,3 +163,36 @@ async fn a_webhook_that_is_a_fallback_gets_each_of_a_storm() {
     assert_eq!((requests.len(), told.len()), (FLOOD, FLOOD));
     assert!(house.stop().await.success());
 }
+
+/// It was handed one and did not take it yet: with the next configuration the fallback of now hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_fallback_had_when_it_left_is_told_to_the_next_one() {
+    let pager = WebhookReceiver::start_without_secret().await;
+    pager.answer_always(Answer::status(503));
+    let mut house = House::build().await;
+    house.receivers = "[ops]";
+    let text = |url: &str| format!("\x20 - name: pager\n    webhook: {{url: '{url}'}}\n");
+    house.extra_receivers = text(pager.url());
+    house.grouping = "fallback: pager";
+    house.webhook.answer_always(Answer::status(410));
+    house.start().await;
+    house.baseline().await;
+    add(&house, "fallback/one", "rst-one", Status::Error);
+    pager.wait_for(1, WAIT).await;
+    assert!(house.stop().await.success());
+
+    house.extra_receivers = String::new();
+    house.grouping = "fallback: mail";
+    house.start().await;
+    let mails = house.mailbox.wait_for(1, WAIT).await;
+    stands_in(&house, &mails[0]).await;
+    assert_eq!(told_by(&mails[0])[0].task_id, "rst-one");
+    let admin = house.notifier_admin().await;
+    let list = ["dead-letters", "list", "-o", "jsonl", "--admin", &admin];
+    let (code, out, err) = house.ask(&list).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("receiver_gone"), "{out}");
+    let log = house.log().await;
+    assert!(log.contains("left the configuration"), "{log}");
+    assert!(house.stop().await.success());
+}

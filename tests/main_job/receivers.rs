@@ -1,6 +1,7 @@
 //! Receivers by hand: trying one, seeing how the lanes stand, letting one go on; and that none of their secrets comes to
 //! light on any of these ways.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -311,4 +312,53 @@ async fn no_secret_of_a_receiver_is_in_logs_metrics_answers_or_stores() {
         assert!(!seen.contains(secret), "{secret} in {seen}");
         assert!(!stores.contains(secret), "{secret} in the stores");
     }
+}
+
+/// One image fails over and over while its receiver is down, and is well in the end: a stop is clean with all of it
+/// waiting, and after the next start each is told once, and its end last.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_of_one_incident_wait_over_a_stop_and_its_end_comes_last() {
+    // More than a lane looks at at a time.
+    const FAILURES: usize = 600;
+    let mut house = House::with_pages_of(100).await;
+    house.receivers = "[ops]";
+    house.webhook.answer_always(Answer::status(503));
+    house.start().await;
+    house.baseline().await;
+    let task = |n: usize| NewTask::of("one/web", "v1").id(&format!("rst-{n}"));
+    for n in 0..FAILURES {
+        house
+            .simulator
+            .world()
+            .add_task(task(n).status(Status::Error));
+    }
+    let waiting = async |wanted: usize| {
+        let admin = house.notifier_admin().await;
+        eventually("all of it to wait", 3 * WAIT, async || {
+            (ops(&house, &admin).await["pending"] == wanted).then_some(())
+        })
+        .await;
+    };
+    waiting(FAILURES).await;
+    house
+        .simulator
+        .world()
+        .add_task(task(FAILURES).status(Status::Success));
+    waiting(FAILURES + 1).await;
+    assert!(house.stop().await.success(), "it stops within its time");
+
+    house.webhook.answer_always(Answer::status(204));
+    house.start().await;
+    let told = house
+        .webhook
+        .wait_for_accepted(FAILURES + 1, 3 * WAIT)
+        .await;
+    let alert = |n: usize| &told[n].body["data"]["alerts"][0];
+    let tasks: BTreeSet<&str> = (0..FAILURES)
+        .filter_map(|n| alert(n)["task"]["task_id"].as_str())
+        .collect();
+    assert_eq!(tasks.len(), FAILURES, "each is told");
+    assert_eq!(alert(FAILURES)["status"], "resolved");
+    assert!(house.stop().await.success());
+    assert_eq!(house.webhook.n_accepted(), FAILURES + 1, "and once");
 }

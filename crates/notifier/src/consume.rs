@@ -89,7 +89,10 @@ pub(crate) struct Done {
     pub(crate) untold: u64,
     /// The event that is decided now, with its trail.
     pub(crate) deciding: Option<Deciding>,
+    /// Records that are dead letters now.
     pub(crate) dead: u64,
+    /// Deliveries that are.
+    pub(crate) buried: u64,
     /// What was seen before is only to be known, see [`begin`](crate::begin).
     pub(crate) tells_from: Timestamp,
 }
@@ -168,7 +171,7 @@ impl Consumer {
     /// Reads the clocks back, and ends what was under way.
     async fn start(&self) -> Result<Clocks, Error> {
         let mut clocks = Clocks {
-            groups: notify::load_timers(&self.ledger.store).await?,
+            groups: notify::load_timers(&self.ledger.store, self.setup.clone()).await?,
             watches: Timers::default(),
             silences: Timers::default(),
             releasing: BTreeSet::new(),
@@ -255,7 +258,8 @@ impl Consumer {
         self.metrics.told.inc_by(done.told);
         self.metrics.held.inc_by(done.untold);
         self.metrics.dead(DeadKind::Record, done.dead);
-        (self.wake)(&done.lanes, done.dead > 0);
+        self.metrics.dead(DeadKind::Delivery, done.buried);
+        (self.wake)(&done.lanes, done.dead + done.buried > 0);
     }
 
     /// `records` decided in order, in one batch, or in more where more is due at a heartbeat than one takes.

@@ -22,11 +22,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::deliver::LaneSignal;
-use crate::delivery::{Delivery, Target};
+use crate::deliver::record::give_up;
+use crate::delivery::{Delivery, DeliveryId, Target};
+use crate::fallback;
 use crate::ledger::{Draft, Ledger};
 use crate::metrics::{DeadKind, NotifierMetrics};
 use crate::rows::{self, Key};
+use crate::setup::Setup;
 
 pub use self::letter::{DeadLetter, DeathClass, LetterKind, Origin};
 pub(crate) use self::letter_box::kept;
@@ -156,25 +158,34 @@ impl Relay {
         Ok(true)
     }
 
-    /// Deliveries to targets that left the configuration can go nowhere: to the dead letters, a page at a time. There
-    /// may be as many as a receiver that was down for long left behind, and the lanes start after this.
-    pub(crate) async fn bury_orphans(
-        &self,
-        known: &BTreeMap<Target, Arc<LaneSignal>>,
-    ) -> Result<(), Error> {
-        let known: Arc<BTreeSet<Target>> = Arc::new(known.keys().cloned().collect());
-        let mut buried: BTreeMap<Target, u64> = BTreeMap::new();
+    /// Deliveries to targets that left the configuration can go nowhere: to the dead letters, a page at a time, and handed
+    /// over to their fallbacks. There may be as many as a receiver that was down for long left behind, and the lanes start after this.
+    pub(crate) async fn bury_orphans(&self, setup: &Arc<Setup>) -> Result<(), Error> {
+        let mut buried: BTreeMap<Target, (u64, u64)> = BTreeMap::new();
+        // What was for several addresses of one receiver is told once.
+        let mut told: BTreeSet<DeliveryId> = BTreeSet::new();
         let mut after = None;
         loop {
-            let (orphans, last) = self.orphans(known.clone(), after).await?;
-            for orphan in &orphans {
-                *buried.entry(orphan.target.clone()).or_default() += 1;
+            let (orphans, last) = self.orphans(setup.clone(), after).await?;
+            let mut given_up: Vec<(Delivery, Option<Delivery>)> = Vec::new();
+            for orphan in orphans {
+                let stands_in = orphan.instead_of.is_some() && orphan.target.address.is_some();
+                let handed = fallback::of_orphan(&orphan, setup);
+                let handed = handed.filter(|it| !stands_in || told.insert(it.id.clone()));
+                let (n_buried, n_told) = buried.entry(orphan.target.clone()).or_default();
+                (*n_buried, *n_told) = (*n_buried + 1, *n_told + u64::from(handed.is_some()));
+                given_up.push((orphan, handed));
             }
-            if !orphans.is_empty() {
-                self.metrics.dead(DeadKind::Delivery, orphans.len() as u64);
+            if !given_up.is_empty() {
+                self.metrics.dead(DeadKind::Delivery, given_up.len() as u64);
                 let give_up = move |draft: &mut Draft<'_>, now: Timestamp| {
-                    for orphan in &orphans {
-                        crate::deliver::record::give_up(draft, orphan, now);
+                    for (orphan, handed) in &given_up {
+                        // The consume loop tells it when it begins.
+                        if let Some(handed) = handed {
+                            let number = draft.next_number();
+                            draft.put(rows::numbered(rows::HANDED_OVER.to_vec(), number), handed);
+                        }
+                        give_up(draft, orphan, handed.is_some(), now);
                     }
                     Ok(())
                 };
@@ -185,19 +196,20 @@ impl Relay {
                 None => break,
             }
         }
-        for (target, deliveries) in buried {
+        for (target, (deliveries, instead)) in buried {
             tracing::error!(
-                %target, deliveries,
-                "the receiver of pending deliveries left the configuration: to the dead letters"
+                %target, deliveries, instead,
+                "the receiver of pending deliveries left the configuration: to the dead letters, and told to its fallback \
+                 where there is one"
             );
         }
         Ok(())
     }
 
-    /// Those of a page of pending deliveries whose target is not `known`, and the end of the page; none behind the last.
+    /// Those of a page of pending deliveries whose target is gone, and the end of the page; none behind the last.
     async fn orphans(
         &self,
-        known: Arc<BTreeSet<Target>>,
+        setup: Arc<Setup>,
         after: Option<Key>,
     ) -> Result<(Vec<Delivery>, Option<Key>), Error> {
         let page = self.ledger.store.read(move |reader| {
@@ -205,7 +217,7 @@ impl Relay {
             let mut orphans = Vec::new();
             for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
                 let delivery: Option<Delivery> = rows::seen(reader, key, row)?;
-                orphans.extend(delivery.filter(|it| !known.contains(&it.target)));
+                orphans.extend(delivery.filter(|it| !setup.has(&it.target)));
             }
             Ok((orphans, page.into_iter().last().map(|(key, _)| key)))
         });

@@ -30,6 +30,7 @@ mod wecom;
 mod slack;
 mod budget;
 mod merge;
+mod split;
 mod session;
 mod bounded;
 mod reply;

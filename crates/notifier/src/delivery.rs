@@ -128,6 +128,12 @@ pub(crate) struct Delivery {
     /// Its receiver found it too large: from then on it is told in a smaller form.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smaller: bool,
+    /// Of one that others were merged into: their numbers, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<u64>,
+    /// It was part of a message that was refused: it is merged no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_itself: bool,
     /// How the last attempt ended, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -159,6 +165,8 @@ impl Delivery {
             target: target.clone(),
             attempts: 0,
             smaller: false,
+            parts: Vec::new(),
+            by_itself: false,
             last_error: None,
             first_failure_at: None,
             fallback: Vec::new(),

@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -27,6 +28,9 @@ use crate::silence;
 
 /// Attempts at one delivery that are forgotten in one turn.
 const ATTEMPTS_A_TURN: usize = 1_000;
+
+/// Rows read at a time, where the first few may be changed by this turn.
+const PAGE_ROWS: usize = 256;
 
 /// One turn's changes.
 pub(crate) struct Draft<'a> {
@@ -158,14 +162,31 @@ impl<'a> Draft<'a> {
         until: &[u8],
         limit: usize,
     ) -> Result<Vec<Key>, Error> {
-        let changed = self.changed.range(prefix.to_vec()..=until.to_vec());
+        self.keys_after(prefix, None, until, limit)
+    }
+
+    /// As [`Draft::keys`], of those that come after `after`, which is one of them.
+    pub(crate) fn keys_after(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Key>, Error> {
+        let from = after.map_or_else(|| Bound::Included(prefix), Bound::Excluded);
+        if after.is_some_and(|after| after >= until) {
+            return Ok(Vec::new());
+        }
+        let changed = self
+            .changed
+            .range::<[u8], _>((from, Bound::Included(until)));
         let mut keys: BTreeSet<Key> = changed
             .filter(|(_, change)| change.is_some())
             .map(|(key, _)| key.clone())
             .take(limit)
             .collect();
         let (mut found, mut page_rows) = (0, 1);
-        let mut after: Option<Key> = None;
+        let mut after: Option<Key> = after.map(<[u8]>::to_vec);
         while found < limit {
             let page = self.reader.scan(prefix, after.as_deref(), page_rows)?;
             let Some((last, _)) = page.last() else { break };
@@ -184,6 +205,27 @@ impl<'a> Draft<'a> {
             page_rows = limit;
         }
         Ok(keys.into_iter().take(limit).collect())
+    }
+
+    /// The last key under `prefix` up to `until`, with this turn's changes.
+    pub(crate) fn last_key(&self, prefix: &[u8], until: &[u8]) -> Result<Option<Key>, Error> {
+        let changed = self.changed.range(prefix.to_vec()..=until.to_vec());
+        let mut changed = changed.filter(|(_, change)| change.is_some());
+        let changed = changed.next_back().map(|(key, _)| key.clone());
+        let (mut before, mut page_rows): (Option<Key>, usize) = (None, 1);
+        loop {
+            let page = self
+                .reader
+                .scan_back(prefix, before.as_deref(), page_rows)?;
+            let is_known = |key: &Key| rows::is_piece(key) || self.changed.contains_key(key);
+            let mut keys = page.iter().map(|(key, _)| key);
+            let stored = keys.find(|key| key.as_slice() <= until && !is_known(key));
+            if stored.is_some() || page.is_empty() {
+                return Ok(changed.max(stored.cloned()));
+            }
+            before = page.last().map(|(key, _)| key.clone());
+            page_rows = PAGE_ROWS;
+        }
     }
 
     pub(crate) fn put<T: Serialize>(&mut self, key: Key, value: &T) {

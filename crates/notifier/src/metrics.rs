@@ -105,6 +105,11 @@ struct HeartbeatLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReceiverLabels {
+    receiver: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TemplateLabels {
     template: String,
 }
@@ -123,6 +128,7 @@ pub(crate) struct NotifierMetrics {
     pub(crate) told: Counter,
     pub(crate) held: Counter,
     deliveries: Family<DeliveryLabels, Counter>,
+    merged: Family<ReceiverLabels, Counter>,
     dead: Family<DeadLabels, Counter>,
     rows: Family<RowLabels, Gauge>,
     forgotten: Family<RowLabels, Counter>,
@@ -151,6 +157,11 @@ impl NotifierMetrics {
             deliveries: metrics.register(
                 "deliveries",
                 "Attempts at deliveries, by how they ended.",
+                Family::default(),
+            ),
+            merged: metrics.register(
+                "deliveries_merged",
+                "Deliveries that waited for a receiver's rate and were told by one message with others.",
                 Family::default(),
             ),
             dead: metrics.register("dead_letters", "Dead letters written.", Family::default()),
@@ -185,22 +196,27 @@ impl NotifierMetrics {
                 Family::default(),
             ),
         };
+        this.begin_at_zero();
+        this
+    }
+
+    /// Creates the series of which the labels are known.
+    fn begin_at_zero(&self) {
         let names = syncbell_config::TEMPLATE_NAMES.into_iter();
         for template in names.chain([crate::render::BODY_TEMPLATE]) {
             let template = template.to_owned();
             let labels = TemplateLabels { template };
-            this.templates.get_or_create(&labels).inc_by(0);
+            self.templates.get_or_create(&labels).inc_by(0);
         }
         for outcome in HeartbeatOutcome::ALL {
-            this.heartbeats.get_or_create(&outcome.labels()).inc_by(0);
+            self.heartbeats.get_or_create(&outcome.labels()).inc_by(0);
         }
         for kind in [DeadKind::Record, DeadKind::Delivery] {
-            this.dead(kind, 0);
+            self.dead(kind, 0);
         }
         for kind in RowKind::ALL {
-            this.forgotten(kind, 0);
+            self.forgotten(kind, 0);
         }
-        this
     }
 
     /// Creates a receiver's series.
@@ -213,6 +229,16 @@ impl NotifierMetrics {
             };
             self.deliveries.get_or_create(&labels).inc_by(0);
         }
+        self.merged(receiver, 0);
+    }
+
+    /// So many deliveries became one.
+    pub(crate) fn merged(&self, receiver: &str, count: usize) {
+        let labels = ReceiverLabels {
+            receiver: receiver.to_owned(),
+        };
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.merged.get_or_create(&labels).inc_by(count);
     }
 
     pub(crate) fn attempt(&self, receiver: &str, channel: &'static str, outcome: &Outcome) {

@@ -5,17 +5,18 @@
 //! delivery and waits in no group, or is in two deliveries of a target.
 
 mod order;
+mod timers;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use syncbell_store::{Error, Store};
+use jiff::Timestamp;
+use syncbell_store::Error;
 
 use crate::consume::Done;
 use crate::decide::{Incident, repeat_entries};
 use crate::delivery::{Delivery, DeliveryId, Entry, Target};
 use crate::draft::Draft;
+use crate::fallback;
 use crate::group::{self, Group, Recent};
 use crate::held;
 use crate::route::{Recipient, Routes};
@@ -23,82 +24,13 @@ use crate::rows::{self, Key};
 use crate::setup::Setup;
 
 use order::{To, Waits};
+pub(crate) use timers::{Timers, load_timers};
 
 /// Entries of one notification; what waits beyond goes with the next. Ten thousand failures are a handful of mails.
 const ENTRIES_A_NOTIFICATION: usize = 2_000;
 
 /// A group: (receiver, digest of its route and labels).
 pub(crate) type GroupKey = (String, String);
-
-/// When groups, or instances, want to be looked at; a cache of what stands in their rows.
-#[derive(Debug)]
-pub(crate) struct Timers<K>(BTreeMap<K, Timestamp>);
-
-impl<K> Default for Timers<K> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<K: Ord + Clone> Timers<K> {
-    pub(crate) fn apply(&mut self, changes: BTreeMap<K, Option<Timestamp>>) {
-        for (key, wakes_at) in changes {
-            match wakes_at {
-                Some(at) => self.0.insert(key, at),
-                None => self.0.remove(&key),
-            };
-        }
-    }
-
-    /// Those whose time has come; a few at a time.
-    pub(crate) fn due(&self, now: Timestamp) -> Vec<K> {
-        let due = self.0.iter().filter(|(_, at)| **at <= now);
-        due.take(64).map(|(key, _)| key.clone()).collect()
-    }
-
-    /// The first one whose time has come, and when that is.
-    pub(crate) fn first(&self, now: Timestamp) -> Option<(K, Timestamp)> {
-        let due = self.0.iter().filter(|(_, at)| **at <= now);
-        due.min_by_key(|(_, at)| **at)
-            .map(|(key, at)| (key.clone(), *at))
-    }
-
-    /// When the first one's time comes.
-    pub(crate) fn next_at(&self) -> Option<Timestamp> {
-        self.0.values().min().copied()
-    }
-
-    /// How long until the next one is due.
-    pub(crate) fn sleep(&self, now: Timestamp) -> Duration {
-        let next = self.0.values().min();
-        let wait = next.map_or(SignedDuration::MAX, |at| at.duration_since(now));
-        Duration::try_from(wait).unwrap_or(Duration::ZERO)
-    }
-}
-
-/// Reads the timers back: rows are the truth, memory is a cache.
-pub(crate) async fn load_timers(store: &Store) -> Result<Timers<GroupKey>, Error> {
-    store
-        .read(|reader| {
-            let mut timers = Timers::default();
-            let mut after: Option<Vec<u8>> = None;
-            loop {
-                let page = reader.scan(b"g/", after.as_deref(), 1_000)?;
-                let Some((last, _)) = page.last() else {
-                    return Ok(timers);
-                };
-                after = Some(last.clone());
-                for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-                    let group: Group = rows::read(reader, key, row)?;
-                    if let Some(at) = group.wakes_at() {
-                        let digest = group.digest();
-                        timers.0.insert((group.receiver, digest), at);
-                    }
-                }
-            }
-        })
-        .await
-}
 
 /// A delivery that was made, or stood already.
 #[derive(Clone, Debug)]
@@ -155,17 +87,17 @@ fn tell_one(
     now: Timestamp,
     done: &mut Done,
 ) -> Result<Vec<Made>, Error> {
-    let waiting = order::waiting(draft, to, &entry.item.incident)?;
-    if let Some((key, mut group)) = order::followed(draft, to, entry, &waiting)? {
+    let last = order::last(draft, to, &entry.item.incident)?;
+    let labels = labels(entry, to, recipient, last.as_ref());
+    let digest = group::group_digest(&recipient.path, &labels);
+    if let Some((key, mut group)) = order::followed(draft, to, entry, &digest, last.as_ref())? {
         let recipient = routes.at(group.route(), to.receiver).unwrap_or(recipient);
         group.add(&recipient.policy, now);
         wait(draft, entry, &group, recipient.hours.mute_until(now), done);
         draft.put_group(key, group);
         return Ok(Vec::new());
     }
-    let labels = labels(entry, to, recipient, &waiting);
-    let digest = group::group_digest(&recipient.path, &labels);
-    let before = order::overtaken(draft, to, entry, &digest, &waiting, done)?;
+    let before = order::overtaken(draft, to, entry, &digest, last.as_ref(), done)?;
     let key = rows::group(to.receiver, &digest);
     let known = draft.take_group(&key)?;
     let group = known.unwrap_or_else(|| Group::new(to.receiver, &recipient.path, labels));
@@ -244,7 +176,7 @@ fn labels(
     entry: &Entry,
     to: To<'_>,
     recipient: &Recipient,
-    waiting: &[Waits],
+    last: Option<&Waits>,
 ) -> BTreeMap<String, String> {
     let Some(by) = &recipient.policy.group_by else {
         return BTreeMap::new();
@@ -261,11 +193,8 @@ fn labels(
     }
     let mut flapping = labels.clone();
     flapping.insert(group::FLAPPING.to_owned(), "true".to_owned());
-    let waits_there = || {
-        let digest = group::group_digest(&recipient.path, &flapping);
-        waiting.iter().any(|one| one.group == digest)
-    };
-    let flaps = entry.flapping || (!waiting.is_empty() && waits_there());
+    let waits_there = |last: &Waits| last.group == group::group_digest(&recipient.path, &flapping);
+    let flaps = entry.flapping || last.is_some_and(waits_there);
     if flaps { flapping } else { labels }
 }
 
@@ -315,9 +244,7 @@ pub(crate) fn tick(
         return Ok(());
     };
     let Some(recipient) = setup.routes.at(group.route(), name) else {
-        // The receiver left the configuration: what waits for it stays until it is back.
-        done.timers.insert(key.clone(), None);
-        return Ok(());
+        return give_up(draft, row, group, setup, now, done);
     };
     let (policy, cap) = (&recipient.policy, recipient.policy.cap);
     let mut recent = recent(draft, recipient)?;
@@ -357,6 +284,56 @@ pub(crate) fn tick(
     Ok(())
 }
 
+/// No route leads to the receiver of `group` any more. What waits goes out all the same where the configuration still has
+/// it, else to its fallback and the dead letters; what is open is not repeated until a route leads there again.
+fn give_up(
+    draft: &mut Draft<'_>,
+    key: Key,
+    mut group: Group,
+    setup: &Setup,
+    now: Timestamp,
+    done: &mut Done,
+) -> Result<(), Error> {
+    let told = take_waiting(draft, &mut group)?;
+    let receiver = group.receiver.clone();
+    let targets: Vec<Target> = setup.targets_of(&receiver).cloned().collect();
+    let gone = Target {
+        receiver,
+        address: None,
+    };
+    // Groups without labels are of a receiver that is told each by itself.
+    let at_once = if group.labels.is_empty() {
+        1
+    } else {
+        told.len().max(1)
+    };
+    for entries in told.chunks(at_once) {
+        for target in targets.iter().chain(targets.is_empty().then_some(&gone)) {
+            let delivery = delivery(draft, target, (&group.labels, entries), &[], 0, now);
+            if draft.has(&rows::place(&delivery.id))? {
+                continue;
+            }
+            let made = Made {
+                receiver: target.receiver.clone(),
+                id: delivery.id.clone(),
+            };
+            index(draft, &[made], entries, now);
+            if targets.is_empty() {
+                fallback::give_up_waiting(draft, delivery, setup, now, done)?;
+            } else {
+                draft.enqueue(&delivery);
+                done.lanes.insert(target.clone());
+            }
+        }
+    }
+    group.withdraw(told.len() as u64);
+    let wakes_at = (group.waiting > 0).then_some(now);
+    let group_key = (group.receiver.clone(), group.digest());
+    done.timers.insert(group_key, wakes_at);
+    order::keep(draft, key, group);
+    Ok(())
+}
+
 /// Takes out what waits in `group`, in order, as much as one notification holds; what must go behind something else
 /// goes there.
 fn take_waiting(draft: &mut Draft<'_>, group: &mut Group) -> Result<Vec<Entry>, Error> {
@@ -376,7 +353,7 @@ fn take_waiting(draft: &mut Draft<'_>, group: &mut Group) -> Result<Vec<Entry>, 
         group.withdraw(group.waiting);
         return Ok(Vec::new());
     }
-    let (page, moved) = order::behind_beginnings(draft, group, page)?;
+    let (page, moved) = order::behind_others(draft, group, page)?;
     group.withdraw(moved);
     let to = To::of(group);
     for (number, entry) in &page {
@@ -407,8 +384,7 @@ fn still_open(
         };
         group.open.insert(id.clone());
         // Where its end was told elsewhere, it is open again and that is still to be told.
-        let waiting = order::waiting(draft, to, &id)?;
-        if waiting.iter().all(|one| one.group == digest) {
+        if order::waits_only_in(draft, to, &id, &digest)? {
             open.push(incident);
         }
     }
@@ -468,37 +444,52 @@ fn enqueue(
     done: &mut Done,
 ) -> Result<Vec<Made>, Error> {
     let mut made = Vec::new();
-    let instead_of = labels.get(group::INSTEAD_OF);
-    let fallback = instead_of.map_or_else(|| recipient.fallback.clone(), |_| Vec::new());
+    let stands_in = labels.contains_key(group::INSTEAD_OF);
+    let fallback: &[Target] = if stands_in { &[] } else { &recipient.fallback };
     for target in &recipient.targets {
-        let id = DeliveryId::of(target, labels, entries, repeat);
+        let told = (labels, entries);
+        let delivery = delivery(draft, target, told, fallback, repeat, now);
         made.push(Made {
             receiver: recipient.name.clone(),
-            id: id.clone(),
+            id: delivery.id.clone(),
         });
-        if draft.has(&rows::place(&id))? {
+        if draft.has(&rows::place(&delivery.id))? {
             continue;
         }
-        draft.enqueue(&Delivery {
-            id,
-            seq: draft.next_number(),
-            target: target.clone(),
-            group: labels.clone(),
-            entries: entries.to_vec(),
-            repeat: repeat > 0,
-            created_at: now,
-            due_at: now,
-            attempts: 0,
-            smaller: false,
-            last_error: None,
-            first_failure_at: None,
-            replay: None,
-            fallback: fallback.clone(),
-            instead_of: instead_of.cloned(),
-        });
+        draft.enqueue(&delivery);
         done.lanes.insert(target.clone());
     }
     Ok(made)
+}
+
+/// A delivery to `target` that is due now, of `entries` with these labels.
+fn delivery(
+    draft: &Draft<'_>,
+    target: &Target,
+    (labels, entries): (&BTreeMap<String, String>, &[Entry]),
+    fallback: &[Target],
+    repeat: u32,
+    now: Timestamp,
+) -> Delivery {
+    Delivery {
+        id: DeliveryId::of(target, labels, entries, repeat),
+        seq: draft.next_number(),
+        target: target.clone(),
+        group: labels.clone(),
+        entries: entries.to_vec(),
+        repeat: repeat > 0,
+        created_at: now,
+        due_at: now,
+        attempts: 0,
+        smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
+        last_error: None,
+        first_failure_at: None,
+        replay: None,
+        fallback: fallback.to_vec(),
+        instead_of: labels.get(group::INSTEAD_OF).cloned(),
+    }
 }
 
 #[cfg(test)]

@@ -65,6 +65,17 @@ impl Routes {
     /// Who is told `entry`, in the order of the routes. A receiver is told once, by the first route that
     /// leads there: to be told the same twice helps nobody.
     pub(crate) fn of(&self, entry: &Entry) -> Vec<&Recipient> {
+        let mut found: Vec<&Recipient> = Vec::new();
+        for recipient in self.taking(entry).iter().flat_map(|node| &node.recipients) {
+            if found.iter().all(|known| known.name != recipient.name) {
+                found.push(recipient);
+            }
+        }
+        found
+    }
+
+    /// The routes whose receivers are told `entry`, in their order.
+    fn taking(&self, entry: &Entry) -> Vec<&Node> {
         let mut found = Vec::new();
         self.0.matching(entry, &mut found);
         found
@@ -102,6 +113,20 @@ impl Routes {
             recipients.any(|recipient| recipient.name == receiver)
         });
         of_receiver.find_map(|node| node.instead.as_ref().filter(|instead| instead.name == name))
+    }
+
+    /// Who is told now what `receiver` does not take: the fallback of its first route that has one. Where it is in no
+    /// route any more, that of the routes which take `entry`.
+    pub(crate) fn fallback_now(&self, receiver: &str, entry: &Entry) -> Option<&Recipient> {
+        let is_of = |node: &&Node| node.recipients.iter().any(|one| one.name == receiver);
+        let of_receiver: Vec<&Node> = self.nodes().filter(is_of).collect();
+        let nodes = if of_receiver.is_empty() {
+            self.taking(entry)
+        } else {
+            of_receiver
+        };
+        let mut instead = nodes.into_iter().filter_map(|node| node.instead.as_ref());
+        instead.find(|instead| instead.name != receiver)
     }
 
     fn recipients(&self) -> impl Iterator<Item = &Recipient> {
@@ -159,8 +184,8 @@ impl Node {
         }
     }
 
-    /// Whether it takes `entry`; whom it is for is added to `found`.
-    fn matching<'a>(&'a self, entry: &Entry, found: &mut Vec<&'a Recipient>) -> bool {
+    /// Whether it takes `entry`; those of it whose own receivers are told are added to `found`.
+    fn matching<'a>(&'a self, entry: &Entry, found: &mut Vec<&'a Self>) -> bool {
         if !self
             .conditions
             .iter()
@@ -177,11 +202,7 @@ impl Node {
             }
         }
         if !taken {
-            for recipient in &self.recipients {
-                if found.iter().all(|known| known.name != recipient.name) {
-                    found.push(recipient);
-                }
-            }
+            found.push(self);
         }
         true
     }

@@ -298,7 +298,7 @@ impl Notifier {
         let stop = shutdown.token().child_token();
         let (bus, ledger) = (self.handle.bus.clone(), self.handle.ledger.clone());
         let lag = lag::watch(bus, ledger, self.relay.metrics.clone(), stop.clone());
-        self.relay.bury_orphans(&self.handle.signals).await?;
+        self.relay.bury_orphans(&self.consumer.setup).await?;
         // Before any of them sends: several may share a budget.
         for lane in &self.lanes {
             let budget = lane.channel.budget();

@@ -1,14 +1,15 @@
 //! The configuration, as far as deciding goes. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
+use crate::delivery::Target;
 use crate::flap::Flapping;
 use crate::hold::{Compiled, Pairs};
-use crate::route::Routes;
+use crate::route::{self, Routes};
 
 /// Of an instance that is known from events alone: the default `poll_every`.
 const POLL_EVERY: SignedDuration = SignedDuration::from_secs(15);
@@ -19,6 +20,8 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 pub(crate) struct Setup {
     pub(crate) routes: Routes,
     pub(crate) rules: Rules,
+    /// Everything that can be delivered to, whether a route leads there or not.
+    targets: BTreeSet<Target>,
     /// What hides what.
     pub(crate) pairs: Pairs,
     /// Of silences, which come and go.
@@ -51,6 +54,7 @@ impl Setup {
         Self {
             routes: Routes::new(route, receivers).flapping(rules.flapping),
             rules: Rules::of(rules),
+            targets: receivers.iter().flat_map(route::targets).collect(),
             pairs: Pairs::new(&rules.inhibit),
             compiled: Compiled::default(),
             flapping: rules.flapping.map(|flapping| Flapping {
@@ -60,6 +64,17 @@ impl Setup {
             instances: instances.collect(),
             quiet,
         }
+    }
+
+    /// Whether the configuration has it.
+    pub(crate) fn has(&self, target: &Target) -> bool {
+        self.targets.contains(target)
+    }
+
+    /// All targets of a receiver; none: it is not in the configuration.
+    pub(crate) fn targets_of(&self, receiver: &str) -> impl Iterator<Item = &Target> {
+        let all = self.targets.iter();
+        all.filter(move |target| target.receiver == receiver)
     }
 
     /// The configured instances.

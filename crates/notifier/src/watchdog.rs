@@ -260,6 +260,8 @@ fn tell(draft: &mut Draft<'_>, row: &Failing, status: AlertStatus, now: Timestam
             due_at: now,
             attempts: 0,
             smaller: false,
+            parts: Vec::new(),
+            by_itself: false,
             last_error: None,
             first_failure_at: None,
             replay: None,

@@ -117,6 +117,11 @@ impl ChatProvider {
     fn judge(self, asked: &Asked<'_>) -> Result<(String, String), ChatReply> {
         let limit_bytes = asked.options.limit_bytes.unwrap_or(usize::MAX);
         let judged = self.judge_form(asked)?;
+        if let Some((word, reply)) = &asked.options.forbidden
+            && String::from_utf8_lossy(asked.body).contains(word.as_str())
+        {
+            return Err(reply.clone());
+        }
         if asked.body.len() > limit_bytes {
             return Err(self.too_large());
         }
@@ -157,6 +162,8 @@ pub struct ChatOptions {
     pub clock_ahead: SignedDuration,
     /// Takes no body that is larger, though the vendor's pages allow it.
     pub limit_bytes: Option<usize>,
+    /// A word that is in no message that it takes, and what it says to one with it.
+    pub forbidden: Option<(String, ChatReply)>,
     /// Whether the vendor's rate holds.
     pub is_limited: bool,
 }
@@ -170,6 +177,7 @@ impl ChatOptions {
             keyword: None,
             clock_ahead: SignedDuration::ZERO,
             limit_bytes: None,
+            forbidden: None,
             is_limited: true,
         }
     }

@@ -147,6 +147,8 @@ fn delivery(seq: u64, status: AlertStatus, summary: &str) -> Delivery {
         due_at: now,
         attempts: 4,
         smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
         last_error: Some("500".into()),
         first_failure_at: None,
         replay: None,
@@ -438,8 +440,15 @@ async fn what_is_left_of_a_receiver_that_is_gone_is_buried_in_a_few_turns() {
             }
         })
         .await;
-    let known = BTreeMap::from([(target(), Arc::default())]);
-    bench.relay.bury_orphans(&known).await.unwrap();
+    let text = "instances: [{id: cri-1, region: cn-shanghai}]\n\
+        receivers: [{name: ops, webhook: {url: 'http://127.0.0.1:1'}}]\n\
+        route: {receivers: [ops]}\n";
+    let read = syncbell_config::parse(text, "x", std::path::Path::new("."), &|_| None);
+    let config = read.unwrap_or_else(|problems| panic!("{problems}"));
+    let (route, receivers) = (&config.route, &config.receivers);
+    let setup = Arc::new(Setup::new(route, receivers, &config.rules, &[]));
+    assert!(setup.has(&target()));
+    bench.relay.bury_orphans(&setup).await.unwrap();
     assert_eq!(bench.pending().await.len(), 1);
     let times = bench.turn(move |draft| {
         let closed = (2..=n).map(|seq| draft.get::<Closed>(&rows::closed(seq)).unwrap().unwrap());

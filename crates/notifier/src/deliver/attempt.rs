@@ -23,6 +23,7 @@ use crate::watchdog;
 
 use super::Channel;
 use super::record::{bury, drop_resolve, hand_over, is_expired, record};
+use super::split::split;
 
 /// What an attempt works with.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub(super) struct Sent {
     attempt: Attempt,
     pub(super) outcome: Outcome,
     pub(super) latency: Duration,
+    /// Where it is refused, it goes once more in parts.
+    pub(super) may_split: bool,
 }
 
 impl Sent {
@@ -61,6 +64,8 @@ pub(super) struct Recorded {
     pub(super) seq: u64,
     /// Its row; none if it is closed.
     pub(super) left: Option<Arc<Delivery>>,
+    /// It was refused as a whole: what `left` does not tell of it.
+    pub(super) other: Option<Arc<Delivery>>,
     /// Its fallback is to be told.
     pub(super) handed_over: bool,
 }
@@ -73,6 +78,7 @@ impl Recorded {
         Self {
             seq: delivery.seq,
             left: left.map(Arc::new),
+            other: None,
             handed_over,
         }
     }
@@ -129,6 +135,7 @@ impl Attempting {
             attempt,
             outcome,
             latency,
+            may_split: false,
         }
     }
 
@@ -148,7 +155,15 @@ impl Attempting {
                 }
                 watchdog::attempted(draft, &one.delivery.target, &one.outcome, now)?;
                 let (delivery, attempt, outcome) = (&one.delivery, &one.attempt, &one.outcome);
-                left.push(record(draft, delivery, attempt, outcome, *random, now)?);
+                if let Outcome::PermanentMessage { note } = outcome
+                    && one.may_split
+                    && let Some([first, second]) = split(draft, delivery, attempt, note, now)?
+                {
+                    left.push((Some(first), Some(second)));
+                    continue;
+                }
+                let stands = record(draft, delivery, attempt, outcome, *random, now)?;
+                left.push((stands, None));
             }
             Ok(left)
         });
@@ -158,7 +173,7 @@ impl Attempting {
         crash_point("deliver.recorded");
         let ends = sent.iter().zip(left);
         Ok(ends
-            .map(|((one, _), left)| {
+            .map(|((one, _), (left, other))| {
                 if let Outcome::Delivered { .. } = one.outcome {
                     return Recorded {
                         handed_over: false,
@@ -169,7 +184,10 @@ impl Attempting {
                     self.metrics.dead(DeadKind::Delivery, 1);
                     self.buried.notify_one();
                 }
-                Recorded::of(&one.delivery, left)
+                Recorded {
+                    other: other.map(Arc::new),
+                    ..Recorded::of(&one.delivery, left)
+                }
             })
             .collect())
     }

@@ -26,6 +26,8 @@ pub(crate) struct Budget {
     rates: Vec<Rate>,
     /// The latest ones, as many as the largest rate counts; in order.
     sent_at: VecDeque<Instant>,
+    /// It asked for a pause until then, whoever it was that asked too much of it.
+    paused_until: Option<Instant>,
 }
 
 impl Budget {
@@ -34,6 +36,7 @@ impl Budget {
         Self {
             rates: rates.to_vec(),
             sent_at: VecDeque::new(),
+            paused_until: None,
         }
     }
 
@@ -43,8 +46,20 @@ impl Budget {
             let first = self.sent_at.len().checked_sub(count(*rate))?;
             Some((self.sent_at[first] + rate.per).saturating_duration_since(now))
         };
-        let waits = self.rates.iter().filter_map(of);
+        let paused = self.paused_until;
+        let paused = paused.map(|until| until.saturating_duration_since(now));
+        let waits = self.rates.iter().filter_map(of).chain(paused);
         waits.max().unwrap_or_default()
+    }
+
+    /// Nothing goes before `until`.
+    pub(crate) fn pause(&mut self, until: Instant) {
+        self.paused_until = self.paused_until.max(Some(until));
+    }
+
+    /// Until when it asked for a pause.
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
     }
 
     /// One goes, or went.

@@ -1,8 +1,9 @@
 //! One lane: the deliveries of one target, in order where order matters.
 
+mod signal;
+
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -26,6 +27,9 @@ use super::concurrency::Concurrency;
 use super::merge;
 use super::queue::Queue;
 use super::record::{MAX_AGE, is_expired};
+use super::split::REFUSALS_IN_A_ROW;
+
+pub(crate) use signal::{LaneSignal, Standing};
 
 /// Rows kept in memory at least; four for each attempt that may be under way.
 const WINDOW: usize = 256;
@@ -50,58 +54,6 @@ const LOOK_AT_CLOCK: Duration = Duration::from_millis(500);
 
 /// How often a lane looks around when nothing else wakes it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-
-/// Tells a lane that its rows changed.
-#[derive(Debug, Default)]
-pub(crate) struct LaneSignal {
-    wake: Notify,
-    reload: AtomicBool,
-    standing: Mutex<Standing>,
-}
-
-/// How a lane stands, for people.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Standing {
-    /// The receiver refuses us, with this note.
-    pub(crate) stopped: Option<String>,
-    /// It asked for a pause until then.
-    pub(crate) paused_until: Option<Instant>,
-    /// It fails: one attempt at a time is made, the next one then.
-    pub(crate) probing: bool,
-    pub(crate) probe_at: Option<Instant>,
-    /// In a row.
-    pub(crate) failures: u32,
-}
-
-impl LaneSignal {
-    /// New rows stand behind those it knows.
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// How the lane stood when it last looked up.
-    pub(crate) fn standing(&self) -> Standing {
-        let standing = self.standing.lock();
-        standing.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn show(&self, state: &LaneState) {
-        let standing = self.standing.lock();
-        let mut standing = standing.unwrap_or_else(PoisonError::into_inner);
-        (standing.paused_until, standing.probe_at) = (state.paused_until, state.probe_at);
-        standing.failures = state.failures;
-        standing.probing = state.failures >= BREAKER_FAILURES;
-        if standing.stopped != state.stopped {
-            standing.stopped.clone_from(&state.stopped);
-        }
-    }
-
-    /// Rows that it knows were changed by somebody else; a stopped lane goes on.
-    pub(crate) fn reload(&self) {
-        self.reload.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-}
 
 /// A lane's own state.
 pub(crate) struct Lane {
@@ -132,6 +84,8 @@ pub(crate) struct LaneState {
     /// When the breaker lets the next probe through.
     probe_at: Option<Instant>,
     failures: u32,
+    /// Messages that were refused for good, in a row.
+    refusals: u32,
     stopped: Option<String>,
     /// When the oldest of what left the queue of a stopped lane is too old.
     look_again_at: Option<Timestamp>,
@@ -163,7 +117,7 @@ impl Lane {
         let mut recording = FuturesUnordered::new();
         let mut sent: Vec<Sent> = Vec::new();
         loop {
-            if self.signal.reload.swap(false, Ordering::AcqRel) {
+            if self.signal.take_reload() {
                 self.state.reload();
             }
             self.signal.show(&self.state);
@@ -191,7 +145,7 @@ impl Lane {
                         came = attempts.next().now_or_never().flatten();
                     }
                 }
-                () = self.signal.wake.notified() => self.state.look = true,
+                () = self.signal.woken() => self.state.look = true,
                 () = tokio::time::sleep(self.state.sleep(now)) => {}
             }
         }
@@ -221,6 +175,7 @@ impl Lane {
         let Some(merged) = merge::merge(&self.ledger, &rows).await? else {
             return Ok(());
         };
+        self.metrics.merged(&self.target.receiver, merged.of);
         for row in rows.iter().take(merged.of) {
             self.state.queue.end(row.seq, None);
         }
@@ -232,9 +187,10 @@ impl Lane {
     fn came(&mut self, came: Came, sent: &mut Vec<Sent>) {
         self.state.sending -= 1;
         match came {
-            Came::Sent(one) => {
+            Came::Sent(mut one) => {
                 self.state.heed(&one.outcome, one.latency, &self.target);
                 self.state.doubt(one.seq(), &one.outcome);
+                one.may_split = self.state.refusals < REFUSALS_IN_A_ROW;
                 sent.push(*one);
             }
             Came::Recorded(recorded) => self.settle(recorded),
@@ -245,6 +201,9 @@ impl Lane {
     fn settle(&mut self, recorded: Recorded) {
         self.state
             .settle(recorded.seq, recorded.left, Timestamp::now());
+        if let Some(other) = recorded.other {
+            self.state.queue.insert(other);
+        }
         if recorded.handed_over {
             self.handed_over.notify_one();
         }
@@ -272,6 +231,7 @@ impl LaneState {
             paused_until: None,
             probe_at: None,
             failures: 0,
+            refusals: 0,
             stopped: None,
             look_again_at: None,
             budget: SharedBudget::default(),
@@ -459,13 +419,17 @@ impl LaneState {
                     tracing::info!(target = %target, "the receiver is back");
                     self.queue.hurry_all(Timestamp::now());
                 }
-                self.failures = 0;
+                (self.failures, self.refusals) = (0, 0);
                 self.probe_at = None;
             }
             Outcome::RetryAfter { after, .. } => {
                 self.concurrency.failed();
                 let until = Instant::now() + *after;
                 self.paused_until = self.paused_until.max(Some(until));
+                if self.merges {
+                    // To the vendor all that speak to it are one.
+                    self.budget.lock().pause(until);
+                }
             }
             Outcome::Transient { .. } => {
                 self.concurrency.failed();
@@ -486,9 +450,8 @@ impl LaneState {
                 }
                 self.stopped = Some(note.clone());
             }
-            Outcome::PermanentMessage { .. }
-            | Outcome::TooLarge { .. }
-            | Outcome::Unknown { .. } => {}
+            Outcome::PermanentMessage { .. } => self.refusals = self.refusals.saturating_add(1),
+            Outcome::TooLarge { .. } | Outcome::Unknown { .. } => {}
         }
     }
 

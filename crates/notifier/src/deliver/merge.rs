@@ -34,6 +34,7 @@ pub(super) struct Merged {
 pub(super) fn may(row: &Delivery) -> bool {
     let about_receiver = |entry: &Entry| entry.item.rule == RECEIVER_FAILING;
     row.attempts == 0
+        && !row.by_itself
         && row.replay.is_none()
         && !row.repeat
         && !row.entries.iter().any(about_receiver)
@@ -75,22 +76,34 @@ fn put(
     if of < 2 {
         return Ok(None);
     }
-    let delivery = one_of(&rows[..of], now);
-    let why = format!("merged into {}", delivery.id);
+    let mut delivery = one_of(&rows[..of], now);
+    let why = into(&delivery);
     // The merged one stands where the first of them stood, and that one under another number.
     let mut first = Delivery::clone(&rows[0]);
     first.seq = draft.next_number();
     let place = rows::numbered(rows::lane(&first.target), first.seq);
     draft.put_bytes(rows::place(&first.id), place);
+    let others = rows[1..of].iter().map(|row| row.seq);
+    delivery.parts = std::iter::once(first.seq).chain(others).collect();
     for row in std::iter::once(&first).chain(rows[1..of].iter().map(Arc::as_ref)) {
         finish(draft, row, Ending::Merged, &why, None, now);
     }
+    enqueue(draft, &delivery, now);
+    Ok(Some(Merged { delivery, of }))
+}
+
+/// Why one that was merged is over.
+pub(super) fn into(merged: &Delivery) -> String {
+    format!("merged into {}", merged.id)
+}
+
+/// Puts it into its lane, and says in rows that it tells of its entries.
+pub(super) fn enqueue(draft: &mut Draft<'_>, delivery: &Delivery, now: Timestamp) {
     for entry in &delivery.entries {
         let index = rows::delivery_of_event(&entry.event_id, &delivery.id);
         draft.put_bytes(index, rows::second_bytes(now));
     }
-    draft.enqueue(&delivery);
-    Ok(Some(Merged { delivery, of }))
+    draft.enqueue(delivery);
 }
 
 /// How many of the first of `rows` stand in the lane one behind the other, and are to be told. By hand one may have been
@@ -131,7 +144,7 @@ fn is_of_the_dead(draft: &Draft<'_>, row: &Delivery) -> Result<bool, syncbell_st
 }
 
 /// One that tells what `rows` tell, in their order; there is at least one. Its id is made of theirs.
-fn one_of(rows: &[Arc<Delivery>], now: Timestamp) -> Delivery {
+pub(super) fn one_of(rows: &[Arc<Delivery>], now: Timestamp) -> Delivery {
     let first = &rows[0];
     let ids = rows.iter().map(|row| row.id.0.as_str());
     let id = digest_id(std::iter::once("merged").chain(ids).map(Some));

@@ -189,10 +189,14 @@ pub(super) fn finish(
     draft.put(rows::closed(delivery.seq), &closed);
 }
 
-/// Closes a delivery whose target is not in the configuration any more.
-pub(crate) fn give_up(draft: &mut Draft<'_>, delivery: &Delivery, now: Timestamp) {
+/// Closes a delivery whose target is not in the configuration any more. `told`: its fallback is, and not again.
+pub(crate) fn give_up(draft: &mut Draft<'_>, delivery: &Delivery, told: bool, now: Timestamp) {
     let why = "its receiver left the configuration";
-    bury(draft, delivery, DeathClass::ReceiverGone, why, None, now);
+    let mut delivery = delivery.clone();
+    if told {
+        delivery.fallback.clear();
+    }
+    bury(draft, &delivery, DeathClass::ReceiverGone, why, None, now);
 }
 
 /// Resolves of one incident that were dropped are remembered up to this many.

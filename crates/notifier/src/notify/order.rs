@@ -2,11 +2,12 @@
 //!
 //! Where routes match on what an end says differently, or groups are of what a task says (`batch_id`), an end is of
 //! another group than the one in which its beginning waits. It goes there, behind it; a beginning is not held up by an
-//! end that waits elsewhere, but takes it along. Both are found by a row for each entry that waits.
+//! end that waits elsewhere, but takes it along, if that is not more than one message holds. Both are found by a row for
+//! each entry that waits; of thousands of one incident only the last is looked at.
 //!
 //! Must never happen: an end that is told before its beginning, or after the next one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use syncbell_store::Error;
@@ -18,8 +19,11 @@ use crate::group::{ADDRESS, Group, INSTEAD_OF};
 
 use crate::rows::{self, Key};
 
-/// Entries of one incident that are looked at; as many as wait of one that fails all night.
-const ENTRIES_A_LOOK: usize = 512;
+/// Entries of one incident that a beginning takes along at most; as many as one notification holds.
+const ENTRIES_TAKEN: usize = 2_000;
+
+/// Rows of one incident that are read at a time.
+const ROWS_A_PAGE: usize = 256;
 
 /// That an entry waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,22 +70,48 @@ impl<'a> To<'a> {
     }
 }
 
-/// What waits of an incident for one receiver, in the order in which it came.
-pub(super) fn waiting(draft: &Draft<'_>, to: To<'_>, incident: &str) -> Result<Vec<Waits>, Error> {
+/// The last entry of an incident that waits for one receiver. All ends that wait, wait in its group, or go there.
+pub(super) fn last(draft: &Draft<'_>, to: To<'_>, incident: &str) -> Result<Option<Waits>, Error> {
     let prefix = to.rows(incident);
     let until = rows::numbered(prefix.clone(), u64::MAX);
-    let mut found = Vec::new();
-    for key in draft.keys(&prefix, &until, ENTRIES_A_LOOK)? {
-        if let Some(Row { group, fires }) = draft.get(&key)? {
-            let number = rows::number(&key);
-            found.push(Waits {
-                number,
-                group,
-                fires,
-            });
-        }
+    match draft.last_key(&prefix, &until)? {
+        Some(key) => read(draft, &key),
+        None => Ok(None),
     }
-    Ok(found)
+}
+
+/// What waits of an incident for one receiver, in the order in which it came: up to `limit`.
+fn waiting(
+    draft: &Draft<'_>,
+    to: To<'_>,
+    incident: &str,
+    limit: usize,
+) -> Result<Vec<Waits>, Error> {
+    let prefix = to.rows(incident);
+    let until = rows::numbered(prefix.clone(), u64::MAX);
+    let keys = draft.keys(&prefix, &until, limit)?;
+    let found = keys.iter().map(|key| read(draft, key));
+    found.filter_map(Result::transpose).collect()
+}
+
+/// Whether all that waits of an incident waits in the group `digest`.
+pub(super) fn waits_only_in(
+    draft: &Draft<'_>,
+    to: To<'_>,
+    incident: &str,
+    digest: &str,
+) -> Result<bool, Error> {
+    let waiting = waiting(draft, to, incident, ENTRIES_TAKEN)?;
+    Ok(waiting.iter().all(|one| one.group == digest))
+}
+
+fn read(draft: &Draft<'_>, key: &[u8]) -> Result<Option<Waits>, Error> {
+    let row: Option<Row> = draft.get(key)?;
+    Ok(row.map(|Row { group, fires }| Waits {
+        number: rows::number(key),
+        group,
+        fires,
+    }))
 }
 
 /// Puts `entry` into `group`, which counts it, under its number.
@@ -102,16 +132,26 @@ pub(super) fn forget(draft: &mut Draft<'_>, to: To<'_>, number: u64, entry: &Ent
 }
 
 /// The group behind whose entries `entry` is to wait, with its key: that of the last entry of its incident, where it is
-/// an end.
+/// an end; or where more waits than a beginning may take along.
 pub(super) fn followed(
     draft: &mut Draft<'_>,
     to: To<'_>,
     entry: &Entry,
-    waiting: &[Waits],
+    digest: &str,
+    last: Option<&Waits>,
 ) -> Result<Option<(Key, Group)>, Error> {
-    let Some(last) = waiting.last().filter(|_| !entry.fires()) else {
+    let Some(last) = last else {
         return Ok(None);
     };
+    if entry.fires() {
+        if last.group == digest {
+            return Ok(None);
+        }
+        let waiting = waiting(draft, to, &entry.item.incident, ENTRIES_TAKEN + 1)?;
+        if waiting.len() <= ENTRIES_TAKEN {
+            return Ok(None);
+        }
+    }
     let key = rows::group(to.receiver, &last.group);
     let group = draft.take_group(&key)?;
     Ok(group.map(|group| (key, group)))
@@ -124,11 +164,15 @@ pub(super) fn overtaken(
     to: To<'_>,
     entry: &Entry,
     digest: &str,
-    waiting: &[Waits],
+    last: Option<&Waits>,
     done: &mut Done,
 ) -> Result<Vec<(u64, Entry)>, Error> {
-    let end = waiting.iter().rposition(|one| !one.fires);
-    let Some(end) = end.filter(|_| entry.fires()) else {
+    // Where the last one waits, no end waits elsewhere.
+    if !entry.fires() || last.is_none_or(|last| last.group == digest) {
+        return Ok(Vec::new());
+    }
+    let waiting = waiting(draft, to, &entry.item.incident, ENTRIES_TAKEN)?;
+    let Some(end) = waiting.iter().rposition(|one| !one.fires) else {
         return Ok(Vec::new());
     };
     let mut taken = Vec::new();
@@ -148,41 +192,80 @@ pub(super) fn overtaken(
     Ok(taken)
 }
 
-/// Of `page`, which waits in `group` and is to be told now, what may be. An end of which a beginning waits in another
-/// group goes there, with what waits of its incident behind it. Gives how many went.
-pub(super) fn behind_beginnings(
+/// Of `page`, which waits in `group` and is to be told now, what may be. What something of its incident waits for in
+/// another group, that has to be told first, goes there with all of `page` behind it. Gives how many went.
+pub(super) fn behind_others(
     draft: &mut Draft<'_>,
     group: &Group,
     mut page: Vec<(u64, Entry)>,
 ) -> Result<(Vec<(u64, Entry)>, u64), Error> {
     let (to, digest) = (To::of(group), group.digest());
-    let mut moved: BTreeSet<u64> = BTreeSet::new();
+    let mut lines: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for (number, entry) in &page {
-        if entry.fires() || moved.contains(number) {
-            continue;
-        }
-        let incident = &entry.item.incident;
-        let waiting = waiting(draft, to, incident)?;
-        let is_before = |one: &&Waits| one.number < *number && one.fires && one.group != digest;
-        let Some(beginning) = waiting.iter().rfind(is_before) else {
+        let line = lines.entry(entry.item.incident.clone()).or_default();
+        line.insert(*number);
+    }
+    let mut moved: BTreeSet<u64> = BTreeSet::new();
+    for (incident, line) in &lines {
+        let Some((from, other)) = first_behind(draft, to, incident, &digest, line)? else {
             continue;
         };
-        let key = rows::group(to.receiver, &beginning.group);
+        let key = rows::group(to.receiver, &other);
         let Some(mut there) = draft.take_group(&key)? else {
             continue;
         };
-        let goes = |one: &&Waits| one.number >= *number && one.group == digest;
-        for one in waiting.iter().filter(goes) {
-            if let Some(entry) = take(draft, to, incident, one)? {
-                put(draft, &there, one.number, &entry);
+        for number in line.range(from..) {
+            let one = Waits {
+                number: *number,
+                group: digest.clone(),
+                fires: false,
+            };
+            if let Some(entry) = take(draft, to, incident, &one)? {
+                put(draft, &there, *number, &entry);
                 there.waiting += 1;
-                moved.insert(one.number);
+                moved.insert(*number);
             }
         }
         draft.put_group(key, there);
     }
     page.retain(|(number, _)| !moved.contains(number));
     Ok((page, moved.len() as u64))
+}
+
+/// The first of `line`, what waits of an incident in the group `digest`, that is behind one of the other kind in another
+/// group, and that group.
+fn first_behind(
+    draft: &Draft<'_>,
+    to: To<'_>,
+    incident: &str,
+    digest: &str,
+    line: &BTreeSet<u64>,
+) -> Result<Option<(u64, String)>, Error> {
+    let prefix = to.rows(incident);
+    let until = rows::numbered(prefix.clone(), line.last().copied().unwrap_or_default());
+    let (mut beginning, mut end): (Option<String>, Option<String>) = (None, None);
+    let mut after: Option<Key> = None;
+    loop {
+        let keys = draft.keys_after(&prefix, after.as_deref(), &until, ROWS_A_PAGE)?;
+        let Some(last) = keys.last().cloned() else {
+            return Ok(None);
+        };
+        for key in keys {
+            let Some(one) = read(draft, &key)? else {
+                continue;
+            };
+            if line.contains(&one.number) {
+                let first = if one.fires { &end } else { &beginning };
+                if let Some(other) = first {
+                    return Ok(Some((one.number, other.clone())));
+                }
+            } else if one.group != digest {
+                let latest = if one.fires { &mut beginning } else { &mut end };
+                *latest = Some(one.group);
+            }
+        }
+        after = Some(last);
+    }
 }
 
 fn take(

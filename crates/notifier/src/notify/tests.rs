@@ -5,8 +5,10 @@ mod order;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use syncbell_config::Config;
 use syncbell_event::{AlertStatus, EventId};
+use syncbell_store::Store;
 
 use super::*;
 use crate::decide::{Rule, Subject};
@@ -59,8 +61,9 @@ impl Desk {
     /// Nothing but the rows is left.
     async fn restart(&mut self, text: &str) {
         self.ledger = Ledger::open(self.store.clone()).await.unwrap();
-        self.timers = load_timers(&self.store).await.unwrap();
         self.setup = setup(text);
+        let timers = load_timers(&self.store, self.setup.clone());
+        self.timers = timers.await.unwrap();
     }
 
     async fn tell(&mut self, entry: Entry, now: Timestamp) -> Vec<String> {

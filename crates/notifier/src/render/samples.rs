@@ -355,6 +355,8 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
         due_at: at(12),
         attempts: 0,
         smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

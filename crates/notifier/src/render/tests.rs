@@ -104,6 +104,8 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
         due_at: at("2026-01-02T03:16:10Z"),
         attempts: 0,
         smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

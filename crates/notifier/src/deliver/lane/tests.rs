@@ -59,6 +59,8 @@ pub(in crate::deliver) fn delivery(seq: u64, incident: &str, status: AlertStatus
         due_at: now(),
         attempts: 0,
         smaller: false,
+        parts: Vec::new(),
+        by_itself: false,
         last_error: None,
         first_failure_at: None,
         replay: None,

@@ -142,3 +142,80 @@ async fn an_end_waits_for_the_last_of_its_beginnings_to_be_told() {
     assert_eq!(told, ["mail: 1 firing, 3 resolved"]);
     assert_eq!((desk.rows("q/").await, desk.rows("qi/").await), (0, 0));
 }
+
+/// The names of what is told, in order, of lines such as `mail: 1 firing, 2 resolved`.
+fn names(told: &[String]) -> Vec<u32> {
+    let entries = told
+        .iter()
+        .flat_map(|line| line["mail: ".len()..].split(", "));
+    let names = entries.map(|entry| entry.split(' ').next().unwrap().parse().unwrap());
+    names.collect()
+}
+
+/// One image fails and is well again all night; in the morning another batch of it fails.
+#[tokio::test]
+async fn of_thousands_of_one_incident_that_wait_nothing_is_overtaken() {
+    let text = by_batch();
+    let night = |second: i64| at("2026-11-27T15:00:00Z") + SignedDuration::from_secs(second);
+    // As many as are taken along, and more.
+    for n in [1_500_u32, 2_500] {
+        let mut desk = Desk::new(&text).await;
+        for name in 0..n {
+            let entry = of_batch("night", &name.to_string());
+            let entry = if name % 2 == 0 { entry } else { ended(entry) };
+            assert!(desk.tell(entry, night(0)).await.is_empty());
+        }
+        desk.restart(&text).await;
+        let other = of_batch("b", &n.to_string());
+        let mut told = desk.tell(other, night(10)).await;
+        assert_eq!(told.len(), usize::from(n == 1_500), "{n} wait");
+        let last = ended(of_batch("c", &(n + 1).to_string()));
+        told.extend(desk.tell(last, night(20)).await);
+        let morning = at("2026-11-27T23:00:00Z");
+        for minute in 0..4 {
+            told.extend(desk.look(morning + SignedDuration::from_mins(minute)).await);
+        }
+        assert_eq!(names(&told), (0..n + 2).collect::<Vec<_>>(), "{n} wait");
+        assert!(told.len() <= 3, "{} messages", told.len());
+        assert_eq!((desk.rows("q/").await, desk.rows("qi/").await), (0, 0));
+    }
+}
+
+/// Half of it waits in one group and half in another, each behind what is in the other.
+#[tokio::test]
+async fn what_waits_in_two_groups_by_turns_is_told_in_order() {
+    let text = by_batch();
+    let night = |second: i64| at("2026-11-27T15:00:00Z") + SignedDuration::from_secs(second);
+    let mut desk = Desk::new(&text).await;
+    let mut n = 0;
+    let mut told = Vec::new();
+    for turn in 0..40 {
+        let batch = if turn % 2 == 0 { "night" } else { "slow" };
+        for _ in 0..20 {
+            let entry = of_batch(batch, &n.to_string());
+            told.extend(desk.tell(entry, night(turn)).await);
+            n += 1;
+        }
+        let end = ended(of_batch("other", &n.to_string()));
+        told.extend(desk.tell(end, night(turn)).await);
+        n += 1;
+    }
+    for second in [60, 120, 300] {
+        told.extend(desk.look(night(second)).await);
+    }
+    let morning = at("2026-11-27T23:00:00Z");
+    for minute in 0..4 {
+        told.extend(desk.look(morning + SignedDuration::from_mins(minute)).await);
+    }
+    // Beginnings may be told before others of their incident; no end before what it ends, nor after what follows it.
+    let order = names(&told);
+    let turn_of = |name: u32| name / 21;
+    let in_turns = order
+        .windows(2)
+        .all(|two| turn_of(two[0]) <= turn_of(two[1]));
+    assert!(in_turns, "{order:?}");
+    let mut sorted = order;
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..n).collect::<Vec<_>>());
+    assert_eq!((desk.rows("q/").await, desk.rows("qi/").await), (0, 0));
+}

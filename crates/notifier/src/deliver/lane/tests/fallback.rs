@@ -26,8 +26,16 @@ async fn handed_over(ledger: &Ledger, row: Delivery, outcome: Outcome) -> Vec<De
 
 /// What waits for the fallback once the consume loop told it; no route says how it wants it.
 async fn told_instead(ledger: &Ledger) -> Vec<Delivery> {
-    let rules = syncbell_config::RuleSwitches::default();
-    let setup = crate::setup::Setup::new(&syncbell_config::Route::default(), &[], &rules, &[]);
+    let text = "instances: [{id: cri-1, region: cn-shanghai}]\n\
+        receivers:\n\
+        \x20 - {name: ops, webhook: {url: 'http://127.0.0.1:1'}}\n\
+        \x20 - {name: mail, email: {from: a@b.example, to: [c@d.example], \
+        smtp: {host: 127.0.0.1, tls: none}}}\n\
+        route: {receivers: [ops]}\n";
+    let read = syncbell_config::parse(text, "x", std::path::Path::new("."), &|_| None);
+    let config = read.unwrap_or_else(|problems| panic!("{problems}"));
+    let (route, receivers) = (&config.route, &config.receivers);
+    let setup = crate::setup::Setup::new(route, receivers, &config.rules, &[]);
     let telling = ledger.turn(move |draft| {
         let mut done = crate::consume::Done::default();
         crate::fallback::hand_on(draft, &setup, now(), &mut done)
