@@ -75,7 +75,7 @@ impl Lanes {
     }
 }
 
-/// Puts a failure of each of `names`, each of an image of its own, into the lane of `receiver`; `due` says when it may go.
+/// Puts a failure of each of `names`, each of an image of its own, into the lane of `receiver`.
 async fn put(ledger: &Ledger, receiver: &str, names: &[String]) -> Vec<Delivery> {
     let (receiver, names) = (receiver.to_owned(), names.to_vec());
     let putting = ledger.turn(move |draft| {
@@ -166,7 +166,7 @@ async fn of_a_message_of_many_only_the_one_that_is_refused_is_a_dead_letter() {
         for (n, end) in ends.iter().enumerate() {
             assert_eq!(*end == Ending::Dead, n == guilty, "{n} of {ends:?}");
         }
-        // Each is shown once, and those of one message in their order.
+        // Each that is not refused is shown.
         let shown: String = robot
             .messages()
             .iter()
