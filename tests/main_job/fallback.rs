@@ -171,8 +171,8 @@ async fn what_a_fallback_had_when_it_left_is_told_to_the_next_one() {
     pager.answer_always(Answer::status(503));
     let mut house = House::build().await;
     house.receivers = "[ops]";
-    let text = |url: &str| format!("\x20 - name: pager\n    webhook: {{url: '{url}'}}\n");
-    house.extra_receivers = text(pager.url());
+    let url = pager.url();
+    house.extra_receivers = format!("\x20 - name: pager\n    webhook: {{url: '{url}'}}\n");
     house.grouping = "fallback: pager";
     house.webhook.answer_always(Answer::status(410));
     house.start().await;
