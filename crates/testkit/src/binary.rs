@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 /// Lines kept in memory; older ones are only in the log file.
-const LINES_MAX: usize = 20_000;
+const LINES_MAX: usize = 100_000;
 /// A longer line is cut in pieces of this size.
 const LINE_MAX_BYTES: u64 = 64 * 1024;
 
