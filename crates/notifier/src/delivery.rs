@@ -152,6 +152,36 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
+    /// One that is due now, with the number `seq`: nobody tried it yet, and nobody is told in its place. `repeat`: 0, or the
+    /// how many-th list of all that is open it is.
+    pub(crate) fn due_now(
+        target: &Target,
+        (group, entries): (&BTreeMap<String, String>, &[Entry]),
+        repeat: u32,
+        seq: u64,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: DeliveryId::of(target, group, entries, repeat),
+            seq,
+            target: target.clone(),
+            group: group.clone(),
+            entries: entries.to_vec(),
+            repeat: repeat > 0,
+            created_at: now,
+            due_at: now,
+            attempts: 0,
+            smaller: false,
+            parts: Vec::new(),
+            by_itself: false,
+            last_error: None,
+            first_failure_at: None,
+            replay: None,
+            fallback: Vec::new(),
+            instead_of: None,
+        }
+    }
+
     /// The same for a fallback, under an id of its own that is the same each time; its place in the lane
     /// and its times are the caller's.
     pub(crate) fn instead(&self, target: &Target) -> Self {

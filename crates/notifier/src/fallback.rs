@@ -61,9 +61,8 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), Error> {
     let names: BTreeSet<&str> = names(&delivery.fallback).collect();
-    let (here, gone): (Vec<&str>, Vec<&str>) = names
-        .into_iter()
-        .partition(|name| setup.targets_of(name).next().is_some());
+    let (here, gone): (Vec<&str>, Vec<&str>) =
+        names.into_iter().partition(|name| setup.has_receiver(name));
     if here.is_empty() && !gone.is_empty() {
         return tell_whoever(draft, delivery, setup, now, done);
     }
@@ -193,7 +192,7 @@ pub(crate) fn of_orphan(orphan: &Delivery, setup: &Setup) -> Option<Delivery> {
         handed.id = DeliveryId::of(&handed.target, group, entries, handed.repeat.into());
     }
     let receiver = &handed.target.receiver;
-    let is_there = |name| setup.targets_of(name).next().is_some();
+    let is_there = |name| setup.has_receiver(name);
     let hears_now = |entry| setup.routes.fallback_now(receiver, entry).is_some();
     let hears = names(&handed.fallback).any(is_there) || handed.entries.iter().any(hears_now);
     (hears && !handed.fallback.is_empty()).then_some(handed)

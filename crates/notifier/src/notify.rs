@@ -462,33 +462,19 @@ fn enqueue(
     Ok(made)
 }
 
-/// A delivery to `target` that is due now, of `entries` with these labels.
+/// A delivery to `target` that is due now, of the labels and entries of `told`.
 fn delivery(
     draft: &Draft<'_>,
     target: &Target,
-    (labels, entries): (&BTreeMap<String, String>, &[Entry]),
+    told: (&BTreeMap<String, String>, &[Entry]),
     fallback: &[Target],
     repeat: u32,
     now: Timestamp,
 ) -> Delivery {
     Delivery {
-        id: DeliveryId::of(target, labels, entries, repeat),
-        seq: draft.next_number(),
-        target: target.clone(),
-        group: labels.clone(),
-        entries: entries.to_vec(),
-        repeat: repeat > 0,
-        created_at: now,
-        due_at: now,
-        attempts: 0,
-        smaller: false,
-        parts: Vec::new(),
-        by_itself: false,
-        last_error: None,
-        first_failure_at: None,
-        replay: None,
         fallback: fallback.to_vec(),
-        instead_of: labels.get(group::INSTEAD_OF).cloned(),
+        instead_of: told.0.get(group::INSTEAD_OF).cloned(),
+        ..Delivery::due_now(target, told, repeat, draft.next_number(), now)
     }
 }
 

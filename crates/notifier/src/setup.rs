@@ -71,6 +71,11 @@ impl Setup {
         self.targets.contains(target)
     }
 
+    /// Whether the configuration has a receiver of this name.
+    pub(crate) fn has_receiver(&self, name: &str) -> bool {
+        self.targets_of(name).next().is_some()
+    }
+
     /// All targets of a receiver; none: it is not in the configuration.
     pub(crate) fn targets_of(&self, receiver: &str) -> impl Iterator<Item = &Target> {
         let all = self.targets.iter();

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::consume::Wake;
 use crate::decide::summary;
-use crate::delivery::{Delivery, DeliveryId, Entry, Target};
+use crate::delivery::{Delivery, Entry, Target};
 use crate::ledger::{Draft, Ledger};
 use crate::metrics::NotifierMetrics;
 use crate::outcome::Outcome;
@@ -249,25 +249,9 @@ fn tell(draft: &mut Draft<'_>, row: &Failing, status: AlertStatus, now: Timestam
         labels.insert("address".to_owned(), address.clone());
     }
     for target in &row.told {
-        draft.enqueue(&Delivery {
-            id: DeliveryId::of(target, &labels, std::slice::from_ref(&entry), 0),
-            seq: draft.next_number(),
-            target: target.clone(),
-            group: labels.clone(),
-            entries: vec![entry.clone()],
-            repeat: false,
-            created_at: now,
-            due_at: now,
-            attempts: 0,
-            smaller: false,
-            parts: Vec::new(),
-            by_itself: false,
-            last_error: None,
-            first_failure_at: None,
-            replay: None,
-            fallback: Vec::new(),
-            instead_of: None,
-        });
+        let told = (&labels, std::slice::from_ref(&entry));
+        let seq = draft.next_number();
+        draft.enqueue(&Delivery::due_now(target, told, 0, seq, now));
     }
 }
 
