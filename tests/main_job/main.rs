@@ -22,6 +22,7 @@ mod watchdog;
 mod tasks;
 mod services;
 mod folders;
+mod heap;
 mod outage;
 mod replay;
 mod silences;

@@ -18,7 +18,7 @@ use crate::explain::{shown, stands};
 use crate::render;
 use crate::replay::EventsReplay;
 use crate::run::Handle;
-use crate::silence::{SilenceRow, SilenceWanted, unknown_rules};
+use crate::silences::{SilenceRow, SilenceWanted, unknown_rules};
 use crate::{Error, receivers, rows, status};
 
 /// Rows of one answer, unless asked otherwise.

@@ -13,8 +13,8 @@ use syncbell_store::Error;
 
 use crate::draft::Draft;
 use crate::ledger::Ledger;
-use crate::reader::LATE;
 use crate::rows;
+use crate::standing::LATE;
 
 /// So far back an empty ledger tells.
 const TELLS_BACK: SignedDuration = SignedDuration::from_hours(24);

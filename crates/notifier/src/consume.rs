@@ -25,16 +25,18 @@ use crate::Error;
 use crate::begin::{Begun, LedgerLost, begin};
 use crate::dead_letters::DeadLetter;
 use crate::delivery::Target;
+use crate::done::Done;
+use crate::group::GroupKey;
 use crate::held;
 use crate::hold::Holder;
 use crate::judge::judge;
-use crate::ledger::{Draft, Ledger, Standing};
+use crate::ledger::{Draft, Ledger};
 use crate::metrics::{DeadKind, NotifierMetrics};
-use crate::notify::{self, GroupKey, Timers};
+use crate::notify::{self, Timers};
 use crate::reader::Reader;
 use crate::retention::{self, Kept, Passes};
 use crate::setup::Setup;
-use crate::trail::Deciding;
+use crate::standing::Standing;
 use crate::watch;
 
 pub(crate) use event::consume;
@@ -70,31 +72,6 @@ pub(crate) struct Consumer {
     pub(crate) attend: Arc<Notify>,
     /// Told which lanes have new rows, and that there are dead letters to relay.
     pub(crate) wake: Arc<Wake>,
-}
-
-/// What one turn did, beside its batch.
-#[derive(Default)]
-pub(crate) struct Done {
-    pub(crate) lanes: BTreeSet<Target>,
-    /// When groups want to be looked at.
-    pub(crate) timers: BTreeMap<GroupKey, Option<Timestamp>>,
-    /// When instances are overdue.
-    pub(crate) watches: BTreeMap<String, Option<Timestamp>>,
-    /// An instance of which more is due than one batch takes.
-    pub(crate) judging: Option<String>,
-    /// Incidents that ended, and held back more than one batch takes.
-    pub(crate) releasing: BTreeSet<String>,
-    pub(crate) told: u64,
-    /// Held back, or the end of what was.
-    pub(crate) untold: u64,
-    /// The event that is decided now, with its trail.
-    pub(crate) deciding: Option<Deciding>,
-    /// Records that are dead letters now.
-    pub(crate) dead: u64,
-    /// Deliveries that are.
-    pub(crate) buried: u64,
-    /// What was seen before is only to be known, see [`begin`](crate::begin).
-    pub(crate) tells_from: Timestamp,
 }
 
 /// Caches of rows: when what is to be looked at.

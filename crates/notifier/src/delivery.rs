@@ -213,6 +213,13 @@ impl Delivery {
     }
 }
 
+/// A delivery that was made, or stood already.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) receiver: String,
+    pub(crate) id: DeliveryId,
+}
+
 /// How a delivery ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -21,10 +21,10 @@ use crate::decide::{Decision, Incident, Rules, Subject, View};
 use crate::delivery::{Closed, Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
 use crate::hold::{Compiled, Mute};
-use crate::ledger::{self, Standing};
 use crate::numbers::Drawn;
 use crate::rows::{self, Key};
 use crate::silence;
+use crate::standing::{PARTITIONS_LIMIT, Standing, positions};
 
 /// Attempts at one delivery that are forgotten in one turn.
 const ATTEMPTS_A_TURN: usize = 1_000;
@@ -374,8 +374,8 @@ impl<'a> Draft<'a> {
 
     /// Forgets where the reader of `stream` stood: it begins at `start`, which names every partition.
     pub(crate) fn stand_at_start(&mut self, stream: Stream, start: &Next) -> Result<(), Error> {
-        let prefix = ledger::positions(stream);
-        for (key, _) in self.reader.scan(&prefix, None, ledger::PARTITIONS_LIMIT)? {
+        let prefix = positions(stream);
+        for (key, _) in self.reader.scan(&prefix, None, PARTITIONS_LIMIT)? {
             self.delete(key);
         }
         for (partition, next) in start.iter() {

@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use syncbell_store::Error;
 
-use crate::consume::Done;
 use crate::deliver::record::give_up;
 use crate::delivery::{Delivery, DeliveryId, Entry, Target};
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::group::{ADDRESS, INSTEAD_OF, Policy};
 use crate::notify;

@@ -29,6 +29,9 @@ pub(crate) const INSTEAD_OF: &str = "instead_of";
 /// The label with its address, where that is mail.
 pub(crate) const ADDRESS: &str = "address";
 
+/// A group: (receiver, digest of its route and labels).
+pub(crate) type GroupKey = (String, String);
+
 /// How a receiver wants to be told.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {

@@ -6,20 +6,19 @@
 //! Must never happen: an entry that is neither told nor held, while what it tells of goes on; an all-clear for what
 //! nobody was told.
 
-use std::collections::VecDeque;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use syncbell_store::Error;
 
-use crate::consume::Done;
-use crate::decide::{Incident, repeat_entries};
+use crate::decide::Incident;
 use crate::delivery::Entry;
+use crate::done::Done;
 use crate::draft::Draft;
-use crate::hold::{self, Holder, Source};
+use crate::hold::{HeldLine, HoldRecord, Holder};
 use crate::notify;
 use crate::rows::{self, Key};
 use crate::setup::Setup;
+use crate::sources;
 use crate::trail::{self, Deciding, Ending};
 
 /// Entries held of one incident; the oldest go first, as its causes do.
@@ -30,9 +29,6 @@ const LINES_LIMIT: usize = 10;
 
 /// Incidents that are looked at again in one batch; few in tests, so that there is always a rest.
 pub(crate) const INCIDENTS_A_SLICE: usize = if cfg!(test) { 3 } else { 64 };
-
-/// Sources of one pair that are looked at at once.
-const SOURCES_A_LOOK: usize = 16;
 
 /// What is held of one opening of an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,34 +45,6 @@ pub(crate) struct Held {
 struct HeldEntry {
     entry: Entry,
     by: Holder,
-}
-
-/// What a silence, or an incident, held back so far.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct HoldRecord {
-    pub(crate) held: u64,
-    /// Of them: told when nothing held them any more.
-    pub(crate) told: u64,
-    /// Of them: over before that.
-    pub(crate) over: u64,
-    /// The newest first.
-    pub(crate) last: VecDeque<HeldLine>,
-    /// Its end was looked at: it holds nothing any more.
-    #[serde(default)]
-    pub(crate) released: bool,
-}
-
-/// One alert that was held back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HeldLine {
-    /// When.
-    pub at: Timestamp,
-    /// Its incident.
-    pub incident: String,
-    /// Its rule.
-    pub rule: String,
-    /// What it would have said.
-    pub summary: String,
 }
 
 /// What becomes of an entry.
@@ -121,7 +89,7 @@ pub(crate) fn admit(
             Verdict::Over
         });
     }
-    let Some(by) = find(draft, setup, entry, now)? else {
+    let Some(by) = sources::find(draft, setup, entry, now)? else {
         if let Some(held) = held.filter(|held| !held.told) {
             draft.put(key, &Held { told: true, ..held });
         }
@@ -167,125 +135,6 @@ fn note_held(
         record.last.push_front(line);
         record.last.truncate(LINES_LIMIT);
     })
-}
-
-/// What holds `entry` now, if anything does.
-pub(crate) fn find(
-    draft: &mut Draft<'_>,
-    setup: &Setup,
-    entry: &Entry,
-    now: Timestamp,
-) -> Result<Option<Holder>, Error> {
-    let mut sources = Vec::new();
-    for meeting in setup.pairs.targets(entry) {
-        let hides = |source: &Source| {
-            let only = std::slice::from_ref(source);
-            hold::holder(entry, &[], only, now).is_some()
-        };
-        sources.extend(open_source(draft, &meeting, hides)?);
-    }
-    let silences = draft.mutes(&setup.compiled, now)?;
-    Ok(hold::holder(entry, silences, &sources, now))
-}
-
-/// The first open source of a meeting that hides. Those that are over are forgotten on the way.
-fn open_source(
-    draft: &mut Draft<'_>,
-    meeting: &hold::Meeting,
-    hides: impl Fn(&Source) -> bool,
-) -> Result<Option<Source>, Error> {
-    let (prefix, until) = rows::within(rows::sources(&meeting.digest));
-    loop {
-        let keys = draft.keys(&prefix, &until, SOURCES_A_LOOK)?;
-        let mut forgotten = 0;
-        for key in &keys {
-            let Some(row) = draft.get::<SourceRow>(key)? else {
-                continue;
-            };
-            let incident = draft.get::<Incident>(&rows::incident(&row.incident))?;
-            if !incident.is_some_and(|incident| row.is_of(&incident)) {
-                draft.delete(key.clone());
-                forgotten += 1;
-                continue;
-            }
-            let source = Source {
-                incident: row.incident,
-                both_sides: row.both_sides && meeting.both_sides,
-            };
-            if hides(&source) {
-                return Ok(Some(source));
-            }
-        }
-        if keys.len() < SOURCES_A_LOOK || forgotten == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-/// That an open incident is a source of a pair.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SourceRow {
-    incident: String,
-    opened_at: Timestamp,
-    both_sides: bool,
-}
-
-impl SourceRow {
-    /// Whether it says so of this opening, which goes on.
-    fn is_of(&self, incident: &Incident) -> bool {
-        incident.is_open() && incident.opened_at == self.opened_at
-    }
-
-    /// Whether what it says goes on.
-    pub(crate) fn goes_on(&self, draft: &Draft<'_>) -> Result<bool, Error> {
-        let incident = draft.get::<Incident>(&rows::incident(&self.incident))?;
-        Ok(incident.is_some_and(|incident| self.is_of(&incident)))
-    }
-}
-
-/// Notes of which pairs `entry` is a source; whether it is told or held itself does not matter.
-pub(crate) fn note_sources(
-    draft: &mut Draft<'_>,
-    setup: &Setup,
-    entry: &Entry,
-) -> Result<(), Error> {
-    for meeting in setup.pairs.sources(entry) {
-        let id = &entry.item.incident;
-        if let Some(incident) = draft.get::<Incident>(&rows::incident(id))? {
-            let row = SourceRow {
-                incident: id.clone(),
-                opened_at: incident.opened_at,
-                both_sides: meeting.both_sides,
-            };
-            draft.put(rows::source(&meeting.digest, id), &row);
-        }
-    }
-    Ok(())
-}
-
-/// Notes the sources that open incidents are, a slice of those behind `after`: the pairs are others than before.
-/// Gives where the next slice begins.
-pub(crate) fn note_open_sources(
-    draft: &mut Draft<'_>,
-    setup: &Setup,
-    after: Option<&Key>,
-) -> Result<Option<Key>, Error> {
-    let page = draft
-        .reader
-        .scan(b"i/", after.map(Vec::as_slice), 16 * INCIDENTS_A_SLICE)?;
-    for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
-        let incident: Incident = rows::read(draft.reader, key, row)?;
-        if incident.is_open() {
-            for entry in repeat_entries(&incident) {
-                note_sources(draft, setup, &entry)?;
-            }
-        }
-    }
-    let last = page.into_iter().next_back().map(|(key, _)| key);
-    if last.is_none() {
-        draft.put(rows::PAIRS.to_vec(), &setup.pairs.digest());
-    }
-    Ok(last)
 }
 
 /// Tells what `holder` held and nothing else holds, a slice of it. True if there is more.
@@ -380,7 +229,7 @@ fn reconsider(
             count(draft, &one.by, |record| record.over += 1)?;
             let deciding = done.deciding.as_mut();
             trail::note(draft, deciding, &one.entry, Ending::Over, now)?;
-        } else if let Some(by) = find(draft, setup, &one.entry, now)? {
+        } else if let Some(by) = sources::find(draft, setup, &one.entry, now)? {
             if by == one.by {
                 draft.put(rows::held_by(&by, id), &());
             } else {

@@ -14,6 +14,8 @@
 //! - The end of what was never told is not told; the end of what was told is told at once, silenced or not: it is
 //!   no noise, and who was paged must hear that it is over (Alertmanager tells it after the silence, or never).
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +26,9 @@ use syncbell_event::digest_id;
 
 use crate::delivery::Entry;
 use crate::label::Label;
+
+pub use record::HeldLine;
+pub(crate) use record::HoldRecord;
 
 /// Silences whose matchers are kept in memory; twice as many as there may be.
 const COMPILED_LIMIT: usize = 2_000;

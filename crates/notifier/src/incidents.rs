@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use syncbell_store::Error;
 
 use crate::api::{IncidentRow, incident_row};
-use crate::consume::Done;
 use crate::decide::{self, Incident};
+use crate::done::Done;
 use crate::draft::Draft;
-use crate::held::{self, HoldRecord};
+use crate::held;
+use crate::hold::HoldRecord;
 use crate::hold::Holder;
 use crate::rows;
 use crate::run::Handle;

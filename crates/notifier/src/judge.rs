@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use syncbell_event::SyncTask;
 use syncbell_store::Error;
 
-use crate::consume::Done;
 use crate::decide::timers::{self, Armed};
 use crate::decide::watch::Watch;
 use crate::decide::{Decision, Heartbeat, Rule, Rules, Silence, Subject, View};
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::rows;
 use crate::setup::Setup;

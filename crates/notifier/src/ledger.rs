@@ -8,18 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use syncbell_bus::{Position, Stream};
-use syncbell_event::EventId;
+use syncbell_bus::Stream;
 use syncbell_store::{Error, Store};
 
 use crate::delivery::{Delivery, Target};
 pub(crate) use crate::draft::Draft;
 use crate::numbers::Numbers;
 use crate::rows::{self, Key};
-
-/// Positions read at start; more partitions than any topic of ours has.
-pub(crate) const PARTITIONS_LIMIT: usize = 4_096;
+use crate::standing::{PARTITIONS_LIMIT, Standing, positions};
 
 /// Rows of a lane that are read at once.
 const ROWS_A_PAGE: usize = 256;
@@ -40,29 +36,6 @@ pub(crate) struct Ledger {
     /// Whoever changes a delivery by hand (a retry, a replay) writes it; who writes what becomes of deliveries of his own
     /// (a lane, retention) reads it. Drafts are no snapshots: the one must see what the other did.
     pub(crate) by_hand: Arc<tokio::sync::RwLock<()>>,
-}
-
-/// Where the reader of one partition stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Standing {
-    /// The next offset to read.
-    pub(crate) next: u64,
-    /// When the event before it was observed: how far back something may be missing, if the log goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) observed_at: Option<Timestamp>,
-    /// The id of the event before it, if it was one: the log must still hold it there.
-    pub(crate) event_id: Option<EventId>,
-}
-
-impl Standing {
-    /// Behind the record at `position`, whose event is not known.
-    pub(crate) fn behind(position: Position) -> Self {
-        Self {
-            next: position.offset.saturating_add(1),
-            observed_at: None,
-            event_id: None,
-        }
-    }
 }
 
 impl Ledger {
@@ -164,11 +137,6 @@ impl Ledger {
             }
         }
     }
-}
-
-/// The rows that say where the reader of `stream` stands.
-pub(crate) fn positions(stream: Stream) -> Key {
-    format!("p/{}/", stream.as_str()).into_bytes()
 }
 
 /// The lane key's rows of one target, oldest first, that come after `after`: at most `limit`, and no more once they

@@ -4,6 +4,7 @@ mod run;
 mod begin;
 mod reader;
 mod consume;
+mod done;
 mod setup;
 mod decide;
 mod watch;
@@ -11,7 +12,9 @@ mod judge;
 mod hold;
 mod flap;
 mod held;
+mod sources;
 mod silence;
+mod silences;
 mod trail;
 mod tell;
 mod notify;
@@ -19,6 +22,7 @@ mod group;
 mod label;
 mod route;
 mod ledger;
+mod standing;
 mod draft;
 mod numbers;
 mod compact;
@@ -53,7 +57,7 @@ pub use dead_letters::{
 };
 pub use delivery::{DeliveryId, Target};
 pub use error::Error;
-pub use held::HeldLine;
+pub use hold::HeldLine;
 pub use incidents::IncidentClosed;
 pub use receivers::ReceiverRow;
 pub use rehearsal::{Rehearsed, rehearse, sample_names};
@@ -61,7 +65,8 @@ pub use replay::{
     BEFORE as REPLAY_BEFORE, EventsReplay, EventsReplayed, Notification, Replayer, replay_log,
 };
 pub use run::{Handle, Notifier, Parts, check, open, open_bus, open_store};
-pub use silence::{SILENCES_LIMIT, Silence, SilenceRow, SilenceWanted, unknown_rules};
+pub use silence::{SILENCES_LIMIT, Silence};
+pub use silences::{SilenceRow, SilenceWanted, unknown_rules};
 pub use status::{LogStatus, NotifierStatus, PartitionStatus, PendingStatus};
 pub use trial::{ToldBy, Trial, Tried, Verdict};
 

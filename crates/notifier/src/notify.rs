@@ -12,32 +12,22 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use syncbell_store::Error;
 
-use crate::consume::Done;
 use crate::decide::{Incident, repeat_entries};
-use crate::delivery::{Delivery, DeliveryId, Entry, Target};
+use crate::delivery::{Delivery, Entry, Made, Target};
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::fallback;
-use crate::group::{self, Group, Recent};
-use crate::held;
+use crate::group::{self, Group, GroupKey, Recent};
 use crate::route::{Recipient, Routes};
 use crate::rows::{self, Key};
 use crate::setup::Setup;
+use crate::sources;
 
 use order::{To, Waits};
 pub(crate) use timers::{Timers, load_timers};
 
 /// Entries of one notification; what waits beyond goes with the next. Ten thousand failures are a handful of mails.
 const ENTRIES_A_NOTIFICATION: usize = 2_000;
-
-/// A group: (receiver, digest of its route and labels).
-pub(crate) type GroupKey = (String, String);
-
-/// A delivery that was made, or stood already.
-#[derive(Clone, Debug)]
-pub(crate) struct Made {
-    pub(crate) receiver: String,
-    pub(crate) id: DeliveryId,
-}
 
 /// Tells `entry` to everybody it routes to: at once, or when its group is due. Gives what was made at once.
 pub(crate) fn tell(
@@ -394,7 +384,7 @@ fn still_open(
         let entries = repeat_entries(incident);
         let older = entries.len().saturating_sub(causes);
         for entry in entries.into_iter().skip(older) {
-            if held::find(draft, setup, &entry, now)?.is_none() {
+            if sources::find(draft, setup, &entry, now)?.is_none() {
                 told.push(entry);
             }
         }

@@ -19,9 +19,10 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::decide::watch::LogLost;
-use crate::ledger::{Ledger, Standing};
+use crate::ledger::Ledger;
 use crate::metrics::NotifierMetrics;
 use crate::rows;
+use crate::standing::{LATE, Standing};
 
 /// The first and the longest pause while the log does not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -31,9 +32,6 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// Without a known end of what was read: how far back changes are asked for.
 const LOST_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
-
-/// A task's own time may lie this long before it was observed.
-pub(crate) const LATE: SignedDuration = SignedDuration::from_mins(30);
 
 /// Reads `changes`.
 pub(crate) struct Reader {

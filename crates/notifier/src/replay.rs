@@ -26,13 +26,15 @@ use syncbell_store::Store;
 
 pub use self::log::replay_log;
 use crate::Error;
-use crate::consume::{self, Done};
+use crate::consume;
 use crate::delivery::{Delivery, DeliveryId};
+use crate::done::Done;
+use crate::group::GroupKey;
 use crate::held;
 use crate::hold::Holder;
 use crate::judge::judge;
 use crate::ledger::{Draft, Ledger};
-use crate::notify::{self, GroupKey, Timers};
+use crate::notify::{self, Timers};
 use crate::rows;
 use crate::setup::Setup;
 

@@ -6,13 +6,14 @@
 use jiff::Timestamp;
 use syncbell_store::Error;
 
-use crate::consume::Done;
 use crate::delivery::Entry;
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::flap;
 use crate::held::{self, Verdict};
 use crate::notify;
 use crate::setup::Setup;
+use crate::sources;
 use crate::trail::{self, Ending};
 
 /// Tells `entries`, in order, or holds them back; what the ledger before this one told is known and not told again.
@@ -25,7 +26,7 @@ pub(crate) fn tell(
     done: &mut Done,
 ) -> Result<(), Error> {
     for entry in entries {
-        held::note_sources(draft, setup, entry)?;
+        sources::note_sources(draft, setup, entry)?;
         if entry.observed_at < done.tells_from {
             let deciding = done.deciding.as_mut();
             trail::note(draft, deciding, entry, Ending::Before, now)?;

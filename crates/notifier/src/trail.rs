@@ -14,13 +14,11 @@ use serde::{Deserialize, Serialize};
 use syncbell_event::{AlertStatus, EventId, Kind, SyncTask};
 use syncbell_store::Error;
 
-use crate::consume::Done;
 use crate::decide::{Decision, Incident, Rule};
-use crate::delivery::{DeliveryId, Entry};
+use crate::delivery::{DeliveryId, Entry, Made};
 use crate::draft::Draft;
 use crate::group;
 use crate::hold::Holder;
-use crate::notify::Made;
 use crate::route::Recipient;
 use crate::rows;
 use crate::setup::Setup;
@@ -305,11 +303,10 @@ fn add_to_row(
 }
 
 /// Writes the trail of the event that was decided. A heartbeat at which nothing was told leaves none.
-pub(crate) fn write(draft: &mut Draft<'_>, done: &mut Done, now: Timestamp) {
-    let Some(deciding) = done.deciding.take() else {
+pub(crate) fn write(draft: &mut Draft<'_>, deciding: Option<Deciding>, now: Timestamp) {
+    let Some(Deciding { event_id, trail }) = deciding else {
         return;
     };
-    let Deciding { event_id, trail } = deciding;
     if trail.why.is_none() && trail.fates.is_empty() {
         return;
     }

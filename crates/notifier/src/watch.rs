@@ -11,9 +11,9 @@ use syncbell_event::{Failing, Swept};
 use syncbell_store::Error;
 
 use crate::begin::LedgerLost;
-use crate::consume::Done;
 use crate::decide::watch::{LogLost, Said, Watch};
 use crate::decide::{ClosedBy, Incident, Name, Rule, Silence, Subject, Told};
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::rows;
 use crate::setup::Setup;

@@ -6,14 +6,15 @@
 use jiff::Timestamp;
 use syncbell_event::Envelope;
 
-use super::{Clocks, Consumer, Done, REPLAYS_A_TURN, consume};
+use super::{Clocks, Consumer, REPLAYS_A_TURN, consume};
 use crate::dead_letters::{DeadLetter, decided};
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::hold::Holder;
 use crate::notify::Timers;
 use crate::rows::{self, Key};
 use crate::setup::Setup;
-use crate::{Error, fallback, held, incidents, silence};
+use crate::{Error, fallback, held, incidents, silence, sources};
 
 /// Batches of hand-overs that are told before events are looked at again.
 const HAND_OVERS_AT_ONCE: usize = 4;
@@ -80,7 +81,7 @@ impl Consumer {
                 if known.is_some_and(|known| known == setup.pairs.digest()) {
                     return Ok(None);
                 }
-                held::note_open_sources(draft, &setup, after.as_ref())
+                sources::note_open_sources(draft, &setup, after.as_ref())
             });
             place = slice.await?;
             if place.is_none() {

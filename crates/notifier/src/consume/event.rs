@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use syncbell_event::{Envelope, Event, Kind, Phase};
 use syncbell_store::Error;
 
-use super::Done;
 use crate::decide::watch::Said;
 use crate::decide::{Observation, Subject, decide};
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::judge::{self, judge};
 use crate::rows;
@@ -39,7 +39,7 @@ pub(crate) fn consume(
     let deciding = Deciding::new(&envelope.id, what, &envelope.source.instance);
     done.deciding = Some(deciding);
     means(draft, envelope, setup, now, done)?;
-    trail::write(draft, done, now);
+    trail::write(draft, done.deciding.take(), now);
     Ok(())
 }
 

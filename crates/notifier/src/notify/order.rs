@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use syncbell_store::Error;
 
-use crate::consume::Done;
 use crate::delivery::Entry;
+use crate::done::Done;
 use crate::draft::Draft;
 use crate::group::{ADDRESS, Group, INSTEAD_OF};
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_store::{Error, Store};
 
-use super::GroupKey;
 use crate::group::Group;
+use crate::group::GroupKey;
 use crate::rows;
 use crate::setup::Setup;
 

@@ -13,11 +13,12 @@ use crate::delivery::Closed;
 use crate::draft::Draft;
 use crate::flap::Turns;
 use crate::group::Group;
-use crate::held::{self, HoldRecord, SourceRow};
-use crate::hold::Holder;
+use crate::held;
+use crate::hold::{HoldRecord, Holder};
 use crate::metrics::RowKind;
 use crate::rows;
 use crate::silence::Silence;
+use crate::sources::SourceRow;
 
 /// How long event ids are remembered.
 const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);

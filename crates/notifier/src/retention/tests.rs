@@ -14,12 +14,13 @@ use tokio::time::Instant;
 
 use super::pass::Pass;
 use super::*;
-use crate::consume::{Done, consume};
+use crate::consume::consume;
 use crate::dead_letters::Replayed;
 use crate::decide::{ClosedBy, Incident, Rule, Subject};
 use crate::delivery::{Closed, Delivery, DeliveryId, Ending, Target};
+use crate::done::Done;
 use crate::group::Group;
-use crate::held::HoldRecord;
+use crate::hold::HoldRecord;
 use crate::hold::Holder;
 use crate::ledger::Ledger;
 use crate::metrics::NotifierMetrics;

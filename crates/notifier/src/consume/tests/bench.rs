@@ -12,7 +12,8 @@ use crate::delivery::Delivery;
 use crate::ledger::Clock;
 use crate::rows;
 use crate::run::Handle;
-use crate::silence::{Silence, SilenceWanted};
+use crate::silence::Silence;
+use crate::silences::SilenceWanted;
 
 pub(super) const INSTANCE: &str = "cri-a";
 

@@ -8,7 +8,8 @@ use super::super::*;
 use super::bench::{Bench, INSTANCE, at, routed, setup, task};
 use crate::delivery::Entry;
 use crate::rows;
-use crate::silence::{Silence, SilenceRow};
+use crate::silence::Silence;
+use crate::silences::SilenceRow;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 

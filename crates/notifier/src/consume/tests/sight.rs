@@ -7,8 +7,8 @@ use super::super::*;
 use super::bench::{Bench, INSTANCE, at, failing, recovered, setup, swept, task};
 use crate::decide::watch::Watch;
 use crate::decide::{ClosedBy, Incident, Rule};
-use crate::ledger::Standing;
 use crate::rows;
+use crate::standing::Standing;
 
 const BLIND: &str = "firing blind silent_poller: cannot see cri-a since 03:00 UTC: silent_poller: \
                      nothing is heard of its poller";

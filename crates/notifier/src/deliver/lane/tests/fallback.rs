@@ -37,7 +37,7 @@ async fn told_instead(ledger: &Ledger) -> Vec<Delivery> {
     let (route, receivers) = (&config.route, &config.receivers);
     let setup = crate::setup::Setup::new(route, receivers, &config.rules, &[]);
     let telling = ledger.turn(move |draft| {
-        let mut done = crate::consume::Done::default();
+        let mut done = crate::done::Done::default();
         crate::fallback::hand_on(draft, &setup, now(), &mut done)
     });
     telling.await.unwrap();
