@@ -11,6 +11,7 @@ mod disk;
 mod tally;
 mod witness;
 mod opening;
+mod reading;
 mod layout;
 mod folder;
 mod set_aside;

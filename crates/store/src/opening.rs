@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use crate::disk::{Written, panic_text};
 use crate::folder::{Folder, sync_dir};
-use crate::layout::Stored;
-use crate::rows::{Failure, is_full};
+use crate::reading::{Unread, read};
+use crate::rows::is_full;
 use crate::{Error, layout};
 
 /// How often and how long to wait for the last of sled's own threads to let go of a database that
@@ -36,24 +36,6 @@ const KEPT_PREFIX: &str = "kept.";
 pub(crate) struct Opened {
     pub(crate) tree: sled::Db,
     pub(crate) written: Written,
-}
-
-/// Why a tree could not be read to its end.
-enum Unread {
-    Sled(sled::Error),
-    Row(Failure),
-}
-
-impl From<sled::Error> for Unread {
-    fn from(error: sled::Error) -> Self {
-        Self::Sled(error)
-    }
-}
-
-impl From<Failure> for Unread {
-    fn from(failure: Failure) -> Self {
-        Self::Row(failure)
-    }
 }
 
 /// Opens the tree in `dir` and reads all of it. Its last batch must be at least the one that was
@@ -114,37 +96,6 @@ fn open_once(folder: &Folder, dir: &Path, cache_bytes: u64, seen: u64) -> Result
         )));
     }
     Ok(Opened { tree, written })
-}
-
-/// Counts the rows, and checks that each can be read: that its chunks are all there, too.
-fn read(tree: &sled::Db) -> Result<Written, Unread> {
-    let mut written = Written::default();
-    for pair in tree.scan_prefix(layout::ROWS) {
-        let (row_key, stored) = pair?;
-        let key = &row_key[layout::ROWS.len()..];
-        let mut size_bytes = row_key.len() + stored.len();
-        let row = layout::decode(&stored)?;
-        let mut chunks_bytes = 0;
-        for number in 0..row.n_chunks() {
-            let chunk_key = layout::chunk_key(key, number);
-            let chunk = tree.get(&chunk_key)?;
-            let chunk = chunk.ok_or_else(|| layout::damaged("a chunk is missing"))?;
-            chunks_bytes += chunk.len();
-            size_bytes += chunk_key.len() + chunk.len();
-        }
-        match row {
-            Stored::Chunked(length_bytes) if length_bytes != chunks_bytes => {
-                return Err(layout::damaged("a chunk is cut").into());
-            }
-            _ => written.tally.put(key, size_bytes, row.n_chunks() > 0),
-        }
-    }
-    if let Some(number) = tree.get(layout::NUMBER)? {
-        let number = number.as_ref().try_into();
-        let number = number.map_err(|_| layout::damaged("the number of the last batch is cut"))?;
-        written.number = u64::from_be_bytes(number);
-    }
-    Ok(written)
 }
 
 fn snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {

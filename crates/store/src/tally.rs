@@ -29,16 +29,32 @@ pub(crate) struct Tally {
 
 /// One row; equal to every other entry of its key.
 #[derive(Clone, Copy)]
-struct Entry(u64);
+pub(crate) struct Entry(u64);
 
 impl Tally {
     /// The row of `key` now takes `size_bytes` in the database.
     pub(crate) fn put(&mut self, key: &[u8], size_bytes: usize, chunked: bool) {
+        self.put_entry(self.entry_of(key, size_bytes, chunked));
+    }
+
+    /// What [`Tally::put`] notes of a row, to be put with [`Tally::put_all`].
+    pub(crate) fn entry_of(&self, key: &[u8], size_bytes: usize, chunked: bool) -> Entry {
         let size = (size_bytes as u64).min(SIZE_MASK);
         let chunked = if chunked { CHUNKED_BIT } else { 0 };
-        let entry = Entry(self.entry(key).0 | chunked | size);
+        Entry(self.entry(key).0 | chunked | size)
+    }
+
+    /// Puts many rows at once.
+    pub(crate) fn put_all(&mut self, entries: &[Entry]) {
+        self.rows.reserve(entries.len());
+        for entry in entries {
+            self.put_entry(*entry);
+        }
+    }
+
+    fn put_entry(&mut self, entry: Entry) {
         let old = self.rows.replace(entry);
-        self.live_bytes += size;
+        self.live_bytes += entry.size_bytes();
         self.live_bytes -= old.map_or(0, Entry::size_bytes);
     }
 
