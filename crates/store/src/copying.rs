@@ -11,7 +11,7 @@ use crate::batch::Operation;
 use crate::rows::{Failure, Rows};
 
 /// How much is copied at once: commits wait that long.
-const SLICE_BYTES: usize = 64 * 1024;
+const SLICE_BYTES: usize = 16 * 1024;
 /// How much may wait to be synced, so that the last sync is short too.
 const UNSYNCED_LIMIT_BYTES: u64 = 1024 * 1024;
 

@@ -22,7 +22,10 @@ use crate::rows::{Failure, Rows, RowsSize};
 /// So many times the live bytes may the files have.
 const FILES_PER_LIVE: u64 = 4;
 /// Slices after one group of commits, at most: commits wait that long where they make the files grow fast.
-const SLICES_A_GROUP: usize = 64;
+const SLICES_A_GROUP: usize = 256;
+/// So many bytes may all files grow by for each that is copied: two or so are the copy's own, the rest what is
+/// committed meanwhile. They have eight times the live bytes at most when the copy is done.
+const GROWN_PER_COPIED: u64 = 4;
 /// How long after a copy that failed none is begun.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_mins(10);
 
@@ -118,9 +121,10 @@ impl Writer {
         }
     }
 
-    /// Copies a slice, and more while the files have grown by more than is copied. One slice a group is enough for
-    /// few small commits; but large ones to rows all over the place make sled write thirty times their bytes, and the
-    /// files would be many times as large before the copy is done.
+    /// Copies a slice, and more while the files grow faster than is copied. One slice a group is enough for few small
+    /// commits; but large ones to rows all over the place make sled write thirty times their bytes, to both databases,
+    /// and the files would be many times as large before the copy is done. What the copy itself takes must not count
+    /// as growth: each commit would wait for all the slices that there may be, half a second and more.
     fn compact_on(&mut self) {
         for _ in 0..SLICES_A_GROUP {
             self.compact_step();
@@ -131,7 +135,7 @@ impl Writer {
             let grown_bytes = size.map_or(0, |size| {
                 size.files_bytes.saturating_sub(running.before_bytes)
             });
-            if running.copying.copied_bytes() >= grown_bytes {
+            if GROWN_PER_COPIED * running.copying.copied_bytes() >= grown_bytes {
                 return;
             }
         }

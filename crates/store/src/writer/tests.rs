@@ -22,6 +22,9 @@ struct Script {
     /// Reads of rows opened before so many times fail, as those of a dead handle of sled do.
     dead_below: AtomicUsize,
     free_bytes: AtomicU64,
+    /// What the folder takes beyond the rows.
+    more_bytes: AtomicU64,
+    n_slices: AtomicUsize,
     n_begun: AtomicUsize,
     n_applied: AtomicUsize,
     n_opened: AtomicUsize,
@@ -64,7 +67,7 @@ impl Place for ScriptedPlace {
     }
 
     fn begin_copy(&mut self) -> Result<Arc<dyn Rows>, Error> {
-        Err(Error::Closed)
+        Ok(Arc::new(MemoryRows::default()))
     }
 
     fn adopt_copy(&mut self) -> Adoption {
@@ -126,6 +129,7 @@ impl Rows for ScriptedRows {
     }
 
     fn slice(&self, after: Option<&[u8]>, limit_bytes: usize) -> Result<Vec<Row>, Failure> {
+        self.0.n_slices.fetch_add(1, Ordering::SeqCst);
         self.0.rows.slice(after, limit_bytes)
     }
 
@@ -138,7 +142,9 @@ impl Rows for ScriptedRows {
     }
 
     fn size(&self) -> Result<RowsSize, Failure> {
-        self.0.rows.size()
+        let mut size = self.0.rows.size()?;
+        size.files_bytes += self.0.more_bytes.load(Ordering::SeqCst);
+        Ok(size)
     }
 
     fn dir(&self) -> &Path {
@@ -147,18 +153,24 @@ impl Rows for ScriptedRows {
 }
 
 fn start(faults: &[Fault]) -> (Store, Arc<Script>) {
-    let script = Arc::new(Script::default());
+    let (writer, script) = writer(u64::MAX);
     script.faults.lock().unwrap().extend(faults);
+    let slot = Arc::clone(&writer.slot);
+    (Store::start(writer, slot, None).unwrap(), script)
+}
+
+/// A writer whose thread does not run.
+fn writer(compact_from_bytes: u64) -> (Writer, Arc<Script>) {
+    let script = Arc::new(Script::default());
     script.free_bytes.store(MIN_FREE_BYTES, Ordering::SeqCst);
     let rows: Arc<dyn Rows> = Arc::new(ScriptedRows(Arc::clone(&script), 0));
     let slot = Arc::new(RwLock::new(Slot::Open(rows)));
     let place = Box::new(ScriptedPlace(Arc::clone(&script)));
     let limits = Limits {
         min_free_bytes: MIN_FREE_BYTES,
-        compact_from_bytes: u64::MAX,
+        compact_from_bytes,
     };
-    let writer = Writer::new(place, Arc::clone(&slot), limits);
-    (Store::start(writer, slot, None).unwrap(), script)
+    (Writer::new(place, slot, limits), script)
 }
 
 fn row(key: &str) -> Batch {
@@ -396,4 +408,37 @@ async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
         std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())
     })
     .await
+}
+
+/// Found with a hundred targets: the copy's own files were taken for growth, and each commit waited for all the slices
+/// that there may be, 600 ms.
+#[test]
+fn a_commit_waits_for_one_slice_of_a_copy_and_for_more_only_as_the_files_grow() {
+    const ROW_BYTES: usize = 32 * 1024;
+    let (mut writer, script) = writer(1);
+    script.free_bytes.store(u64::MAX, Ordering::SeqCst);
+    let rows = (0..100_u8).map(|key| Operation {
+        key: vec![key],
+        value: Some(vec![7; ROW_BYTES]),
+    });
+    script.rows.apply(&rows.collect::<Vec<_>>()).unwrap();
+    let commit = [Operation {
+        key: b"one".to_vec(),
+        value: None,
+    }];
+    let mut slices_after = |more_bytes| {
+        script.more_bytes.store(more_bytes, Ordering::SeqCst);
+        let before = script.n_slices.load(Ordering::SeqCst);
+        writer.compact_after(&commit);
+        script.n_slices.load(Ordering::SeqCst) - before
+    };
+    // 100 rows in files of 5 times their size: a copy begins. A slice is one row.
+    let (begins_bytes, row_bytes) = (15_000_000, ROW_BYTES as u64);
+    assert_eq!(slices_after(begins_bytes), 0);
+    assert_eq!(slices_after(begins_bytes), 1);
+    // The copy takes twice what is copied.
+    assert_eq!(slices_after(begins_bytes + 2 * row_bytes), 1);
+    assert_eq!(slices_after(begins_bytes + 12 * row_bytes), 1);
+    // What is committed grows them by more than the next row makes good.
+    assert_eq!(slices_after(begins_bytes + 20 * row_bytes), 2);
 }
