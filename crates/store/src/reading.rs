@@ -64,8 +64,9 @@ pub(crate) fn read(tree: &sled::Db) -> Result<Written, Unread> {
             .map(|one| one.unwrap_or_else(|panic| resume_unwind(panic)));
         found.collect()
     });
-    let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
-    written.tally.put_all(&found.concat());
+    for entries in found {
+        written.tally.put_all(&entries?);
+    }
     if let Some(number) = tree.get(layout::NUMBER)? {
         let number = number.as_ref().try_into();
         let number = number.map_err(|_| layout::damaged("the number of the last batch is cut"))?;
