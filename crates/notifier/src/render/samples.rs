@@ -337,30 +337,17 @@ fn hostile() -> Entry {
 }
 
 fn delivery(entries: Vec<Entry>) -> Delivery {
+    let target = Target {
+        receiver: "mail".into(),
+        address: Some("oncall@example.com".into()),
+    };
+    let group = [
+        ("instance".to_owned(), "cri-source".to_owned()),
+        ("rule".to_owned(), "failed".to_owned()),
+    ];
     Delivery {
         id: DeliveryId("00112233445566778899aabbccddeeff".into()),
-        seq: 1,
-        target: Target {
-            receiver: "mail".into(),
-            address: Some("oncall@example.com".into()),
-        },
-        group: [
-            ("instance".to_owned(), "cri-source".to_owned()),
-            ("rule".to_owned(), "failed".to_owned()),
-        ]
-        .into(),
         entries,
-        repeat: false,
-        created_at: at(12),
-        due_at: at(12),
-        attempts: 0,
-        smaller: false,
-        parts: Vec::new(),
-        by_itself: false,
-        last_error: None,
-        first_failure_at: None,
-        replay: None,
-        fallback: Vec::new(),
-        instead_of: None,
+        ..Delivery::due_now(&target, (&group.into(), &[]), 0, 1, at(12))
     }
 }

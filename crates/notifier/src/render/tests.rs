@@ -90,27 +90,16 @@ fn resolved(mut entry: Entry, by: &str) -> Entry {
 }
 
 fn delivery(entries: Vec<Entry>) -> Delivery {
+    let target = Target {
+        receiver: "mail".into(),
+        address: Some("oncall@example.com".into()),
+    };
+    let group = [("rule".to_owned(), "failed".to_owned())];
+    let now = at("2026-01-02T03:16:10Z");
     Delivery {
         id: DeliveryId("00112233445566778899aabbccddeeff".into()),
-        seq: 1,
-        target: Target {
-            receiver: "mail".into(),
-            address: Some("oncall@example.com".into()),
-        },
-        group: [("rule".to_owned(), "failed".to_owned())].into(),
         entries,
-        repeat: false,
-        created_at: at("2026-01-02T03:16:10Z"),
-        due_at: at("2026-01-02T03:16:10Z"),
-        attempts: 0,
-        smaller: false,
-        parts: Vec::new(),
-        by_itself: false,
-        last_error: None,
-        first_failure_at: None,
-        replay: None,
-        fallback: Vec::new(),
-        instead_of: None,
+        ..Delivery::due_now(&target, (&group.into(), &[]), 0, 1, now)
     }
 }
 

@@ -93,22 +93,8 @@ fn target() -> Target {
 fn closed(seq: u64, id: &str, at: Timestamp) -> Closed {
     let delivery = Delivery {
         id: DeliveryId(id.into()),
-        seq,
-        target: target(),
-        group: BTreeMap::new(),
-        entries: Vec::new(),
-        repeat: false,
-        created_at: at,
-        due_at: at,
         attempts: 1,
-        smaller: false,
-        parts: Vec::new(),
-        by_itself: false,
-        last_error: None,
-        first_failure_at: None,
-        replay: None,
-        fallback: Vec::new(),
-        instead_of: None,
+        ..Delivery::due_now(&target(), (&BTreeMap::new(), &[]), 0, seq, at)
     };
     Closed {
         delivery,

@@ -66,28 +66,15 @@ fn entry(incident: &str) -> Entry {
 }
 
 pub(in crate::deliver) fn delivery(incidents: &[&str]) -> Delivery {
-    let now = at();
+    let target = Target {
+        receiver: "mail".into(),
+        address: Some("oncall@example.com".into()),
+    };
+    let group = BTreeMap::from([("rule".to_owned(), "failed".to_owned())]);
+    let entries: Vec<Entry> = incidents.iter().map(|incident| entry(incident)).collect();
     Delivery {
         id: DeliveryId("00112233445566778899aabbccddeeff".into()),
-        seq: 1,
-        target: Target {
-            receiver: "mail".into(),
-            address: Some("oncall@example.com".into()),
-        },
-        group: BTreeMap::from([("rule".to_owned(), "failed".to_owned())]),
-        entries: incidents.iter().map(|incident| entry(incident)).collect(),
-        repeat: false,
-        created_at: now,
-        due_at: now,
-        attempts: 0,
-        smaller: false,
-        parts: Vec::new(),
-        by_itself: false,
-        last_error: None,
-        first_failure_at: None,
-        replay: None,
-        fallback: Vec::new(),
-        instead_of: None,
+        ..Delivery::due_now(&target, (&group, &entries), 0, 1, at())
     }
 }
 
