@@ -147,6 +147,7 @@ impl Consumer {
 
     /// Reads the clocks back, and ends what was under way.
     async fn start(&self) -> Result<Clocks, Error> {
+        self.ledger.rewrite_ids().await?;
         let mut clocks = Clocks {
             groups: notify::load_timers(&self.ledger.store, self.setup.clone()).await?,
             watches: Timers::default(),

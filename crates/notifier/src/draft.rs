@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncbell_bus::{Next, Stream};
-use syncbell_event::{SnapshotRequest, TaskId};
+use syncbell_event::{EventId, SnapshotRequest, TaskId};
 use syncbell_store::{Batch, Error, Reader};
 
 use crate::compact;
@@ -22,9 +22,11 @@ use crate::delivery::{Closed, Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
 use crate::hold::{Compiled, Mute};
 use crate::numbers::Drawn;
+use crate::read_ids::{IdChanges, ReadIds};
 use crate::rows::{self, Key};
 use crate::silence;
 use crate::standing::{PARTITIONS_LIMIT, Standing, positions};
+use crate::trail::Trails;
 
 /// Attempts at one delivery that are forgotten in one turn.
 const ATTEMPTS_A_TURN: usize = 1_000;
@@ -45,10 +47,15 @@ pub(crate) struct Draft<'a> {
     mutes: OnceCell<Vec<Mute>>,
     /// Incidents that ended in this turn, or before it and were written again.
     ended: BTreeSet<String>,
+    known_ids: &'a ReadIds,
+    /// Events that this turn read, and ids that it forgets.
+    pub(crate) ids: IdChanges,
+    /// Trails that this turn leaves.
+    pub(crate) trails: Trails,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(reader: &'a Reader, numbers: &'a Drawn) -> Self {
+    pub(crate) fn new(reader: &'a Reader, numbers: &'a Drawn, known_ids: &'a ReadIds) -> Self {
         Self {
             reader,
             changed: BTreeMap::new(),
@@ -56,7 +63,16 @@ impl<'a> Draft<'a> {
             groups: BTreeMap::new(),
             mutes: OnceCell::new(),
             ended: BTreeSet::new(),
+            known_ids,
+            ids: IdChanges::default(),
+            trails: Trails::default(),
         }
+    }
+
+    /// Whether the event was read, in this turn or before.
+    pub(crate) fn was_read(&self, id: &EventId) -> Result<bool, Error> {
+        let event = rows::event_digest(id);
+        Ok(self.ids.has_read(&event) || self.known_ids.has(self.reader, &event)?)
     }
 
     /// The silences that may hold something back.
@@ -389,11 +405,21 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    pub(crate) fn into_batch(mut self) -> Result<Batch, Error> {
+    /// The batch, and what it changes of the ids that are known.
+    pub(crate) fn into_batch(mut self) -> Result<(Batch, IdChanges), Error> {
         for (key, group) in std::mem::take(&mut self.groups) {
             self.put(key, &group);
         }
         let mut batch = Batch::new();
+        // Under numbers of their own: nothing stands there.
+        if let Some(row) = self.ids.row() {
+            let key = rows::read_ids(self.numbers.next());
+            rows::put(&mut batch, &key, &row, None);
+        }
+        for row in self.trails.into_rows() {
+            let key = rows::trail(self.numbers.next());
+            rows::put(&mut batch, &key, &row, None);
+        }
         for (key, change) in self.changed {
             let before = self.reader.get(&key)?;
             match (change, before) {
@@ -402,7 +428,7 @@ impl<'a> Draft<'a> {
                 (None, None) => {}
             }
         }
-        Ok(batch)
+        Ok((batch, self.ids))
     }
 }
 

@@ -3,6 +3,8 @@
 //! In: the id of a task, an event or an incident. Out: the trails of its events, the oldest first, with how the
 //! deliveries stand that tell of them. A function over the ledger, with a service or without.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use syncbell_event::EventId;
@@ -12,6 +14,7 @@ use crate::api::{incident_row, state};
 use crate::decide::Incident;
 use crate::delivery::{Closed, Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
+use crate::read_ids;
 use crate::rows;
 use crate::run::Handle;
 use crate::trail::{self, Ending, Fate, Trail, Way};
@@ -19,8 +22,8 @@ use crate::trail::{self, Ending, Fate, Trail, Way};
 /// Events of one answer: the newest.
 const EVENTS_LIMIT: usize = 50;
 
-/// Trails that are read at once.
-const TRAILS_A_PAGE: usize = 500;
+/// Rows of trails that are read at once: some 16 KB each.
+const TRAIL_ROWS_A_PAGE: usize = 64;
 
 /// How often a row that moves while it is looked for is looked for.
 const READINGS: u32 = 3;
@@ -40,12 +43,13 @@ impl Handle {
 
 fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
     let event_id = EventId(id.to_owned());
-    let (mut what, mut events) = ("event", Vec::new());
-    if reader.get(&rows::event(&event_id))?.is_some() {
-        events.push(rows::event(&event_id));
+    let digits = trail::digits(&event_id);
+    let incident: Option<Incident> = rows::find(reader, &rows::incident(id))?;
+    let mut what = "event";
+    let mut events = trailed(reader, |trail| trail.event == digits)?;
+    if events.is_empty() && read_at(reader, &digits)?.is_some() {
+        events.push(digits);
     }
-    let incident_key = rows::incident(id);
-    let incident: Option<Incident> = rows::find(reader, &incident_key)?;
     if events.is_empty() {
         what = "incident";
         events = trailed(reader, |trail| trail.touches(id))?;
@@ -58,9 +62,11 @@ fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
     if events.is_empty() && incident.is_none() {
         return Ok(None);
     }
+    let mut trails = whole_trails(reader, &events)?;
     let mut shown = Vec::new();
-    for key in events {
-        shown.extend(event(reader, &key)?);
+    for digits in events {
+        let trail = trails.remove(&digits);
+        shown.push(event(reader, &digits, trail)?);
     }
     Ok(Some(json!({
         "id": id,
@@ -70,61 +76,91 @@ fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
     })))
 }
 
-/// The keys of the newest events with such a trail, the oldest first.
-fn trailed(reader: &Reader, is_it: impl Fn(&Trail) -> bool) -> Result<Vec<rows::Key>, Error> {
-    let mut keys = Vec::new();
+/// Looks at all trails, the newest first, with when each was made, as long as `look` says so.
+fn each_trail(
+    reader: &Reader,
+    mut look: impl FnMut(Timestamp, Trail) -> bool,
+) -> Result<(), Error> {
     let mut before: Option<rows::Key> = None;
     loop {
-        let page = reader.scan_back(rows::TRAILS_NUMBERED, before.as_deref(), TRAILS_A_PAGE)?;
-        let Some((first, _)) = page.last() else { break };
+        let page = reader.scan_back(rows::TRAILS_NUMBERED, before.as_deref(), TRAIL_ROWS_A_PAGE)?;
+        let Some((first, _)) = page.last() else {
+            return Ok(());
+        };
         before = Some(first.clone());
         for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece_of_trail(key)) {
             let row = rows::seen_bytes(reader, key, row)?;
-            let trail = row.as_deref().and_then(trail::read);
-            keys.extend(
-                trail
-                    .filter(&is_it)
-                    .map(|trail| rows::event_of(&trail.event)),
-            );
-            if keys.len() == EVENTS_LIMIT {
-                before = None;
-                break;
+            let Some((at, trails)) = row.as_deref().and_then(trail::read) else {
+                continue;
+            };
+            for trail in trails.into_iter().rev() {
+                if !look(at, trail) {
+                    return Ok(());
+                }
             }
         }
-        if before.is_none() {
-            break;
-        }
     }
-    keys.reverse();
-    Ok(keys)
 }
 
-fn event(reader: &Reader, key: &[u8]) -> Result<Option<Value>, Error> {
-    let Some(row) = reader.get(key)? else {
-        return Ok(None);
-    };
-    let Some(row) = rows::seen_bytes(reader, key, &row)? else {
-        return Ok(None);
-    };
-    let row = rows::read_event_row(&row);
-    let read_at = row.map(|(read_at, _)| read_at);
-    let trail = match row.and_then(|(_, trail)| trail) {
-        Some(number) => stands_under(reader, number)?,
-        None => None,
-    };
-    let trail = trail.unwrap_or_else(|| Trail {
-        what: "event".to_owned(),
-        ..Trail::default()
-    });
-    let id: &[u8] = key.get(2..).unwrap_or_default();
-    let id = <[u8; 16]>::try_from(id).map_or_else(|_| String::new(), |id| rows::hex(&id));
+/// The newest events with such a trail, the oldest first.
+fn trailed(reader: &Reader, is_it: impl Fn(&Trail) -> bool) -> Result<Vec<String>, Error> {
+    let mut events: Vec<String> = Vec::new();
+    each_trail(reader, |_, trail| {
+        if is_it(&trail) && !events.contains(&trail.event) {
+            events.push(trail.event);
+        }
+        events.len() < EVENTS_LIMIT
+    })?;
+    events.reverse();
+    Ok(events)
+}
+
+/// The trails of these events, each with what became of it later, and when it began.
+fn whole_trails(
+    reader: &Reader,
+    events: &[String],
+) -> Result<BTreeMap<String, (Timestamp, Trail)>, Error> {
+    let mut whole: BTreeMap<String, (Timestamp, Trail)> = BTreeMap::new();
+    each_trail(reader, |at, mut trail| {
+        if events.contains(&trail.event) {
+            if let Some((_, later)) = whole.remove(&trail.event) {
+                trail.continue_with(later);
+            }
+            whole.insert(trail.event.clone(), (at, trail));
+        }
+        true
+    })?;
+    Ok(whole)
+}
+
+/// When the event was read for which these digits stand; none if it was not, or that is forgotten.
+fn read_at(reader: &Reader, digits: &str) -> Result<Option<Timestamp>, Error> {
+    match rows::hex_bytes(digits) {
+        Some(event) => read_ids::read_at(reader, &event),
+        None => Ok(None),
+    }
+}
+
+fn event(reader: &Reader, id: &str, trail: Option<(Timestamp, Trail)>) -> Result<Value, Error> {
+    let (began_at, mut trail) = trail.map_or_else(
+        || (None, Trail::default()),
+        |(began_at, trail)| (Some(began_at), trail),
+    );
+    let mut at = began_at;
+    if trail.what.is_empty() {
+        // No event but time, or an event whose trail is forgotten.
+        let read_at = read_at(reader, id)?;
+        let what = read_at.map_or("time", |_| "event");
+        what.clone_into(&mut trail.what);
+        at = read_at.or(began_at);
+    }
     let mut fates = Vec::new();
     for fate in &trail.fates {
-        fates.push(shown_fate(reader, &id, fate)?);
+        fates.push(shown_fate(reader, id, fate)?);
     }
-    Ok(Some(json!({
+    Ok(json!({
         "event_id": id,
-        "read_at": read_at,
+        "read_at": at,
         "what": trail.what,
         "instance": trail.instance,
         "task": trail.task,
@@ -135,16 +171,7 @@ fn event(reader: &Reader, key: &[u8]) -> Result<Option<Value>, Error> {
         "words": trail.why.map(trail::Why::words),
         "fates": fates,
         "more": trail.more,
-    })))
-}
-
-fn stands_under(reader: &Reader, number: u64) -> Result<Option<Trail>, Error> {
-    let key = rows::trail(number);
-    let Some(row) = reader.get(&key)? else {
-        return Ok(None);
-    };
-    let row = rows::seen_bytes(reader, &key, &row)?;
-    Ok(row.as_deref().and_then(trail::read))
+    }))
 }
 
 fn shown_fate(reader: &Reader, event_id: &str, fate: &Fate) -> Result<Value, Error> {
@@ -229,7 +256,7 @@ fn shown_way(reader: &Reader, event_id: &str, fate: &Fate, way: &Way) -> Result<
 fn tells(delivery: &Delivery, event_id: &str, fate: &Fate) -> bool {
     delivery.entries.iter().any(|entry| {
         // Ids of other writers may be any text, and are shown as what stands for them.
-        rows::event(&entry.event_id) == rows::event(&EventId(event_id.to_owned()))
+        trail::digits(&entry.event_id) == trail::digits(&EventId(event_id.to_owned()))
             && entry.item.incident == fate.incident
             && entry.item.status == fate.status
     })

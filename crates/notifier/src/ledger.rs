@@ -14,6 +14,7 @@ use syncbell_store::{Error, Store};
 use crate::delivery::{Delivery, Target};
 pub(crate) use crate::draft::Draft;
 use crate::numbers::Numbers;
+use crate::read_ids::{self, ReadIds};
 use crate::rows::{self, Key};
 use crate::standing::{PARTITIONS_LIMIT, Standing, positions};
 
@@ -33,6 +34,8 @@ pub(crate) struct Ledger {
     /// By which turns are made; a test may have another one.
     pub(crate) clock: Clock,
     pub(crate) numbers: Arc<Numbers>,
+    /// The ids of the events that were read.
+    pub(crate) ids: Arc<ReadIds>,
     /// Whoever changes a delivery by hand (a retry, a replay) writes it; who writes what becomes of deliveries of his own
     /// (a lane, retention) reads it. Drafts are no snapshots: the one must see what the other did.
     pub(crate) by_hand: Arc<tokio::sync::RwLock<()>>,
@@ -45,12 +48,13 @@ impl Ledger {
             .read(|reader| {
                 // Of these the last one has the highest.
                 let closed = reader.scan_back(rows::CLOSED, None, 1)?;
-                let trail = reader.scan_back(rows::TRAILS_NUMBERED, None, 1)?;
                 let closed = closed.first().map_or(0, |(key, _)| rows::number(key));
-                let trail = trail
-                    .first()
-                    .and_then(|(key, _)| rows::number_of_trail(key));
-                let mut highest = closed.max(trail.unwrap_or(0));
+                let mut highest = closed;
+                for prefix in [rows::TRAILS_NUMBERED, rows::READ_IDS] {
+                    let last = reader.scan_back(prefix, None, 1)?;
+                    let number = last.first().and_then(|(key, _)| rows::number_in_bytes(key));
+                    highest = highest.max(number.unwrap_or(0));
+                }
                 for prefix in [
                     rows::PENDING,
                     b"q/",
@@ -78,8 +82,15 @@ impl Ledger {
             store,
             clock: Arc::new(Timestamp::now),
             numbers: Numbers::from(highest + 1),
+            ids: ReadIds::new(),
             by_hand: Arc::default(),
         })
+    }
+
+    /// Rewrites ids of events that an earlier version put in a row each; to be done before an event is decided.
+    pub(crate) async fn rewrite_ids(&self) -> Result<(), crate::Error> {
+        while self.patiently(|draft, _| read_ids::rewrite(draft)).await? {}
+        Ok(())
     }
 
     /// Where the reader of `stream` stands, by partition.
@@ -102,17 +113,20 @@ impl Ledger {
         &self,
         fill: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let drawn = self.numbers.draw();
-        let (batch, done, drawn) = self
+        let (drawn, ids) = (self.numbers.draw(), self.ids.clone());
+        let (batch, changes, done, drawn) = self
             .store
             .read(move |reader| {
-                let mut draft = Draft::new(reader, &drawn);
+                let mut draft = Draft::new(reader, &drawn, &ids);
                 let done = fill(&mut draft)?;
-                Ok((draft.into_batch()?, done, drawn))
+                let (batch, changes) = draft.into_batch()?;
+                Ok((batch, changes, done, drawn))
             })
             .await?;
         if !batch.is_empty() {
+            let committing = self.ids.committing(changes);
             self.store.commit(batch).await?;
+            committing.committed();
         }
         drop(drawn);
         Ok(done)

@@ -50,8 +50,9 @@ pub(crate) use pass::Passes;
 use pass::Place;
 use stands::{Keys, Stands, prefix, stands};
 
-/// Rows looked at in one batch.
+/// Rows looked at in one batch, of trails (some 16 KB each) fewer.
 const ROWS_A_SLICE: usize = if cfg!(test) { 8 } else { 2_000 };
+const TRAIL_ROWS_A_SLICE: usize = if cfg!(test) { 8 } else { 128 };
 
 /// How long what is over is kept.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +85,8 @@ pub(crate) struct Slice {
     last: Option<Key>,
     looked_at: u64,
     forgotten: u64,
-    /// Of rows of a kind that is bounded by number: the times of those that are left.
-    left_at: Vec<Timestamp>,
+    /// Of rows of a kind that is bounded by number: the times of those that are left, and how many stand in each.
+    left_at: Vec<(Timestamp, u64)>,
 }
 
 /// One slice: forgets what is over among the next rows of a kind.
@@ -99,8 +100,12 @@ pub(crate) fn forget(
     let mut slice = Slice::default();
     let (prefix, keys) = prefix(place.kind);
     let after = place.after.as_deref();
-    let page = draft.reader.scan(prefix, after, ROWS_A_SLICE)?;
-    if page.len() == ROWS_A_SLICE {
+    let limit = match keys {
+        Keys::Trail => TRAIL_ROWS_A_SLICE,
+        Keys::Text | Keys::Digest | Keys::Ids => ROWS_A_SLICE,
+    };
+    let page = draft.reader.scan(prefix, after, limit)?;
+    if page.len() == limit {
         slice.last = page.last().map(|(key, _)| key.clone());
     }
     for (key, row) in page {
@@ -108,6 +113,7 @@ pub(crate) fn forget(
             Keys::Text => rows::is_piece(&key),
             Keys::Digest => key.len() != rows::BINARY_KEY_BYTES,
             Keys::Trail => rows::is_piece_of_trail(&key),
+            Keys::Ids => !rows::is_read_ids(&key),
         };
         if is_piece {
             continue;
@@ -118,7 +124,7 @@ pub(crate) fn forget(
                 slice.forgotten += 1;
                 draft.delete(key);
             }
-            Stands::Of(at) => slice.left_at.push(at),
+            Stands::Of(at, n) => slice.left_at.push((at, n)),
             Stands::On => {}
         }
     }

@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `p/{stream}/{partition}` | where the reader stands, and the id of the last event read |
-//! | `e/{event id}` | when it was read, and the number of its trail; kept 24 h; all in bytes |
+//! | `ei/{number}` | the ids of the events of one turn, and when they were read; kept 24 h; all in bytes |
 //! | `t/{task digest}` | the task's last state; the digest in bytes, and those of healthy ones too (`compact.rs`) |
 //! | `s/{subject digest}` | the subject's newest well task and history; likewise |
 //! | `i/{incident id}` | the incident |
@@ -38,7 +38,7 @@
 //! | `hr/{holder}` | what it held back so far |
 //! | `so/{meeting digest}/{incident id}` | the open incident is a source of a pair of inhibition, with these labels |
 //! | `cl/{incident id}` | that the incident is to be closed, and why |
-//! | `ex/n{number}` | a trail, and when it was begun |
+//! | `ex/n{number}` | trails of one turn, and when it was |
 //! | `ex/d{event}{delivery id}` | that a delivery made later tells what the event caused; these in bytes |
 //! | `b/pairs` | the pairs that those rows are of |
 //!
@@ -46,7 +46,7 @@
 //!
 //! Keys that begin with a digest lie anywhere: each touches a page of its own. So what is large and never looked up by
 //! its digest while events are decided (a delivery that is over, its attempts, a trail) stands under a number that
-//! grows, beside the last one, and a few bytes under the digest say where.
+//! grows, beside the last one, and a few bytes under the digest say where, if anybody is to find it fast.
 
 use jiff::Timestamp;
 use syncbell_bus::Stream;
@@ -72,21 +72,44 @@ pub(crate) fn position(stream: Stream, partition: u32) -> Key {
 /// The length of a key that ends with a digest in bytes: there are millions of them.
 pub(crate) const BINARY_KEY_BYTES: usize = 2 + 16;
 
-pub(crate) fn event(id: &EventId) -> Key {
-    // Ids of other writers may be any text.
-    let id = hex_bytes(&id.0).unwrap_or_else(|| digest_bytes(&id.0));
-    [b"e/", id.as_slice()].concat()
+/// What stands for an event's id.
+pub(crate) type EventDigest = [u8; 16];
+
+/// Ids of other writers may be any text: the digest of such a one, else the bytes of its digits.
+pub(crate) fn event_digest(id: &EventId) -> EventDigest {
+    hex_bytes(&id.0).unwrap_or_else(|| digest_bytes(&id.0))
 }
 
-/// The key of the event for which these digits stand.
-pub(crate) fn event_of(digits: &str) -> Key {
-    event(&EventId(digits.to_owned()))
+/// The ids of events that were read.
+pub(crate) const READ_IDS: &[u8] = b"ei/";
+
+/// As an earlier version wrote them: each under its own key.
+pub(crate) const IDS_OF_BEFORE: &[u8] = b"e/";
+
+pub(crate) fn read_ids(number: u64) -> Key {
+    [READ_IDS, &number.to_be_bytes()].concat()
 }
 
-/// The digits that stand for the event of a key of [`event`].
-pub(crate) fn event_in(key: &[u8]) -> String {
-    let id = key.strip_prefix(b"e/").and_then(|id| id.try_into().ok());
-    id.map_or_else(String::new, hex)
+/// Whether `key`, one of [`READ_IDS`], is a row, and not a piece of a larger value: a number's bytes may be any.
+pub(crate) fn is_read_ids(key: &[u8]) -> bool {
+    key.len() == READ_IDS.len() + 8
+}
+
+/// The value of a row of [`read_ids`].
+pub(crate) fn row_of_ids<'a>(
+    read_at: Timestamp,
+    ids: impl IntoIterator<Item = &'a EventDigest>,
+) -> Vec<u8> {
+    let mut row = second_bytes(read_at);
+    ids.into_iter().for_each(|id| row.extend(id));
+    row
+}
+
+/// What [`row_of_ids`] wrote; none if these bytes are something else.
+pub(crate) fn ids_of_row(row: &[u8]) -> Option<(Timestamp, &[EventDigest])> {
+    let (read_at, ids) = row.split_at_checked(SECOND_BYTES)?;
+    let (ids, rest) = ids.as_chunks::<16>();
+    rest.is_empty().then_some((second(read_at)?, ids))
 }
 
 /// Ids of the vendor are any text of any length: their digest stands for them.
@@ -271,7 +294,7 @@ pub(crate) fn closing(incident: &str) -> Key {
     format!("cl/{incident}").into_bytes()
 }
 
-/// Trails, and the rows by which deliveries made later are found; their values begin with the second.
+/// Trails, and the deliveries that were made later; their values begin with the second.
 pub(crate) const TRAILS: &[u8] = b"ex/";
 
 /// The trails themselves.
@@ -281,9 +304,10 @@ pub(crate) fn trail(number: u64) -> Key {
     [TRAILS_NUMBERED, &number.to_be_bytes()].concat()
 }
 
-/// The number in a key of [`trail`], or in that of a piece of its value; none of other keys.
-pub(crate) fn number_of_trail(key: &[u8]) -> Option<u64> {
-    let number = key.strip_prefix(TRAILS_NUMBERED)?.get(..8)?;
+/// The number in a key of [`trail`] or [`read_ids`], or in that of a piece of its value; none of other keys.
+pub(crate) fn number_in_bytes(key: &[u8]) -> Option<u64> {
+    let number = key.strip_prefix(TRAILS_NUMBERED);
+    let number = number.or_else(|| key.strip_prefix(READ_IDS))?.get(..8)?;
     number.try_into().ok().map(u64::from_be_bytes)
 }
 
@@ -292,22 +316,8 @@ pub(crate) fn is_piece_of_trail(key: &[u8]) -> bool {
     key.starts_with(TRAILS_NUMBERED) && key.len() > TRAILS_NUMBERED.len() + 8
 }
 
-/// What stands in the row of an event: when it was read, and the number of its trail, if it left one.
-pub(crate) fn event_row(read_at: Timestamp, trail: Option<u64>) -> Vec<u8> {
-    let mut row = second_bytes(read_at);
-    row.extend(trail.iter().flat_map(|number| number.to_be_bytes()));
-    row
-}
-
-/// What [`event_row`] wrote; none if these bytes are something else.
-pub(crate) fn read_event_row(row: &[u8]) -> Option<(Timestamp, Option<u64>)> {
-    let (read_at, number) = row.split_at_checked(SECOND_BYTES)?;
-    let trail = number.try_into().ok().map(u64::from_be_bytes);
-    (number.is_empty() || trail.is_some()).then_some((second(read_at)?, trail))
-}
-
 pub(crate) fn deliveries_of_event(id: &EventId) -> Key {
-    [b"ex/d", &event(id)[2..]].concat()
+    [b"ex/d", event_digest(id).as_slice()].concat()
 }
 
 pub(crate) fn delivery_of_event(id: &EventId, delivery: &DeliveryId) -> Key {

@@ -1,15 +1,16 @@
 //! The trail that each event leaves: what it was taken for, and what became of each condition that it raised or ended.
 //!
-//! In: an event that is decided, the fate of an entry; a draft. Out: the trail under a number, and the event's own row
-//! that names it. Whoever asks for a task or an incident looks through all trails: that is rare, and a row by which
-//! to find them, for each event, costs more than all else that an event leaves.
+//! In: an event that is decided, the fate of an entry; a draft. Out: the trails of a turn, in one row or few. Whoever asks
+//! for an event, a task or an incident looks through all of them: that is rare, and a row for each event costs more than
+//! all else that it leaves. What becomes of an event in a later turn is another trail of it.
 //! A trail is bounded in its fates, all of them in number and bytes (`retention.rs`).
 //!
 //! Must never happen: a trail that decides anything. Without it the same is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use syncbell_event::{AlertStatus, EventId, Kind, SyncTask};
 use syncbell_store::Error;
@@ -32,13 +33,17 @@ const MORE_INCIDENTS_LIMIT: usize = 1_000;
 /// Texts of others are cut.
 const TEXT_CHARS: usize = 120;
 
+/// Trails of one turn are put into rows of so many bytes, or a little more.
+const ROW_BYTES: usize = 16 * 1024;
+
 /// What an event meant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trail {
-    /// The event's digest in its key.
-    #[serde(default)]
+    /// What stands for its event ([`digits`]).
     pub(crate) event: String,
-    /// `created`, `updated`, `vanished`, `snapshot`; `swept`, `failing`, `recovered`; `time`: no event, time passed.
+    /// `created`, `updated`, `vanished`, `snapshot`; `swept`, `failing`, `recovered`. Empty: it says what became of the
+    /// event later, or of what no event but the time caused.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) what: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) instance: String,
@@ -183,6 +188,7 @@ impl Deciding {
         Self {
             event_id: event_id.clone(),
             trail: Trail {
+                event: digits(event_id),
                 what: what.to_owned(),
                 instance: instance.to_owned(),
                 ..Trail::default()
@@ -233,8 +239,7 @@ pub(crate) fn ways(setup: &Setup, entry: &Entry, made: &[Made]) -> Vec<Way> {
     setup.routes.of(entry).into_iter().map(way).collect()
 }
 
-/// Notes what became of `entry`: in the trail of its own event, else of the one that is decided, else in one of its
-/// own.
+/// Notes what became of `entry`: in the trail of the event that is decided if it is of that, else in one of its own.
 pub(crate) fn note(
     draft: &mut Draft<'_>,
     deciding: Option<&mut Deciding>,
@@ -250,93 +255,106 @@ pub(crate) fn note(
         event_id: None,
         ending,
     };
-    let key = rows::event(&entry.event_id);
     let own = deciding
         .as_ref()
         .is_some_and(|it| it.event_id == entry.event_id);
     match deciding {
         Some(deciding) if own => deciding.trail.add(fate),
         // What a heartbeat says of many tasks stands in trails of their own.
-        Some(deciding) if entry.item.task.is_none() && !draft.has(&key)? => {
+        Some(deciding) if entry.item.task.is_none() && !draft.was_read(&entry.event_id)? => {
             fate.event_id = Some(entry.event_id.clone());
             deciding.trail.add(fate);
         }
-        _ => add_to_row(draft, key, entry, fate, now)?,
+        _ => draft.trails.note(entry, fate, now),
     }
-    Ok(())
-}
-
-/// Adds to the trail in the row of the entry's own event, or begins it: time alone caused it.
-fn add_to_row(
-    draft: &mut Draft<'_>,
-    key: rows::Key,
-    entry: &Entry,
-    fate: Fate,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let row = draft.bytes(&key)?;
-    let event = row.as_deref().and_then(rows::read_event_row);
-    let number = event.and_then(|(_, number)| number);
-    let known = match number {
-        Some(number) => draft.bytes(&rows::trail(number))?,
-        None => None,
-    };
-    // It begins anew where it was forgotten.
-    let (began_at, number) = match known.as_deref().and_then(begun_at).zip(number) {
-        Some(stands) => stands,
-        None => (now, draft.next_number()),
-    };
-    let known = known.as_deref().and_then(read);
-    let task = entry.item.task.as_ref();
-    let mut trail = known.unwrap_or_else(|| Trail {
-        what: if row.is_some() { "event" } else { "time" }.to_owned(),
-        instance: entry.instance.clone(),
-        task: task.map(|task| short(task.task_id.as_str())),
-        status: task.map(|task| short(task.status.as_str())),
-        issue: task.and_then(|task| task.issue.as_deref().map(short)),
-        ..Trail::default()
-    });
-    trail.add(fate);
-    let read_at = event.map_or(now, |(read_at, _)| read_at);
-    put(draft, key, read_at, number, trail, began_at);
     Ok(())
 }
 
 /// Writes the trail of the event that was decided. A heartbeat at which nothing was told leaves none.
 pub(crate) fn write(draft: &mut Draft<'_>, deciding: Option<Deciding>, now: Timestamp) {
-    let Some(Deciding { event_id, trail }) = deciding else {
+    let Some(Deciding { trail, .. }) = deciding else {
         return;
     };
-    if trail.why.is_none() && trail.fates.is_empty() {
-        return;
+    if trail.why.is_some() || !trail.fates.is_empty() {
+        draft.trails.put(trail, now);
     }
-    let number = draft.next_number();
-    put(draft, rows::event(&event_id), now, number, trail, now);
 }
 
-/// Puts a trail under its number, and the row of its event that names it.
-fn put(
-    draft: &mut Draft<'_>,
-    event: rows::Key,
-    read_at: Timestamp,
-    number: u64,
-    mut trail: Trail,
-    began_at: Timestamp,
-) {
-    trail.event = rows::event_in(&event);
-    draft.put_bytes(event, rows::event_row(read_at, Some(number)));
-    let mut row = rows::second_bytes(began_at);
-    row.extend(rows::json(&trail));
-    draft.put_bytes(rows::trail(number), row);
+/// What stands for an event in its trails.
+pub(crate) fn digits(event: &EventId) -> String {
+    rows::hex(&rows::event_digest(event))
 }
 
-fn begun_at(row: &[u8]) -> Option<Timestamp> {
-    rows::second(row.get(..rows::SECOND_BYTES)?)
+/// The trails that one turn leaves. What comes later of an event is another trail of it: none that stands is changed.
+#[derive(Debug, Default)]
+pub(crate) struct Trails {
+    made: Vec<Trail>,
+    /// Where the one of an event is.
+    by_event: HashMap<String, usize>,
+    at: Timestamp,
 }
 
-/// The trail in a row of [`rows::trail`].
-pub(crate) fn read(row: &[u8]) -> Option<Trail> {
-    serde_json::from_slice(row.get(rows::SECOND_BYTES..)?).ok()
+impl Trails {
+    fn put(&mut self, trail: Trail, now: Timestamp) {
+        self.at = self.at.max(now);
+        self.by_event.insert(trail.event.clone(), self.made.len());
+        self.made.push(trail);
+    }
+
+    fn note(&mut self, entry: &Entry, fate: Fate, now: Timestamp) {
+        let event = digits(&entry.event_id);
+        if let Some(known) = self.by_event.get(&event) {
+            self.made[*known].add(fate);
+            return;
+        }
+        let task = entry.item.task.as_ref();
+        let mut trail = Trail {
+            event,
+            instance: entry.instance.clone(),
+            task: task.map(|task| short(task.task_id.as_str())),
+            status: task.map(|task| short(task.status.as_str())),
+            issue: task.and_then(|task| task.issue.as_deref().map(short)),
+            ..Trail::default()
+        };
+        trail.add(fate);
+        self.put(trail, now);
+    }
+
+    /// The values of rows, in order, none much larger than it has to be: [`read`] reads them.
+    pub(crate) fn into_rows(self) -> Vec<Vec<u8>> {
+        let begun = rows::second_bytes(self.at);
+        let mut rows: Vec<Vec<u8>> = Vec::new();
+        for trail in &self.made {
+            let json = rows::json(trail);
+            match rows.last_mut() {
+                Some(row) if row.len() + json.len() < ROW_BYTES => row.push(b','),
+                _ => rows.push([begun.as_slice(), b"["].concat()),
+            }
+            if let Some(row) = rows.last_mut() {
+                row.extend(json);
+            }
+        }
+        for row in &mut rows {
+            row.push(b']');
+        }
+        rows
+    }
+}
+
+/// When the trails in a row were made, and these, the oldest first; none if the row is of another version.
+pub(crate) fn read(row: &[u8]) -> Option<(Timestamp, Vec<Trail>)> {
+    parsed(row)
+}
+
+/// As [`read`], but only how many there are.
+pub(crate) fn count(row: &[u8]) -> Option<(Timestamp, u64)> {
+    let (at, trails): (_, Vec<IgnoredAny>) = parsed(row)?;
+    Some((at, trails.len() as u64))
+}
+
+fn parsed<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Option<(Timestamp, T)> {
+    let (at, json) = row.split_at_checked(rows::SECOND_BYTES)?;
+    Some((rows::second(at)?, serde_json::from_slice(json).ok()?))
 }
 
 impl Trail {
@@ -344,6 +362,13 @@ impl Trail {
     pub(crate) fn touches(&self, incident: &str) -> bool {
         let mut fates = self.fates.iter();
         fates.any(|fate| fate.incident == incident) || self.more_incidents.contains(incident)
+    }
+
+    /// Adds what became of its event later.
+    pub(crate) fn continue_with(&mut self, later: Self) {
+        later.fates.into_iter().for_each(|fate| self.add(fate));
+        self.more = self.more.saturating_add(later.more);
+        self.more_incidents.extend(later.more_incidents);
     }
 
     fn add(&mut self, fate: Fate) {

@@ -179,7 +179,7 @@ fn replay(
         let Ok(envelope) = Envelope::decode(&letter.record.value) else {
             continue;
         };
-        let told = if draft.has(&rows::event(&envelope.id))? {
+        let told = if draft.was_read(&envelope.id)? {
             None
         } else {
             let before = done.told;

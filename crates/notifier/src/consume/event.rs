@@ -25,11 +25,10 @@ pub(crate) fn consume(
     now: Timestamp,
     done: &mut Done,
 ) -> Result<(), Error> {
-    let read_before = rows::event(&envelope.id);
-    if draft.has(&read_before)? {
+    if draft.was_read(&envelope.id)? {
         return Ok(());
     }
-    draft.put_bytes(read_before, rows::event_row(now, None));
+    draft.ids.read(rows::event_digest(&envelope.id), now);
     let what = match &envelope.event {
         Event::Task { kind, .. } => trail::word(*kind),
         Event::Swept(_) => "swept",

@@ -1,8 +1,8 @@
-//! The newest so many rows of a kind, of which no index by time is kept: one pass counts them by age, and says
-//! from when on the next one keeps them. Pure.
+//! The newest so many of a kind (rows, or what stands in them), of which no index by time is kept: one pass counts them
+//! by age, and says from when on the next one keeps them. Pure.
 //!
-//! In: the times of rows. Out: from when on rows are kept. Must never happen: a row forgotten that is among the
-//! newest `limit`.
+//! In: the times of rows. Out: from when on rows are kept. Must never happen: one forgotten that is among the newest
+//! `limit`.
 
 use std::collections::BTreeMap;
 
@@ -57,9 +57,9 @@ impl Newest {
         self.n_came_before = self.n_came;
     }
 
-    /// The pass leaves a row of this time.
-    pub(crate) fn count(&mut self, at: Timestamp) {
-        *self.counted.entry(at.as_second()).or_default() += 1;
+    /// The pass leaves so many of this time.
+    pub(crate) fn count(&mut self, at: Timestamp, n: u64) {
+        *self.counted.entry(at.as_second()).or_default() += n;
     }
 
     /// The pass is at its end.
@@ -96,7 +96,7 @@ mod tests {
         let stays = |second: &&i64| keep_from.is_none_or(|from| at(**second) >= from);
         let left: Vec<i64> = rows.iter().filter(stays).copied().collect();
         for second in &left {
-            newest.count(at(*second));
+            newest.count(at(*second), 1);
         }
         newest.end();
         left

@@ -14,14 +14,16 @@ use super::newest::Newest;
 use crate::metrics::{NotifierMetrics, RowKind};
 use crate::rows::Key;
 
-/// However young they are: this many ids (31 bytes each), twice what an outbox holds.
+/// However young they are: this many ids (16 bytes each), twice what an outbox holds.
 const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 200_000 };
 
 /// However young they are: this many trails, one an event, of some 300 bytes.
 const TRAILS_LIMIT: u64 = if cfg!(test) { 20 } else { 20_000 };
 
-/// How many more of both may be there before a pass goes on at once.
-const SLACK: u64 = if cfg!(test) { 8 } else { 40_000 };
+/// How many more of each may be there before a pass goes on at once. A table of as many ids as may be there by then is
+/// not yet doubled in memory.
+const EVENT_IDS_SLACK: u64 = if cfg!(test) { 8 } else { 20_000 };
+const TRAILS_SLACK: u64 = if cfg!(test) { 8 } else { 10_000 };
 
 /// However young they are: this many deliveries that are over, some 2 KB each.
 const DELIVERIES_LIMIT: u64 = if cfg!(test) { 20 } else { 50_000 };
@@ -85,8 +87,8 @@ pub(crate) struct Place {
 impl Pass {
     fn new(kinds: &'static [RowKind], now: Instant) -> Self {
         let limit = |kind: &RowKind| match kind {
-            RowKind::Event => Some((*kind, Newest::new(EVENT_IDS_LIMIT, SLACK))),
-            RowKind::Trail => Some((*kind, Newest::new(TRAILS_LIMIT, SLACK))),
+            RowKind::Event => Some((*kind, Newest::new(EVENT_IDS_LIMIT, EVENT_IDS_SLACK))),
+            RowKind::Trail => Some((*kind, Newest::new(TRAILS_LIMIT, TRAILS_SLACK))),
             RowKind::Delivery => Some((*kind, Newest::new(DELIVERIES_LIMIT, DELIVERIES_LIMIT / 5))),
             _ => None,
         };
@@ -121,7 +123,7 @@ impl Pass {
         }
     }
 
-    /// So many rows of its kinds were put. Once there are clearly too many it goes on at once.
+    /// So many of its kinds were put. Once there are clearly too many it goes on at once.
     pub(crate) fn came(&mut self, n_rows: u64, now: Instant) {
         for newest in self.newest.values_mut() {
             newest.came(n_rows);
@@ -147,7 +149,9 @@ impl Pass {
             if is_first {
                 newest.begin();
             }
-            slice.left_at.into_iter().for_each(|at| newest.count(at));
+            for (at, n) in slice.left_at {
+                newest.count(at, n);
+            }
             if self.after.is_none() {
                 newest.end();
             }

@@ -19,6 +19,7 @@ use crate::metrics::RowKind;
 use crate::rows;
 use crate::silence::Silence;
 use crate::sources::SourceRow;
+use crate::trail;
 
 /// How long event ids are remembered.
 const EVENT_IDS: SignedDuration = SignedDuration::from_hours(24);
@@ -36,8 +37,8 @@ const LATE: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub(super) enum Stands {
     /// It is forgotten.
     Over,
-    /// It stays; it is of this time, and of a kind that is bounded by number.
-    Of(Timestamp),
+    /// It stays; it is of this time, so many stand in it, and they are bounded by number.
+    Of(Timestamp, u64),
     /// It stays.
     On,
 }
@@ -45,10 +46,6 @@ pub(super) enum Stands {
 impl Stands {
     fn over(is_over: bool) -> Self {
         if is_over { Self::Over } else { Self::On }
-    }
-
-    fn over_or(is_over: bool, at: Timestamp) -> Self {
-        if is_over { Self::Over } else { Self::Of(at) }
     }
 }
 
@@ -58,14 +55,16 @@ pub(super) enum Keys {
     Text,
     /// One digest, in bytes.
     Digest,
-    /// Of trails, and of the rows by which they are found.
+    /// Of trails, and of the deliveries that were made later.
     Trail,
+    /// Of rows of ids.
+    Ids,
 }
 
 /// What the keys of a kind begin with, and what follows.
 pub(super) fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
     match kind {
-        RowKind::Event => (b"e/", Keys::Digest),
+        RowKind::Event => (rows::READ_IDS, Keys::Ids),
         RowKind::Trail => (rows::TRAILS, Keys::Trail),
         RowKind::Incident => (b"i/", Keys::Text),
         RowKind::Delivery => (rows::CLOSED, Keys::Text),
@@ -172,7 +171,7 @@ fn counted(
         let closed: Closed = rows::read(draft.reader, key, row)?;
         let is_over = older(closed.at, kept.deliveries) || is_surplus(closed.at);
         if !is_over {
-            return Ok(Stands::Of(closed.at));
+            return Ok(Stands::Of(closed.at, 1));
         }
         if draft.forget_attempts(closed.delivery.seq)? {
             // The next pass goes on.
@@ -182,12 +181,22 @@ fn counted(
         return Ok(Stands::Over);
     }
     let bytes = rows::bytes(draft.reader, key, row)?;
-    let second = bytes.get(..rows::SECOND_BYTES).and_then(rows::second);
-    let Some(at) = second else {
+    let counted = if place.kind == RowKind::Event {
+        rows::ids_of_row(&bytes).map(|(at, ids)| (at, ids.len() as u64))
+    } else if rows::number_in_bytes(key).is_some() {
+        trail::count(&bytes)
+    } else {
+        rows::second(&bytes).map(|at| (at, 1))
+    };
+    // What cannot be read is of an earlier version, and decides nothing.
+    let stays = counted.filter(|(at, _)| !older(*at, EVENT_IDS) && !is_surplus(*at));
+    let Some((at, n)) = stays else {
+        if place.kind == RowKind::Event {
+            draft.ids.forgets(&bytes);
+        }
         return Ok(Stands::Over);
     };
-    let is_over = older(at, EVENT_IDS) || is_surplus(at);
-    Ok(Stands::over_or(is_over, at))
+    Ok(Stands::Of(at, n))
 }
 
 /// Of what is held back, and what holds it back.

@@ -183,29 +183,35 @@ async fn a_pass_comes_to_the_end_of_any_number_of_rows_in_slices() {
     let ledger = ledger().await;
     let put = ledger.turn(|draft| {
         for n in 0..100_u32 {
-            let id = EventId(format!("{n:032x}"));
+            let id = rows::event_digest(&EventId(format!("{n:032x}")));
             let at = if n % 2 == 0 { ago(2) } else { ago(0) };
-            draft.put_bytes(rows::event(&id), rows::second_bytes(at));
+            draft.put_bytes(rows::read_ids(n.into()), rows::row_of_ids(at, [&id]));
         }
         Ok(())
     });
     put.await.unwrap();
     let slices = pass(&ledger, None).await;
     assert!(slices > 100 / ROWS_A_SLICE, "{slices} slices");
-    assert_eq!(keys(&ledger, "e/").await.len(), 50);
+    assert_eq!(keys(&ledger, "ei/").await.len(), 50);
 }
 
-/// Puts `n` ids of events that were read in as many seconds up to now.
+/// The event that was read so many seconds ago.
+fn read_ago(seconds: u32) -> EventId {
+    EventId(format!("{seconds:032x}"))
+}
+
+/// Puts `n` ids of events, one of each second up to now, ten a row.
 async fn put_ids(ledger: &Ledger, n: u32) {
-    let put = ledger.turn(move |draft| {
-        for n in 0..n {
-            let id = EventId(format!("{n:032x}"));
-            let at = now() - SignedDuration::from_secs(n.into());
-            draft.put_bytes(rows::event(&id), rows::second_bytes(at));
-        }
-        Ok(())
-    });
-    put.await.unwrap();
+    for ten in (0..n / 10).rev() {
+        let put = ledger.turn(move |draft| {
+            for n in ten * 10..ten * 10 + 10 {
+                let at = now() - SignedDuration::from_secs(n.into());
+                draft.ids.read(rows::event_digest(&read_ago(n)), at);
+            }
+            Ok(())
+        });
+        put.await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -221,12 +227,16 @@ async fn of_young_ids_the_newest_are_left_at_once_where_too_many_come() {
     for left in [100, 40] {
         assert!(passes.ids.due_at <= Instant::now());
         pass_over(&ledger, &mut passes.ids, None).await;
-        assert_eq!(keys(&ledger, "e/").await.len(), left);
+        assert_eq!(keys(&ledger, "ei/").await.len() * 10, left);
     }
     assert!(passes.ids.due_at > Instant::now(), "the next one has time");
-    let oldest = EventId(format!("{:032x}", 39));
-    let has = ledger.turn(move |draft| draft.has(&rows::event(&oldest)));
-    assert!(has.await.unwrap());
+    let again = Ledger::open(ledger.store.clone()).await.unwrap();
+    for ledger in [ledger, again] {
+        for (seconds, is_known) in [(0, true), (39, true), (40, false), (99, false)] {
+            let known = ledger.turn(move |draft| draft.was_read(&read_ago(seconds)));
+            assert_eq!(known.await.unwrap(), is_known, "{seconds} s ago");
+        }
+    }
 }
 
 #[tokio::test]
@@ -313,12 +323,13 @@ async fn a_trail_goes_with_the_id_of_its_event_and_earlier_where_there_are_too_m
         let ages_s = (0..30).chain([25 * 3_600]);
         for (n, age_s) in ages_s.enumerate() {
             let at = now() - SignedDuration::from_secs(age_s);
-            let id = EventId(format!("{n:032x}"));
-            let number = n as u64;
-            draft.put_bytes(rows::event(&id), rows::event_row(at, Some(number)));
+            let (id, number) = (EventId(format!("{n:032x}")), n as u64);
+            let ids = rows::row_of_ids(at, [&rows::event_digest(&id)]);
+            draft.put_bytes(rows::read_ids(0xFF00 + number), ids);
             // The bytes of a number may be any; one trail is so large that it stands in pieces.
             let size_bytes = if n == 7 { 100_000 } else { 2 };
-            let row = [rows::second_bytes(at), vec![b' '; size_bytes]].concat();
+            let trails = [b"[{}", vec![b' '; size_bytes].as_slice(), b"]"].concat();
+            let row = [rows::second_bytes(at), trails].concat();
             draft.put_bytes(rows::trail(0xFF00 + number), row);
             let found = rows::delivery_of_event(&id, &DeliveryId("d".to_owned()));
             draft.put_bytes(found, rows::second_bytes(at));
@@ -330,7 +341,7 @@ async fn a_trail_goes_with_the_id_of_its_event_and_earlier_where_there_are_too_m
     // Pieces are no trails of their own, and go with theirs.
     for (n_ids, n_trails, n_pieces) in [(30, 30, 3), (30, 10, 3)] {
         pass_over(&ledger, &mut passes.ids, None).await;
-        assert_eq!(keys(&ledger, "e/").await.len(), n_ids);
+        assert_eq!(keys(&ledger, "ei/").await.len(), n_ids);
         assert_eq!(keys(&ledger, "ex/d").await.len(), n_trails);
         assert_eq!(keys(&ledger, "ex/n").await.len(), n_trails + n_pieces);
     }
