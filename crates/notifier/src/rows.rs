@@ -56,6 +56,7 @@ use crate::decide::Quiet;
 use crate::delivery::{DeliveryId, Target};
 use crate::hold::Holder;
 
+mod packed;
 mod pieces;
 
 use pieces::without_piece;

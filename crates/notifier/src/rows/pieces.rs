@@ -1,6 +1,6 @@
 //! Values of any size in rows.
 //!
-//! The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of its
+//! A value that is worth it is packed (`packed.rs`). The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of its
 //! pieces and the CRC-32C of the whole; the pieces stand behind it under its key, a 0xFF byte (never part of
 //! UTF-8) and a number.
 //!
@@ -12,11 +12,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncbell_store::{Batch, Error, Reader};
 
-use super::Key;
+use super::{Key, packed};
 
 const PIECE_BYTES: usize = 48 * 1024;
 const WHOLE: u8 = 0;
 const SPLIT: u8 = 1;
+const PACKED: u8 = 2;
 const PIECE_MARK: u8 = 0xFF;
 
 /// How often a row that changes while it is read is read again.
@@ -37,10 +38,11 @@ pub(crate) fn put(batch: &mut Batch, key: &[u8], bytes: &[u8], before: Option<&[
         bytes.len().div_ceil(PIECE_BYTES)
     };
     if now == 0 {
-        let mut row = Vec::with_capacity(bytes.len() + 1);
-        row.push(WHOLE);
-        row.extend(bytes);
-        batch.put(key, row);
+        let packed = packed::pack(bytes);
+        let (mark, value) = packed
+            .as_deref()
+            .map_or((WHOLE, bytes), |few| (PACKED, few));
+        batch.put(key, [&[mark], value].concat());
     } else {
         let mut row = vec![SPLIT];
         row.extend(u32::try_from(now).unwrap_or(u32::MAX).to_be_bytes());
@@ -106,6 +108,11 @@ pub(crate) fn seen_bytes(
         let row = newer.as_deref().unwrap_or(row);
         let bytes = match row.split_first() {
             Some((&WHOLE, bytes)) => return Ok(Some(bytes.to_vec())),
+            Some((&PACKED, bytes)) => {
+                let whole = packed::unpack(bytes, PIECE_BYTES);
+                let whole = whole.ok_or_else(|| unreadable(key, "what is packed is damaged"))?;
+                return Ok(Some(whole));
+            }
             Some((&SPLIT, _)) => joined(reader, key, row)?,
             _ => return Err(unreadable(key, "it is empty or of a newer version")),
         };
@@ -238,6 +245,26 @@ mod tests {
         delete(&mut batch, &key, &before);
         store.commit(batch).await.unwrap();
         assert_eq!(looked_at(&store, &key, &row).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_packed_row_that_is_damaged_or_of_a_newer_version_is_refused_by_name() {
+        let store = Store::memory();
+        let key = b"l/1".to_vec();
+        let row = stands(&store, &key, &"a".repeat(1_000), None).await;
+        assert_eq!(row.first(), Some(&PACKED));
+        assert!(row.len() < 100, "{} bytes", row.len());
+        let mut newer = row.clone();
+        newer[0] = PACKED + 1;
+        for (row, why) in [
+            (&row[..row.len() / 2], "damaged"),
+            (&newer, "newer version"),
+        ] {
+            let (key, row) = (key.clone(), row.to_vec());
+            let read = store.read(move |reader| bytes(reader, &key, &row)).await;
+            let said = read.unwrap_err().to_string();
+            assert!(said.contains("l/1") && said.contains(why), "{said}");
+        }
     }
 
     #[tokio::test]
