@@ -46,7 +46,7 @@ pub struct Options {
 
 impl Default for Options {
     /// A cache of 8 MiB; 256 MiB of the disk are kept free; from 16 MiB on files
-    /// are compacted that have more than four times what lives in them.
+    /// are compacted that have more than three and a half times what lives in them.
     fn default() -> Self {
         Self {
             cache_bytes: 8 * 1024 * 1024,

@@ -19,13 +19,15 @@ use crate::copying::{Copying, Progress};
 use crate::place::{copy_bytes, remove};
 use crate::rows::{Failure, Rows, RowsSize};
 
-/// So many times the live bytes may the files have.
-const FILES_PER_LIVE: u64 = 4;
+/// So many times the live bytes may the files have, in halves.
+const HALF_FILES_PER_LIVE: u64 = 7;
+/// So many times what they had after the last time, in halves: some rows need more.
+const HALF_FILES_PER_LAST: u64 = 3;
 /// Slices after one group of commits, at most: commits wait that long where they make the files grow fast.
 const SLICES_A_GROUP: usize = 256;
-/// So many bytes may all files grow by for each that is copied: two or so are the copy's own, the rest what is
-/// committed meanwhile. They have eight times the live bytes at most when the copy is done.
-const GROWN_PER_COPIED: u64 = 4;
+/// So many bytes may all files grow by for each that is copied, in halves: two or so are the copy's own, the rest what is
+/// committed meanwhile. They have some six times the live bytes at most when the copy is done.
+const HALF_GROWN_PER_COPIED: u64 = 5;
 /// How long after a copy that failed none is begun.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_mins(10);
 
@@ -35,7 +37,7 @@ pub(super) struct Compactor {
     from_bytes: u64,
     /// Committed since the sizes were last looked at.
     unlooked_bytes: u64,
-    /// What the files had after the last time: some rows need more than `FILES_PER_LIVE`.
+    /// What the files had after the last time.
     after_last_bytes: u64,
     failed_at: Option<Instant>,
     n_done: u64,
@@ -98,8 +100,8 @@ impl Compactor {
 
     fn is_worth(&self, size: RowsSize) -> bool {
         size.files_bytes > self.from_bytes
-            && size.files_bytes > size.live_bytes.saturating_mul(FILES_PER_LIVE)
-            && size.files_bytes > self.after_last_bytes.saturating_mul(2)
+            && size.files_bytes > size.live_bytes.saturating_mul(HALF_FILES_PER_LIVE) / 2
+            && size.files_bytes > self.after_last_bytes.saturating_mul(HALF_FILES_PER_LAST) / 2
     }
 }
 
@@ -135,7 +137,7 @@ impl Writer {
             let grown_bytes = size.map_or(0, |size| {
                 size.files_bytes.saturating_sub(running.before_bytes)
             });
-            if GROWN_PER_COPIED * running.copying.copied_bytes() >= grown_bytes {
+            if HALF_GROWN_PER_COPIED * running.copying.copied_bytes() / 2 >= grown_bytes {
                 return;
             }
         }
@@ -277,8 +279,8 @@ mod tests {
         assert!(compactor.is_worth(size(17, 4)));
         assert!(!compactor.is_worth(size(17, 5)), "full of rows");
         compactor.after_last_bytes = 100;
-        assert!(!compactor.is_worth(size(200, 5)), "as after the last time");
-        assert!(compactor.is_worth(size(201, 5)));
+        assert!(!compactor.is_worth(size(150, 5)), "as after the last time");
+        assert!(compactor.is_worth(size(151, 5)));
     }
 
     #[test]
