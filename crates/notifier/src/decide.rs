@@ -35,7 +35,7 @@ mod silent;
 #[cfg(test)]
 mod tests;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use syncbell_event::{AlertStatus, Detail, EventId, Kind, Phase, Status, SyncTask, TraceParent};
 
@@ -56,6 +56,9 @@ use turn::Turn;
 
 /// Outcomes of a route that are remembered for the texts.
 const HISTORY_LIMIT: usize = 5;
+
+/// That a task of a subject was seen is written as often: it matters only for how long the subject is kept.
+pub(crate) const SEEN_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// A task event, as far as deciding goes.
 #[derive(Clone, Debug)]
@@ -123,7 +126,7 @@ pub(crate) struct SubjectState {
     pub(crate) newest_well: Option<Well>,
     /// Finished tasks, newest first, a line each.
     pub(crate) history: Vec<String>,
-    /// When a task of it was last observed.
+    /// When a task of it was last observed, or up to [`SEEN_EVERY`] before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen_at: Option<Timestamp>,
 }
@@ -212,7 +215,7 @@ pub(crate) fn decide(seen: &Observation, view: View, rules: &Rules, now: Timesta
     let timers = timers::arm(seen, known, &mut task, rules);
     Decision {
         task: Some(task),
-        subject: Some(remember(view.subject, seen, broken)),
+        subject: remember(view.subject, seen, broken),
         incidents: turn.incidents,
         told: turn.told,
         timers,
@@ -282,10 +285,13 @@ fn well(seen: &Observation) -> Well {
     }
 }
 
-/// Notes the outcome for the texts, and the newest well task for failures that are read late.
-fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -> SubjectState {
-    let task = &seen.task;
-    known.seen_at = known.seen_at.max(Some(seen.observed_at));
+/// Notes the outcome for the texts, and the newest well task for failures that are read late. None: it is as it was.
+fn remember(
+    mut known: SubjectState,
+    seen: &Observation,
+    broken: Option<Rule>,
+) -> Option<SubjectState> {
+    let (task, before) = (&seen.task, known.clone());
     // A task that went well and then did not is no well task any more.
     known.newest_well = known
         .newest_well
@@ -319,7 +325,12 @@ fn remember(mut known: SubjectState, seen: &Observation, broken: Option<Rule>) -
             known.history.truncate(HISTORY_LIMIT);
         }
     }
-    known
+    let of_late = |at| seen.observed_at.duration_since(at) < SEEN_EVERY;
+    if known == before && known.seen_at.is_some_and(of_late) {
+        return None;
+    }
+    known.seen_at = known.seen_at.max(Some(seen.observed_at));
+    Some(known)
 }
 
 /// The cause that `entry` told.

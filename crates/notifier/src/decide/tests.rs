@@ -481,3 +481,23 @@ proptest! {
         }
     }
 }
+
+/// That it was seen again says nothing else, and is written once an hour.
+#[test]
+fn a_subject_is_written_when_it_changed_or_was_not_seen_for_an_hour() {
+    let mut ledger = Ledger::default();
+    let written = |ledger: &mut Ledger, status: Status, second: i64| {
+        let seen = observation(Kind::Updated, task("a", "shop", status, 0, second), second);
+        let subject = Subject::of(&seen.instance, &seen.task);
+        let view = ledger.view(&seen.task.task_id, &subject);
+        let decision = decide(&seen, view, &ledger.rules, seen.observed_at);
+        let written = decision.subject.is_some();
+        ledger.keep(&seen.task.task_id, &subject, decision);
+        written
+    };
+    assert!(written(&mut ledger, Status::Pending, 0), "it is new");
+    assert!(!written(&mut ledger, Status::Synchronizing, 3_599));
+    assert!(written(&mut ledger, Status::Pending, 3_600));
+    assert!(!written(&mut ledger, Status::Synchronizing, 3_601));
+    assert!(written(&mut ledger, Status::Success, 3_602), "it went well");
+}

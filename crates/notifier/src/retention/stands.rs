@@ -7,8 +7,8 @@ use super::Kept;
 use super::pass::Place;
 use crate::compact;
 use crate::dead_letters::Replayed;
-use crate::decide::Incident;
 use crate::decide::watch::Watch;
+use crate::decide::{Incident, SEEN_EVERY};
 use crate::delivery::Closed;
 use crate::draft::Draft;
 use crate::flap::Turns;
@@ -150,7 +150,8 @@ pub(super) fn stands(
         }
         RowKind::Route => {
             let bytes = rows::bytes(draft.reader, key, row)?;
-            compact::subject_seen_at(&bytes).is_some_and(gone_from_log)
+            let seen_at = compact::subject_seen_at(&bytes);
+            seen_at.is_some_and(|at| gone_from_log(at.saturating_add(SEEN_EVERY).unwrap_or(at)))
         }
     };
     Ok(Stands::over(is_over))
