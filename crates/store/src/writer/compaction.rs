@@ -21,8 +21,8 @@ use crate::rows::{Failure, Rows, RowsSize};
 
 /// So many times the live bytes may the files have, in halves.
 const HALF_FILES_PER_LIVE: u64 = 7;
-/// So many times what they had after the last time, in halves: some rows need more.
-const HALF_FILES_PER_LAST: u64 = 3;
+/// So many times what they had after the last time, in quarters: some rows need more.
+const QUARTER_FILES_PER_LAST: u64 = 5;
 /// Slices after one group of commits, at most: commits wait that long where they make the files grow fast.
 const SLICES_A_GROUP: usize = 256;
 /// So many bytes may all files grow by for each that is copied, in halves: two or so are the copy's own, the rest what is
@@ -101,7 +101,7 @@ impl Compactor {
     fn is_worth(&self, size: RowsSize) -> bool {
         size.files_bytes > self.from_bytes
             && size.files_bytes > size.live_bytes.saturating_mul(HALF_FILES_PER_LIVE) / 2
-            && size.files_bytes > self.after_last_bytes.saturating_mul(HALF_FILES_PER_LAST) / 2
+            && size.files_bytes > self.after_last_bytes.saturating_mul(QUARTER_FILES_PER_LAST) / 4
     }
 }
 
@@ -279,8 +279,8 @@ mod tests {
         assert!(compactor.is_worth(size(17, 4)));
         assert!(!compactor.is_worth(size(17, 5)), "full of rows");
         compactor.after_last_bytes = 100;
-        assert!(!compactor.is_worth(size(150, 5)), "as after the last time");
-        assert!(compactor.is_worth(size(151, 5)));
+        assert!(!compactor.is_worth(size(125, 5)), "as after the last time");
+        assert!(compactor.is_worth(size(126, 5)));
     }
 
     #[test]
