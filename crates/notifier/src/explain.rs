@@ -3,6 +3,7 @@
 //! In: the id of a task, an event or an incident. Out: the trails of its events, the oldest first, with how the
 //! deliveries stand that tell of them. A function over the ledger, with a service or without.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -46,7 +47,7 @@ fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
     let digits = trail::digits(&event_id);
     let incident: Option<Incident> = rows::find(reader, &rows::incident(id))?;
     let mut what = "event";
-    let mut events = trailed(reader, |trail| trail.event == digits)?;
+    let mut events = trailed(reader, |trail| trail.is_of(&digits))?;
     if events.is_empty() && read_at(reader, &digits)?.is_some() {
         events.push(digits);
     }
@@ -63,10 +64,12 @@ fn explain(reader: &Reader, id: &str) -> Result<Option<Value>, Error> {
         return Ok(None);
     }
     let mut trails = whole_trails(reader, &events)?;
+    // An event is as old as its first trail, whatever became of it later.
+    events.sort_by_key(|digits| Reverse(trails.get(digits).map_or(0, |whole| whole.n_newer)));
     let mut shown = Vec::new();
     for digits in events {
-        let trail = trails.remove(&digits);
-        shown.push(event(reader, &digits, trail)?);
+        let whole = trails.remove(&digits);
+        shown.push(event(reader, &digits, whole)?);
     }
     Ok(Some(json!({
         "id": id,
@@ -102,7 +105,7 @@ fn each_trail(
     }
 }
 
-/// The newest events with such a trail, the oldest first.
+/// The newest events with such a trail, in no order.
 fn trailed(reader: &Reader, is_it: impl Fn(&Trail) -> bool) -> Result<Vec<String>, Error> {
     let mut events: Vec<String> = Vec::new();
     each_trail(reader, |_, trail| {
@@ -111,26 +114,37 @@ fn trailed(reader: &Reader, is_it: impl Fn(&Trail) -> bool) -> Result<Vec<String
         }
         events.len() < EVENTS_LIMIT
     })?;
-    events.reverse();
     Ok(events)
 }
 
-/// The trails of these events, each with what became of it later, and when it began.
-fn whole_trails(
-    reader: &Reader,
-    events: &[String],
-) -> Result<BTreeMap<String, (Timestamp, Trail)>, Error> {
-    let mut whole: BTreeMap<String, (Timestamp, Trail)> = BTreeMap::new();
-    each_trail(reader, |at, mut trail| {
+/// A trail with what became of its event later.
+struct Whole {
+    began_at: Timestamp,
+    trail: Trail,
+    /// Trails, of whatever event, that are newer than its first one.
+    n_newer: usize,
+}
+
+/// The trails of these events.
+fn whole_trails(reader: &Reader, events: &[String]) -> Result<BTreeMap<String, Whole>, Error> {
+    let mut all: BTreeMap<String, Whole> = BTreeMap::new();
+    let mut n_newer = 0;
+    each_trail(reader, |began_at, mut trail| {
         if events.contains(&trail.event) {
-            if let Some((_, later)) = whole.remove(&trail.event) {
-                trail.continue_with(later);
+            if let Some(later) = all.remove(&trail.event) {
+                trail.continue_with(later.trail);
             }
-            whole.insert(trail.event.clone(), (at, trail));
+            let whole = Whole {
+                began_at,
+                trail,
+                n_newer,
+            };
+            all.insert(whole.trail.event.clone(), whole);
         }
+        n_newer += 1;
         true
     })?;
-    Ok(whole)
+    Ok(all)
 }
 
 /// When the event was read for which these digits stand; none if it was not, or that is forgotten.
@@ -141,10 +155,10 @@ fn read_at(reader: &Reader, digits: &str) -> Result<Option<Timestamp>, Error> {
     }
 }
 
-fn event(reader: &Reader, id: &str, trail: Option<(Timestamp, Trail)>) -> Result<Value, Error> {
-    let (began_at, mut trail) = trail.map_or_else(
+fn event(reader: &Reader, id: &str, whole: Option<Whole>) -> Result<Value, Error> {
+    let (began_at, mut trail) = whole.map_or_else(
         || (None, Trail::default()),
-        |(began_at, trail)| (Some(began_at), trail),
+        |whole| (Some(whole.began_at), whole.trail),
     );
     let mut at = began_at;
     if trail.what.is_empty() {

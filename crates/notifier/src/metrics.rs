@@ -28,9 +28,9 @@ pub(crate) enum DeadKind {
 /// A kind of rows of the ledger of which some are forgotten in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub(crate) enum RowKind {
-    /// The id of an event.
+    /// The ids of the events of a turn.
     Event,
-    /// By which the trails of events are found.
+    /// Trails of a turn, or a delivery of an event that was made later.
     Trail,
     Incident,
     /// A delivery that is over.

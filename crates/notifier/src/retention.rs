@@ -5,7 +5,7 @@
 //! A pass goes over every kind of row once, where the slice before ended, and begins anew some time after.
 //!
 //! What may be forgotten, and why nothing is told wrongly without it:
-//! - trails of events, with their ids, or before where there are too many: they decide nothing;
+//! - trails of events, 24 h after they were made, or before where there are too many: they decide nothing;
 //! - ids of events, 24 h after they were read, and all but the newest of them: what comes later is known by the
 //!   task's own row, and a poller sends again what its outbox held, which is less;
 //! - closed incidents: deciding looks at open ones only. A closed one that opens again is a new one;

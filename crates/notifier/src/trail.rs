@@ -239,7 +239,8 @@ pub(crate) fn ways(setup: &Setup, entry: &Entry, made: &[Made]) -> Vec<Way> {
     setup.routes.of(entry).into_iter().map(way).collect()
 }
 
-/// Notes what became of `entry`: in the trail of the event that is decided if it is of that, else in one of its own.
+/// Notes what became of `entry`: in the trail of the event that is decided if it is of that, or of no event and no task;
+/// else in one of its own.
 pub(crate) fn note(
     draft: &mut Draft<'_>,
     deciding: Option<&mut Deciding>,
@@ -358,6 +359,16 @@ fn parsed<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Option<(Timestamp, T)> {
 }
 
 impl Trail {
+    /// Whether it says something of the event for which these digits stand.
+    pub(crate) fn is_of(&self, event: &str) -> bool {
+        let told_as = |fate: &Fate| fate.event_id.as_ref().map(digits);
+        self.event == event
+            || self
+                .fates
+                .iter()
+                .any(|fate| told_as(fate).as_deref() == Some(event))
+    }
+
     /// Whether it touched the incident of this id.
     pub(crate) fn touches(&self, incident: &str) -> bool {
         let mut fates = self.fates.iter();
@@ -366,6 +377,10 @@ impl Trail {
 
     /// Adds what became of its event later.
     pub(crate) fn continue_with(&mut self, later: Self) {
+        if self.what.is_empty() {
+            // Its first trail is forgotten, and it was decided again.
+            (self.what, self.why, self.rule) = (later.what, later.why, later.rule);
+        }
         later.fates.into_iter().for_each(|fate| self.add(fate));
         self.more = self.more.saturating_add(later.more);
         self.more_incidents.extend(later.more_incidents);

@@ -75,6 +75,10 @@ impl Newest {
             }
             kept += n;
         }
+        if self.keep_from.is_none() {
+            // All that are too many are of one second: the next pass would find nothing to forget either.
+            self.n_rows = self.n_rows.min(self.limit);
+        }
         self.counted.clear();
     }
 }
@@ -110,6 +114,16 @@ mod tests {
         newest.came(1);
         assert!(newest.is_over());
         pass(&mut newest, &[1; 100]);
+        assert!(!newest.is_over());
+        newest.came(21);
+        assert!(newest.is_over());
+    }
+
+    #[test]
+    fn what_is_all_of_one_second_is_not_gone_over_again_at_once() {
+        let mut newest = Newest::new(100, 20);
+        newest.came(500);
+        assert_eq!(pass(&mut newest, &[7; 500]).len(), 500);
         assert!(!newest.is_over());
         newest.came(21);
         assert!(newest.is_over());

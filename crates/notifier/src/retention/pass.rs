@@ -17,7 +17,7 @@ use crate::rows::Key;
 /// However young they are: this many ids (16 bytes each), twice what an outbox holds.
 const EVENT_IDS_LIMIT: u64 = if cfg!(test) { 40 } else { 200_000 };
 
-/// However young they are: this many trails, one an event, of some 300 bytes.
+/// However young they are: this many trails, one an event and one for what became of it later, of some 200 bytes.
 const TRAILS_LIMIT: u64 = if cfg!(test) { 20 } else { 20_000 };
 
 /// How many more of each may be there before a pass goes on at once. A table of as many ids as may be there by then is

@@ -130,6 +130,18 @@ async fn what_was_held_says_by_what_and_how_it_went_on() {
 }
 
 #[tokio::test]
+async fn an_event_is_as_old_as_its_first_trail_whatever_became_of_it_later() {
+    let mut bench = Bench::new(&rules()).await;
+    let silence = bench.silence(&["rule=failed"], 3_600).await;
+    bench.read(vec![failed("a", 1), failed("a", 2)]).await;
+    bench.expire(&silence).await;
+    assert_eq!(
+        story(&bench, "a").await,
+        ["updated told, firing held, firing told", "updated known"]
+    );
+}
+
+#[tokio::test]
 async fn what_time_brings_is_in_the_trail_of_what_it_is_about() {
     let mut bench = Bench::new(&rules()).await;
     let pending = task(Kind::Created, INSTANCE, "a", Status::Pending, 0, 0, 0);
@@ -156,6 +168,22 @@ async fn what_time_brings_is_in_the_trail_of_what_it_is_about() {
             "time -, firing told"
         ]
     );
+}
+
+#[tokio::test]
+async fn the_end_of_what_time_brought_is_found_by_its_event_too() {
+    let mut bench = Bench::new(&rules()).await;
+    bench.read(vec![swept(INSTANCE, 7_200)]).await;
+    bench.silence(&["rule=blind"], 36_000).await;
+    let later = Timestamp::now() + SignedDuration::from_hours(1);
+    assert!(bench.look_at(later).await.is_empty(), "it is held");
+    bench.read(vec![swept(INSTANCE, 7_300)]).await;
+    let blind = bench.blind_incident().await.id;
+    let explained = explain(&bench, &blind).await.unwrap();
+    let event_id = explained["events"][0]["event_id"].as_str().unwrap();
+    let story = story(&bench, event_id).await;
+    assert_eq!(story[0], "time -, firing held");
+    assert!(story[1].starts_with("swept -, firing over"), "{story:?}");
 }
 
 #[tokio::test]
