@@ -1,8 +1,8 @@
 //! Values of any size in rows.
 //!
-//! A value that is worth it is packed (`packed.rs`). The store takes values up to 64 KiB. A larger one is split: the row itself then holds the number of its
-//! pieces and the CRC-32C of the whole; the pieces stand behind it under its key, a 0xFF byte (never part of
-//! UTF-8) and a number.
+//! A value that is worth it is packed (`packed.rs`). The store takes values up to 64 KiB. A larger one is split, and not
+//! packed: the row itself then holds the number of its pieces and the CRC-32C of the whole; the pieces stand behind it
+//! under its key, a 0xFF byte (never part of UTF-8) and a number.
 //!
 //! A commit is applied at once, but between two look-ups of one reader commits of others fall. Who alone
 //! changes a row reads it with [`read`]; everybody else (lists, the API, the relay's readers) with [`seen`] and
