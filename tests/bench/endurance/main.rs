@@ -15,6 +15,7 @@ mod lives;
 #[expect(dead_code, reason = "the CPU is for the other benchmark")]
 #[path = "../scale/process.rs"]
 mod process;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::lives::Lives;
 use crate::process::memory_mib;
+use crate::watch::{Peaks, Watch, size_of};
 
 /// As the binary has it.
 #[global_allocator]
@@ -160,19 +162,21 @@ struct Log<'a> {
     handle: Handle,
     alerts: Arc<AtomicU64>,
     began: Instant,
-    most_disk_mib: f64,
-    most_memory_mib: f64,
+    watch: Watch,
+    peaks: Peaks,
 }
 
 impl<'a> Log<'a> {
     fn new(folder: &'a Path, feed: Feed, handle: Handle, alerts: Arc<AtomicU64>) -> Self {
         println!(
-            "{:>10} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>7} {:>7}",
+            "{:>10} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>7} {:>7}",
             "events",
             "s",
             "events/s",
             "memory",
+            "most",
             "disk",
+            "most",
             "poller",
             "log",
             "notifier",
@@ -180,14 +184,15 @@ impl<'a> Log<'a> {
             "unread",
             "alerts"
         );
+        let began = Instant::now();
         Self {
             folder,
             feed,
             handle,
             alerts,
-            began: Instant::now(),
-            most_disk_mib: 0.0,
-            most_memory_mib: 0.0,
+            began,
+            watch: Watch::begin(folder.to_owned(), began),
+            peaks: Peaks::default(),
         }
     }
 
@@ -196,14 +201,20 @@ impl<'a> Log<'a> {
         let [poller, log, notifier] =
             ["poller", "log", "notifier"].map(|name| mib(size_of(&self.folder.join(name))));
         let (disk, memory) = (poller + log + notifier, memory_mib("VmRSS"));
-        self.most_disk_mib = self.most_disk_mib.max(disk);
-        self.most_memory_mib = self.most_memory_mib.max(memory);
+        let Peaks {
+            memory: most_memory,
+            disk: most_disk,
+        } = self.watch.take();
+        self.peaks.memory = self.peaks.memory.most(most_memory);
+        self.peaks.disk = self.peaks.disk.most(most_disk);
         let seconds = self.began.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let rate = put as f64 / seconds;
         println!(
-            "{put:>10} {seconds:>8.0} {rate:>9.0} {memory:>8.0} {disk:>8.0} {poller:>8.0} {log:>8.0} \
-             {notifier:>8.0} {:>9.0} {:>7} {:>7}",
+            "{put:>10} {seconds:>8.0} {rate:>9.0} {memory:>8.0} {:>8.0} {disk:>8.0} {:>8.0} {poller:>8.0} \
+             {log:>8.0} {notifier:>8.0} {:>9.0} {:>7} {:>7}",
+            most_memory.mib,
+            most_disk.mib,
             mib(status.ledger.live_bytes),
             self.feed.waiting() + status.log.lag.unwrap_or_default(),
             self.alerts.load(Ordering::Relaxed),
@@ -229,29 +240,19 @@ impl<'a> Log<'a> {
     }
 
     fn summary(&self) {
-        println!(
-            "disk: {:.0} MiB at most (bound 512); memory: {:.0} MiB at most in a line, {:.0} MiB at any time \
-             (bound 150)",
-            self.most_disk_mib,
-            self.most_memory_mib,
-            memory_mib("VmHWM")
-        );
+        for (name, peak, bound) in [
+            ("disk", self.peaks.disk, 512),
+            ("memory", self.peaks.memory, 150),
+        ] {
+            println!(
+                "{name}: {:.0} MiB at most (bound {bound}), after {:.0} s, stores being compacted: {}",
+                peak.mib, peak.at_s, peak.compacting
+            );
+        }
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
-}
-
-/// What the files under `folder` take.
-fn size_of(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(found) if found.is_dir() => size_of(&entry.path()),
-            Ok(found) => found.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }
