@@ -273,7 +273,7 @@ impl Handle {
     pub async fn incidents(&self, limit: usize) -> Result<Vec<IncidentRow>, Error> {
         let incidents = self.ledger.store.read(|reader| {
             let mut incidents: Vec<Incident> = Vec::new();
-            for (key, row) in reader.scan(b"i/", None, 100_000)? {
+            for (key, row) in reader.scan(rows::INCIDENTS, None, 100_000)? {
                 if !rows::is_piece(&key) {
                     incidents.extend(rows::seen::<Incident>(reader, &key, &row)?);
                 }

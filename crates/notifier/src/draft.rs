@@ -3,7 +3,7 @@
 //! In: rows to read and to change. Out: a batch. Must never happen: a row of this turn that the turn itself
 //! does not see.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -21,8 +21,10 @@ use crate::decide::{Decision, Incident, Rules, Subject, View};
 use crate::delivery::{Closed, Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
 use crate::hold::{Compiled, Mute};
+use crate::incidents;
+use crate::mirror::{AllChanges, Mirrors};
 use crate::numbers::Drawn;
-use crate::read_ids::{IdChanges, ReadIds};
+use crate::read_ids::{self, IdChanges};
 use crate::rows::{self, Key};
 use crate::silence;
 use crate::standing::{PARTITIONS_LIMIT, Standing, positions};
@@ -39,6 +41,9 @@ pub(crate) struct Draft<'a> {
     pub(crate) reader: &'a Reader,
     /// JSON by key; `None` is deleted.
     changed: BTreeMap<Key, Option<Vec<u8>>>,
+    /// Rows that this turn read from the store: in how many pieces each stood, or that there was none. What this turn
+    /// changes is not read once more for that.
+    stood: RefCell<BTreeMap<Key, Option<usize>>>,
     numbers: &'a Drawn,
     /// Groups that this turn changed, by key: written once, however many entries come to one. Nobody else reads or
     /// changes these rows within a turn.
@@ -47,7 +52,7 @@ pub(crate) struct Draft<'a> {
     mutes: OnceCell<Vec<Mute>>,
     /// Incidents that ended in this turn, or before it and were written again.
     ended: BTreeSet<String>,
-    known_ids: &'a ReadIds,
+    mirrors: &'a Mirrors,
     /// Events that this turn read, and ids that it forgets.
     pub(crate) ids: IdChanges,
     /// Trails that this turn leaves.
@@ -55,15 +60,16 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(reader: &'a Reader, numbers: &'a Drawn, known_ids: &'a ReadIds) -> Self {
+    pub(crate) fn new(reader: &'a Reader, numbers: &'a Drawn, mirrors: &'a Mirrors) -> Self {
         Self {
             reader,
             changed: BTreeMap::new(),
+            stood: RefCell::default(),
             numbers,
             groups: BTreeMap::new(),
             mutes: OnceCell::new(),
             ended: BTreeSet::new(),
-            known_ids,
+            mirrors,
             ids: IdChanges::default(),
             trails: Trails::default(),
         }
@@ -72,7 +78,27 @@ impl<'a> Draft<'a> {
     /// Whether the event was read, in this turn or before.
     pub(crate) fn was_read(&self, id: &EventId) -> Result<bool, Error> {
         let event = rows::event_digest(id);
-        Ok(self.ids.has_read(&event) || self.known_ids.has(self.reader, &event)?)
+        let known = &self.mirrors.read_ids;
+        Ok(self.ids.has_read(&event) || known.has(&event, || read_ids::all(self.reader))?)
+    }
+
+    /// Whether the incident stands, open or closed.
+    fn has_incident(&self, id: &str) -> Result<bool, Error> {
+        let key = rows::incident(id);
+        let known = &self.mirrors.incidents;
+        match (self.changed.get(&key), rows::incident_digest(&key)) {
+            (Some(change), _) => Ok(change.is_some()),
+            (None, Some(digest)) => known.has(&digest, || incidents::all(self.reader)),
+            (None, None) => Ok(false),
+        }
+    }
+
+    /// What stands in the store under `key`.
+    fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let row = self.reader.get(key)?;
+        let stood = row.as_deref().map(rows::n_pieces);
+        self.stood.borrow_mut().insert(key.to_vec(), stood);
+        Ok(row)
     }
 
     /// The silences that may hold something back.
@@ -129,7 +155,7 @@ impl<'a> Draft<'a> {
                         what: format!("row of this turn cannot be read: {error}"),
                     })
             }
-            None => match self.reader.get(key)? {
+            None => match self.stored(key)? {
                 Some(row) => rows::read(self.reader, key, &row).map(Some),
                 None => Ok(None),
             },
@@ -146,7 +172,7 @@ impl<'a> Draft<'a> {
         let bytes = match self.changed.get(key) {
             Some(None) => return Ok(None),
             Some(Some(bytes)) => bytes,
-            None => match self.reader.get(key)? {
+            None => match self.stored(key)? {
                 Some(row) => {
                     stored = rows::bytes(self.reader, key, &row)?;
                     &stored
@@ -166,7 +192,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Error> {
         match self.changed.get(key) {
             Some(change) => Ok(change.is_some()),
-            None => Ok(self.reader.get(key)?.is_some()),
+            None => Ok(self.stored(key)?.is_some()),
         }
     }
 
@@ -279,7 +305,9 @@ impl<'a> Draft<'a> {
         }
         let mut incidents = Vec::new();
         for id in ids {
-            incidents.extend(self.get(&rows::incident(&id))?);
+            if self.has_incident(&id)? {
+                incidents.extend(self.get(&rows::incident(&id))?);
+            }
         }
         let key = rows::subject(&subject.digest());
         let subject = self
@@ -405,8 +433,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// The batch, and what it changes of the ids that are known.
-    pub(crate) fn into_batch(mut self) -> Result<(Batch, IdChanges), Error> {
+    /// The batch, and what it changes of what is known in memory.
+    pub(crate) fn into_batch(mut self) -> Result<(Batch, AllChanges), Error> {
         for (key, group) in std::mem::take(&mut self.groups) {
             self.put(key, &group);
         }
@@ -414,68 +442,42 @@ impl<'a> Draft<'a> {
         // Under numbers of their own: nothing stands there.
         if let Some(row) = self.ids.row() {
             let key = rows::read_ids(self.numbers.next());
-            rows::put(&mut batch, &key, &row, None);
+            rows::put(&mut batch, &key, &row, 0);
         }
         for row in self.trails.into_rows() {
             let key = rows::trail(self.numbers.next());
-            rows::put(&mut batch, &key, &row, None);
+            rows::put(&mut batch, &key, &row, 0);
         }
+        let mut changes = AllChanges {
+            read_ids: self.ids.into_changes(),
+            ..AllChanges::default()
+        };
+        let stood = self.stood.into_inner();
         for (key, change) in self.changed {
-            let before = self.reader.get(&key)?;
+            if let Some(incident) = rows::incident_digest(&key) {
+                let incidents = &mut changes.incidents;
+                let side = if change.is_some() {
+                    &mut incidents.came
+                } else {
+                    &mut incidents.went
+                };
+                side.insert(incident);
+            }
+            let before = match stood.get(&key) {
+                Some(stood) => *stood,
+                None => self.reader.get(&key)?.as_deref().map(rows::n_pieces),
+            };
             match (change, before) {
-                (Some(json), before) => rows::put(&mut batch, &key, &json, before.as_deref()),
-                (None, Some(row)) => rows::delete(&mut batch, &key, &row),
+                (Some(bytes), before) => {
+                    rows::put(&mut batch, &key, &bytes, before.unwrap_or_default());
+                }
+                (None, Some(n_pieces)) => rows::delete(&mut batch, &key, n_pieces),
                 (None, None) => {}
             }
         }
-        Ok((batch, self.ids))
+        Ok((batch, changes))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::Ledger;
-
-    fn key(number: u64) -> Key {
-        rows::numbered(b"o/a/".to_vec(), number)
-    }
-
-    /// What the store holds and what the turn changed, as one; the bound and the limit hold for both.
-    #[tokio::test]
-    async fn keys_are_found_through_the_turns_own_changes() {
-        let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
-        let large = "x".repeat(200_000);
-        let fill = ledger.turn(move |draft| {
-            for number in [1, 3, 5, 7, 90] {
-                draft.put(key(number), &large);
-            }
-            draft.put(b"o/b/0".to_vec(), &1);
-            Ok(())
-        });
-        fill.await.unwrap();
-        let check = ledger.turn(|draft| {
-            let found = |draft: &Draft<'_>, until, limit| -> Vec<u64> {
-                let keys = draft.keys(b"o/a/", &key(until), limit).unwrap();
-                let digits = keys.iter().map(|key| &key[4..]);
-                digits
-                    .map(|digits| std::str::from_utf8(digits).unwrap().parse().unwrap())
-                    .collect()
-            };
-            assert_eq!(found(draft, 0, 10), [0; 0]);
-            assert_eq!(found(draft, 5, 10), [1, 3, 5]);
-            assert_eq!(found(draft, 99, 2), [1, 3]);
-            for number in [1, 3] {
-                draft.delete(key(number));
-            }
-            draft.put(key(4), &1);
-            draft.put(key(5), &1);
-            draft.put(key(0), &1);
-            assert_eq!(found(draft, 7, 10), [0, 4, 5, 7]);
-            assert_eq!(found(draft, 99, 3), [0, 4, 5]);
-            assert_eq!(found(draft, 6, 10), [0, 4, 5]);
-            Ok(())
-        });
-        check.await.unwrap();
-    }
-}
+mod tests;

@@ -3,12 +3,13 @@
 //! Who closes writes a row; the consume loop, which alone changes incidents, closes it in its next turn and tells the
 //! all-clear. Without a running service that is the next start.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use syncbell_store::Error;
+use syncbell_store::{Error, Reader};
 
 use crate::api::{IncidentRow, incident_row};
 use crate::decide::{self, Incident};
@@ -17,13 +18,17 @@ use crate::draft::Draft;
 use crate::held;
 use crate::hold::HoldRecord;
 use crate::hold::Holder;
-use crate::rows;
+use crate::mirror::Digest;
+use crate::rows::{self, Key};
 use crate::run::Handle;
 use crate::setup::Setup;
 use crate::tell;
 
 /// Incidents that are closed in one batch.
 const CLOSED_A_TURN: usize = 32;
+
+/// Incidents that are read at once, some 1 KB each.
+const ROWS_A_PAGE: usize = 1_000;
 
 /// How long who closes waits for the consume loop, and how often it looks.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,6 +83,21 @@ pub(crate) fn close_asked(
         }
     }
     Ok(keys.len() == CLOSED_A_TURN)
+}
+
+/// What stands for each incident of the ledger, open or closed.
+pub(crate) fn all(reader: &Reader) -> Result<HashSet<Digest>, Error> {
+    let (mut all, mut after): (_, Option<Key>) = (HashSet::new(), None);
+    loop {
+        let page = reader.scan(rows::INCIDENTS, after.as_deref(), ROWS_A_PAGE)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(all);
+        };
+        after = Some(last.clone());
+        let keys = page.iter().map(|(key, _)| key);
+        let keys = keys.filter(|key| !rows::is_piece(key));
+        all.extend(keys.filter_map(|key| rows::incident_digest(key)));
+    }
 }
 
 impl Handle {

@@ -13,8 +13,9 @@ use syncbell_store::{Error, Store};
 
 use crate::delivery::{Delivery, Target};
 pub(crate) use crate::draft::Draft;
+use crate::mirror::Mirrors;
 use crate::numbers::Numbers;
-use crate::read_ids::{self, ReadIds};
+use crate::read_ids;
 use crate::rows::{self, Key};
 use crate::standing::{PARTITIONS_LIMIT, Standing, positions};
 
@@ -34,8 +35,8 @@ pub(crate) struct Ledger {
     /// By which turns are made; a test may have another one.
     pub(crate) clock: Clock,
     pub(crate) numbers: Arc<Numbers>,
-    /// The ids of the events that were read.
-    pub(crate) ids: Arc<ReadIds>,
+    /// What is asked for with each event, in memory.
+    pub(crate) mirrors: Arc<Mirrors>,
     /// Whoever changes a delivery by hand (a retry, a replay) writes it; who writes what becomes of deliveries of his own
     /// (a lane, retention) reads it. Drafts are no snapshots: the one must see what the other did.
     pub(crate) by_hand: Arc<tokio::sync::RwLock<()>>,
@@ -82,7 +83,7 @@ impl Ledger {
             store,
             clock: Arc::new(Timestamp::now),
             numbers: Numbers::from(highest + 1),
-            ids: ReadIds::new(),
+            mirrors: Mirrors::new(),
             by_hand: Arc::default(),
         })
     }
@@ -113,18 +114,18 @@ impl Ledger {
         &self,
         fill: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (drawn, ids) = (self.numbers.draw(), self.ids.clone());
+        let (drawn, mirrors) = (self.numbers.draw(), self.mirrors.clone());
         let (batch, changes, done, drawn) = self
             .store
             .read(move |reader| {
-                let mut draft = Draft::new(reader, &drawn, &ids);
+                let mut draft = Draft::new(reader, &drawn, &mirrors);
                 let done = fill(&mut draft)?;
                 let (batch, changes) = draft.into_batch()?;
                 Ok((batch, changes, done, drawn))
             })
             .await?;
         if !batch.is_empty() {
-            let committing = self.ids.committing(changes);
+            let committing = self.mirrors.committing(changes);
             self.store.commit(batch).await?;
             committing.committed();
         }

@@ -25,6 +25,7 @@ mod ledger;
 mod standing;
 mod draft;
 mod numbers;
+mod mirror;
 mod read_ids;
 mod compact;
 mod retention;

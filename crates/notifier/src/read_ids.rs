@@ -6,13 +6,13 @@
 //! Must never happen: an id in memory whose row is not durable. Its event would never be told.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use syncbell_store::{Error, Reader};
 
 use crate::draft::Draft;
-use crate::rows::{self, EventDigest, Key};
+use crate::mirror::{Changes, Digest};
+use crate::rows::{self, Key};
 
 /// Rows of a turn that are read at once: some 4 KB each.
 const ROWS_A_PAGE: usize = 256;
@@ -20,91 +20,33 @@ const ROWS_A_PAGE: usize = 256;
 /// Rows of before that are rewritten in one turn.
 const BEFORE_A_TURN: usize = 2_000;
 
-/// Of one ledger; `None`: to be read from its store first.
-#[derive(Debug, Default)]
-pub(crate) struct ReadIds(Mutex<Option<HashSet<EventDigest>>>);
-
 /// What one turn changes of them.
 #[derive(Debug, Default)]
 pub(crate) struct IdChanges {
-    read: BTreeSet<EventDigest>,
+    read: BTreeSet<Digest>,
     read_at: Timestamp,
-    forgotten: Vec<EventDigest>,
+    forgotten: BTreeSet<Digest>,
 }
 
-/// Changes whose batch is being committed. Where that is not known to have gone well, the store is asked again.
-#[derive(Debug)]
-#[must_use = "say when the batch is durable"]
-pub(crate) struct Committing<'a> {
-    ids: &'a ReadIds,
-    changes: Option<IdChanges>,
-}
-
-impl ReadIds {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// Whether the event was read, as far as is durable.
-    pub(crate) fn has(&self, reader: &Reader, event: &EventDigest) -> Result<bool, Error> {
-        let mut known = self.known();
-        if let Some(known) = known.as_ref() {
-            return Ok(known.contains(event));
-        }
-        let mut stored = HashSet::new();
-        each_row(reader, |_, ids| {
-            stored.extend(ids);
-            true
-        })?;
-        Ok(known.insert(stored).contains(event))
-    }
-
-    /// To be called before the batch of `changes` is committed.
-    pub(crate) fn committing(&self, changes: IdChanges) -> Committing<'_> {
-        Committing {
-            ids: self,
-            changes: Some(changes),
-        }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Option<HashSet<EventDigest>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Committing<'_> {
-    /// The batch is durable.
-    pub(crate) fn committed(mut self) {
-        let (Some(changes), mut known) = (self.changes.take(), self.ids.known()) else {
-            return;
-        };
-        if let Some(known) = known.as_mut() {
-            for id in &changes.forgotten {
-                known.remove(id);
-            }
-            known.extend(changes.read);
-        }
-    }
-}
-
-impl Drop for Committing<'_> {
-    fn drop(&mut self) {
-        let changes = self.changes.take();
-        if changes.is_some_and(|changes| !changes.is_empty()) {
-            *self.ids.known() = None;
-        }
-    }
+/// All that are durable.
+pub(crate) fn all(reader: &Reader) -> Result<HashSet<Digest>, Error> {
+    let mut all = HashSet::new();
+    each_row(reader, |_, ids| {
+        all.extend(ids);
+        true
+    })?;
+    Ok(all)
 }
 
 impl IdChanges {
     /// The turn read the event.
-    pub(crate) fn read(&mut self, event: EventDigest, now: Timestamp) {
+    pub(crate) fn read(&mut self, event: Digest, now: Timestamp) {
         self.read.insert(event);
         self.read_at = self.read_at.max(now);
     }
 
     /// Whether the turn read it.
-    pub(crate) fn has_read(&self, event: &EventDigest) -> bool {
+    pub(crate) fn has_read(&self, event: &Digest) -> bool {
         self.read.contains(event)
     }
 
@@ -120,13 +62,16 @@ impl IdChanges {
         (!self.read.is_empty()).then(|| rows::row_of_ids(self.read_at, &self.read))
     }
 
-    fn is_empty(&self) -> bool {
-        self.read.is_empty() && self.forgotten.is_empty()
+    pub(crate) fn into_changes(self) -> Changes {
+        Changes {
+            came: self.read,
+            went: self.forgotten,
+        }
     }
 }
 
 /// When the event was read; none if that is not known.
-pub(crate) fn read_at(reader: &Reader, event: &EventDigest) -> Result<Option<Timestamp>, Error> {
+pub(crate) fn read_at(reader: &Reader, event: &Digest) -> Result<Option<Timestamp>, Error> {
     let mut found = None;
     each_row(reader, |read_at, ids| {
         if ids.contains(event) {
@@ -140,7 +85,7 @@ pub(crate) fn read_at(reader: &Reader, event: &EventDigest) -> Result<Option<Tim
 /// Looks at all rows, the oldest first, as long as `look` says so.
 fn each_row(
     reader: &Reader,
-    mut look: impl FnMut(Timestamp, &[EventDigest]) -> bool,
+    mut look: impl FnMut(Timestamp, &[Digest]) -> bool,
 ) -> Result<(), Error> {
     let mut after: Option<Key> = None;
     loop {
@@ -172,7 +117,7 @@ pub(crate) fn rewrite(draft: &mut Draft<'_>) -> Result<bool, Error> {
         .scan(rows::IDS_OF_BEFORE, None, BEFORE_A_TURN)?;
     let is_any = !page.is_empty();
     for (key, row) in page {
-        if let Ok(id) = EventDigest::try_from(&key[rows::IDS_OF_BEFORE.len()..]) {
+        if let Ok(id) = Digest::try_from(&key[rows::IDS_OF_BEFORE.len()..]) {
             let bytes = rows::bytes(draft.reader, &key, &row)?;
             let second = bytes.get(..rows::SECOND_BYTES).and_then(rows::second);
             draft.ids.read(id, second.unwrap_or_default());
@@ -189,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::Ledger;
+    use crate::mirror::AllChanges;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -257,7 +203,11 @@ mod tests {
         // As where the store takes nothing, or nobody waits for it any more.
         let mut changes = IdChanges::default();
         changes.read(rows::event_digest(&id(2)), at(2));
-        drop(ledger.ids.committing(changes));
+        let changes = AllChanges {
+            read_ids: changes.into_changes(),
+            ..AllChanges::default()
+        };
+        drop(ledger.mirrors.committing(changes));
         assert_eq!(known(&ledger, 0..4).await, [0]);
     }
 

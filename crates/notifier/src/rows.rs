@@ -55,13 +55,14 @@ use syncbell_event::{EventId, TaskId, digest_id};
 use crate::decide::Quiet;
 use crate::delivery::{DeliveryId, Target};
 use crate::hold::Holder;
+use crate::mirror::Digest;
 
 mod packed;
 mod pieces;
 
 use pieces::without_piece;
 pub(crate) use pieces::{
-    bytes, delete, find, is_piece, json, put, read, seen, seen_bytes, unreadable,
+    bytes, delete, find, is_piece, json, n_pieces, put, read, seen, seen_bytes, unreadable,
 };
 
 pub(crate) type Key = Vec<u8>;
@@ -73,12 +74,13 @@ pub(crate) fn position(stream: Stream, partition: u32) -> Key {
 /// The length of a key that ends with a digest in bytes: there are millions of them.
 pub(crate) const BINARY_KEY_BYTES: usize = 2 + 16;
 
-/// What stands for an event's id.
-pub(crate) type EventDigest = [u8; 16];
-
 /// Ids of other writers may be any text: the digest of such a one, else the bytes of its digits.
-pub(crate) fn event_digest(id: &EventId) -> EventDigest {
-    hex_bytes(&id.0).unwrap_or_else(|| digest_bytes(&id.0))
+pub(crate) fn event_digest(id: &EventId) -> Digest {
+    id_digest(&id.0)
+}
+
+fn id_digest(id: &str) -> Digest {
+    hex_bytes(id).unwrap_or_else(|| digest_bytes(id))
 }
 
 /// The ids of events that were read.
@@ -99,7 +101,7 @@ pub(crate) fn is_read_ids(key: &[u8]) -> bool {
 /// The value of a row of [`read_ids`].
 pub(crate) fn row_of_ids<'a>(
     read_at: Timestamp,
-    ids: impl IntoIterator<Item = &'a EventDigest>,
+    ids: impl IntoIterator<Item = &'a Digest>,
 ) -> Vec<u8> {
     let mut row = second_bytes(read_at);
     ids.into_iter().for_each(|id| row.extend(id));
@@ -107,7 +109,7 @@ pub(crate) fn row_of_ids<'a>(
 }
 
 /// What [`row_of_ids`] wrote; none if these bytes are something else.
-pub(crate) fn ids_of_row(row: &[u8]) -> Option<(Timestamp, &[EventDigest])> {
+pub(crate) fn ids_of_row(row: &[u8]) -> Option<(Timestamp, &[Digest])> {
     let (read_at, ids) = row.split_at_checked(SECOND_BYTES)?;
     let (ids, rest) = ids.as_chunks::<16>();
     rest.is_empty().then_some((second(read_at)?, ids))
@@ -162,10 +164,17 @@ pub(crate) fn second(bytes: &[u8]) -> Option<Timestamp> {
     Timestamp::from_second(i64::from(second)).ok()
 }
 
+/// Incidents.
 pub(crate) const INCIDENTS: &[u8] = b"i/";
 
 pub(crate) fn incident(id: &str) -> Key {
-    format!("i/{id}").into_bytes()
+    [INCIDENTS, id.as_bytes()].concat()
+}
+
+/// What stands for the incident of this key, one of [`incident`].
+pub(crate) fn incident_digest(key: &[u8]) -> Option<Digest> {
+    let id = key.strip_prefix(INCIDENTS)?;
+    std::str::from_utf8(id).ok().map(id_digest)
 }
 
 fn digest_of(name: &str) -> String {

@@ -123,7 +123,7 @@ pub(crate) fn note_open_sources(
 ) -> Result<Option<Key>, Error> {
     let page = draft
         .reader
-        .scan(b"i/", after.map(Vec::as_slice), OPEN_A_SLICE)?;
+        .scan(rows::INCIDENTS, after.map(Vec::as_slice), OPEN_A_SLICE)?;
     for (key, row) in page.iter().filter(|(key, _)| !rows::is_piece(key)) {
         let incident: Incident = rows::read(draft.reader, key, row)?;
         if incident.is_open() {

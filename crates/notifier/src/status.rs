@@ -121,7 +121,9 @@ impl Handle {
     pub async fn status(&self) -> Result<NotifierStatus, Error> {
         let counts = self.ledger.store.read(|reader| {
             let mut counts = Counts::default();
-            each(reader, b"i/", |key, row| counts.incident(reader, key, row))?;
+            each(reader, rows::INCIDENTS, |key, row| {
+                counts.incident(reader, key, row)
+            })?;
             each(reader, rows::PENDING, |key, row| {
                 counts.delivery(reader, key, row)
             })?;

@@ -40,6 +40,11 @@ const ENTRIES: usize = 16_000;
 /// Outcomes that are written in one batch.
 const OUTCOMES_A_BATCH: usize = 256;
 
+/// What may be sent and not recorded, where that is more than twice what may be under way: each would be sent again
+/// after a crash. As many are recorded in one batch, and a burst does not wait for each batch. Only where what comes
+/// twice is known as such: people are not told twice.
+const UNRECORDED: usize = 128;
+
 /// Failures in a row that open the breaker.
 const BREAKER_FAILURES: u32 = 5;
 
@@ -353,7 +358,13 @@ impl LaneState {
             // What is sent and not recorded would be sent again after a crash: that has a bound too. Mail goes one
             // by one.
             let limit = self.concurrency.limit();
-            self.sending >= limit || self.queue.under_way() >= 2 * limit - 1
+            let unrecorded = 2 * limit - 1;
+            let unrecorded = if self.knows_repeats && limit > 1 {
+                unrecorded.max(UNRECORDED)
+            } else {
+                unrecorded
+            };
+            self.sending >= limit || self.queue.under_way() >= unrecorded
         };
         if is_paused || is_full {
             return None;

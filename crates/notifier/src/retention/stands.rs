@@ -66,7 +66,7 @@ pub(super) fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
     match kind {
         RowKind::Event => (rows::READ_IDS, Keys::Ids),
         RowKind::Trail => (rows::TRAILS, Keys::Trail),
-        RowKind::Incident => (b"i/", Keys::Text),
+        RowKind::Incident => (rows::INCIDENTS, Keys::Text),
         RowKind::Delivery => (rows::CLOSED, Keys::Text),
         RowKind::DeadTrigger => (b"k/", Keys::Text),
         RowKind::DroppedResolve => (b"y/", Keys::Text),

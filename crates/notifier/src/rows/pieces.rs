@@ -28,10 +28,9 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("ledger rows have string keys and plain fields")
 }
 
-/// Puts `bytes` under `key`, in pieces if they are large. `before` is what stood there, so that pieces of a
-/// longer value do not stay behind.
-pub(crate) fn put(batch: &mut Batch, key: &[u8], bytes: &[u8], before: Option<&[u8]>) {
-    let before = pieces(before);
+/// Puts `bytes` under `key`, in pieces if they are large. What stood there had `before` pieces ([`n_pieces`]): those of
+/// a longer value do not stay behind.
+pub(crate) fn put(batch: &mut Batch, key: &[u8], bytes: &[u8], before: usize) {
     let now = if bytes.len() <= PIECE_BYTES {
         0
     } else {
@@ -57,10 +56,10 @@ pub(crate) fn put(batch: &mut Batch, key: &[u8], bytes: &[u8], before: Option<&[
     }
 }
 
-/// Deletes the row under `key` with its pieces; `row` is what stands there.
-pub(crate) fn delete(batch: &mut Batch, key: &[u8], row: &[u8]) {
+/// Deletes the row under `key` with its pieces ([`n_pieces`]).
+pub(crate) fn delete(batch: &mut Batch, key: &[u8], n_pieces: usize) {
     batch.delete(key);
-    for number in 0..pieces(Some(row)) {
+    for number in 0..n_pieces {
         batch.delete(piece_key(key, number));
     }
 }
@@ -133,7 +132,7 @@ pub(crate) fn seen_bytes(
 /// The pieces that `row` tells of; none if they are not, or no longer, those.
 fn joined(reader: &Reader, key: &[u8], row: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let mut bytes = Vec::new();
-    for number in 0..pieces(Some(row)) {
+    for number in 0..n_pieces(row) {
         match reader.get(&piece_key(key, number))? {
             Some(piece) => bytes.extend(piece),
             None => return Ok(None),
@@ -166,9 +165,10 @@ pub(crate) fn without_piece(key: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-fn pieces(row: Option<&[u8]>) -> usize {
+/// In how many pieces the value stands of which `row` tells; 0: it is whole.
+pub(crate) fn n_pieces(row: &[u8]) -> usize {
     match row {
-        Some([SPLIT, a, b, c, d, _, _, _, _]) => {
+        [SPLIT, a, b, c, d, _, _, _, _] => {
             usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX)
         }
         _ => 0,
@@ -191,7 +191,7 @@ mod tests {
     /// Puts `value` under `key` over `before`, and gives the row that stands there then.
     async fn stands(store: &Store, key: &[u8], value: &str, before: Option<&[u8]>) -> Vec<u8> {
         let mut batch = Batch::new();
-        put(&mut batch, key, &json(&value), before);
+        put(&mut batch, key, &json(&value), before.map_or(0, n_pieces));
         store.commit(batch).await.unwrap();
         store.get(key.to_vec()).await.unwrap().unwrap()
     }
@@ -218,7 +218,7 @@ mod tests {
         let all = store.scan(b"i/".to_vec(), None, 100).await.unwrap();
         assert_eq!(all.len(), 1, "pieces of longer values stayed behind");
         let mut batch = Batch::new();
-        delete(&mut batch, &key, &row.unwrap());
+        delete(&mut batch, &key, n_pieces(&row.unwrap()));
         store.commit(batch).await.unwrap();
         assert!(store.scan(b"".to_vec(), None, 10).await.unwrap().is_empty());
     }
@@ -242,7 +242,7 @@ mod tests {
         }
         let mut batch = Batch::new();
         let before = store.get(key.clone()).await.unwrap().unwrap();
-        delete(&mut batch, &key, &before);
+        delete(&mut batch, &key, n_pieces(&before));
         store.commit(batch).await.unwrap();
         assert_eq!(looked_at(&store, &key, &row).await, None);
     }
