@@ -11,7 +11,11 @@ fn it_has_few_arenas_and_gives_back_soon_on_any_number_of_cores() {
     let output = version.arg("--version").env(SAY.0, SAY.1).output();
     let output = output.expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    for line in ["opt.narenas: 2\n", "opt.dirty_decay_ms: 1000"] {
+    for line in [
+        "opt.narenas: 2\n",
+        "opt.dirty_decay_ms: 1000",
+        "opt.tcache_max: 4096\n",
+    ] {
         assert!(said.contains(line), "`{line}` is missing, of {said}");
     }
 }

@@ -19,8 +19,8 @@ use crate::copying::{Copying, Progress};
 use crate::place::{copy_bytes, remove};
 use crate::rows::{Failure, Rows, RowsSize};
 
-/// So many times the live bytes may the files have, in halves.
-const HALF_FILES_PER_LIVE: u64 = 7;
+/// So many times the live bytes may the files have.
+const FILES_PER_LIVE: u64 = 3;
 /// So many times what they had after the last time, in quarters: some rows need more.
 const QUARTER_FILES_PER_LAST: u64 = 5;
 /// Slices after one group of commits, at most: commits wait that long where they make the files grow fast.
@@ -100,7 +100,7 @@ impl Compactor {
 
     fn is_worth(&self, size: RowsSize) -> bool {
         size.files_bytes > self.from_bytes
-            && size.files_bytes > size.live_bytes.saturating_mul(HALF_FILES_PER_LIVE) / 2
+            && size.files_bytes > size.live_bytes.saturating_mul(FILES_PER_LIVE)
             && size.files_bytes > self.after_last_bytes.saturating_mul(QUARTER_FILES_PER_LAST) / 4
     }
 }
@@ -276,8 +276,8 @@ mod tests {
             rows: 1,
         };
         assert!(!compactor.is_worth(size(16, 0)), "small");
-        assert!(compactor.is_worth(size(17, 4)));
-        assert!(!compactor.is_worth(size(17, 5)), "full of rows");
+        assert!(compactor.is_worth(size(17, 5)));
+        assert!(!compactor.is_worth(size(17, 6)), "full of rows");
         compactor.after_last_bytes = 100;
         assert!(!compactor.is_worth(size(125, 5)), "as after the last time");
         assert!(compactor.is_worth(size(126, 5)));
