@@ -14,9 +14,8 @@ use syncbell_testkit::Seed;
 use crate::house::{House, WAIT};
 use crate::traffic::Traffic;
 
-/// Deliveries under way at a time, to a webhook that answers at once: sixteen are sent, and fewer wait for their
-/// outcome to be recorded. To a mailbox: one.
-pub(crate) const UNDER_WAY: usize = 31 + 1;
+/// Deliveries that may be sent and not recorded, to a webhook that answers at once. To a mailbox: one.
+pub(crate) const UNDER_WAY: usize = 128 + 1;
 
 /// Deliveries that are looked at for those that did not arrive.
 const LIMIT: &str = "1000";

@@ -12,6 +12,7 @@ use syncbell_event::{AlertStatus, Status};
 use syncbell_simulator::NewTask;
 use syncbell_testkit::{Answer, Seed};
 
+use crate::WEBHOOKS_UNDER_WAY;
 use crate::house::{House, WAIT};
 use crate::story::settled;
 
@@ -144,10 +145,9 @@ async fn after_death_between_each_pair_of_steps_nothing_is_missing_and_repeats_c
     assert_eq!(resolved.count(), deaths, "not every route recovered");
     assert!(webhook.is_complete(), "webhook: {webhook}");
     assert!(mail.is_complete(), "mailbox: {mail}");
-    // At most what was under way at each death: sixteen to a webhook and fewer that wait to be recorded, one to
-    // a mailbox. A mail that was
-    // sent and not recorded is sent again.
-    assert!(webhook.repeated.len() <= 31 * deaths, "webhook: {webhook}");
+    // At most what was under way at each death. A mail that was sent and not recorded is sent again.
+    let bound = WEBHOOKS_UNDER_WAY * deaths;
+    assert!(webhook.repeated.len() <= bound, "webhook: {webhook}");
     assert!(
         (1..=deaths).contains(&mail.repeated.len()),
         "mailbox: {mail}"

@@ -190,8 +190,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_not_committed_is_not_known() {
-        let ledger = Ledger::open(Store::memory()).await.unwrap();
+    async fn what_was_not_committed_is_not_known_and_the_store_is_asked_again() {
+        let store = Store::memory();
+        let ledger = Ledger::open(store.clone()).await.unwrap();
         read(&ledger, 0..1, at(0)).await;
         assert_eq!(known(&ledger, 0..4).await, [0]);
         let failed = ledger.turn(|draft| -> Result<(), Error> {
@@ -200,7 +201,10 @@ mod tests {
             Err(rows::unreadable(b"x", "a turn that fails"))
         });
         assert!(failed.await.is_err());
-        // As where the store takes nothing, or nobody waits for it any more.
+        // As where the store takes nothing, or nobody waits for it any more and it took it all the same.
+        let other = Ledger::open(store).await.unwrap();
+        read(&other, 3..4, at(3)).await;
+        assert_eq!(known(&ledger, 0..4).await, [0], "it was not asked again");
         let mut changes = IdChanges::default();
         changes.read(rows::event_digest(&id(2)), at(2));
         let changes = AllChanges {
@@ -208,7 +212,7 @@ mod tests {
             ..AllChanges::default()
         };
         drop(ledger.mirrors.committing(changes));
-        assert_eq!(known(&ledger, 0..4).await, [0]);
+        assert_eq!(known(&ledger, 0..4).await, [0, 3]);
     }
 
     #[tokio::test]

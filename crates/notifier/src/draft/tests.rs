@@ -66,7 +66,7 @@ async fn change(ledger: &Ledger, reads: bool, value: Option<usize>) -> bool {
 }
 
 #[tokio::test]
-async fn a_row_that_was_read_is_changed_without_a_look_at_it_and_leaves_no_pieces() {
+async fn a_row_that_was_read_and_is_changed_leaves_no_pieces() {
     let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
     for reads in [true, false] {
         for (value, stood, rows) in [
@@ -109,11 +109,20 @@ async fn which_incidents_stand_is_known_in_the_turn_then_and_after_a_restart() {
         let again = Ledger::open(store.clone()).await.unwrap();
         assert_eq!(known(&again, &ids).await, now);
     }
-    // As where the store takes nothing, or nobody waits for it any more: it is asked again.
+    // As where the store takes nothing, or nobody waits for it any more and it took it all the same.
+    let other = Ledger::open(store.clone()).await.unwrap();
+    let put = other.turn(|draft| {
+        draft.put(rows::incident("third"), &1);
+        Ok(())
+    });
+    put.await.unwrap();
+    let third = ["third".to_owned(), ids[1].clone()];
+    assert_eq!(known(&ledger, &third).await, [false, true]);
     let mut changes = AllChanges::default();
     let first = rows::incident_digest(&rows::incident(&ids[0])).unwrap();
     changes.incidents.went.insert(first);
     drop(ledger.mirrors.committing(changes));
+    assert_eq!(known(&ledger, &third).await, [true, true]);
     assert_eq!(known(&ledger, &ids).await, [true, true]);
     let id = ids[0].clone();
     let forget = ledger.turn(move |draft| {
