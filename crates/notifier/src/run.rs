@@ -128,9 +128,14 @@ pub fn open_store(data_dir: &std::path::Path, disk: Disk) -> Result<Store, Error
     Ok(Store::open(&data_dir.join("notifier"), options(disk))?)
 }
 
+/// A ledger of less is never compacted: five thousand alerts at once leave thirty MiB of files, and are not to wait for
+/// the copy.
+const COMPACT_FROM_BYTES: u64 = 64 * 1024 * 1024;
+
 fn options(disk: Disk) -> syncbell_store::Options {
     syncbell_store::Options {
         min_free_bytes: disk.min_free_bytes,
+        compact_from_bytes: COMPACT_FROM_BYTES,
         ..syncbell_store::Options::default()
     }
 }

@@ -45,13 +45,13 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// A cache of 3 MiB; 256 MiB of the disk are kept free; from 64 MiB on files
+    /// A cache of 3 MiB; 256 MiB of the disk are kept free; from 16 MiB on files
     /// are compacted that have more than three times what lives in them.
     fn default() -> Self {
         Self {
             cache_bytes: 3 * 1024 * 1024,
             min_free_bytes: 256 * 1024 * 1024,
-            compact_from_bytes: 64 * 1024 * 1024,
+            compact_from_bytes: 16 * 1024 * 1024,
         }
     }
 }
