@@ -89,7 +89,8 @@ impl<'a> Draft<'a> {
         match (self.changed.get(&key), rows::incident_digest(&key)) {
             (Some(change), _) => Ok(change.is_some()),
             (None, Some(digest)) => known.has(&digest, || incidents::all(self.reader)),
-            (None, None) => Ok(false),
+            // Nothing in memory says so: it is looked for.
+            (None, None) => Ok(true),
         }
     }
 

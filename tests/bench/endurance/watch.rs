@@ -25,7 +25,6 @@ pub(crate) struct Peaks {
 }
 
 /// Looks until it is dropped.
-#[derive(Clone)]
 pub(crate) struct Watch(Arc<Mutex<Peaks>>);
 
 impl Peak {
