@@ -25,6 +25,7 @@
 mod condition;
 mod own_rule;
 mod incident;
+mod flap;
 mod turn;
 pub(crate) mod summary;
 pub(crate) mod timers;
@@ -44,6 +45,7 @@ use crate::delivery::Entry;
 pub(crate) use close::close;
 use condition::Beyond;
 pub(crate) use condition::{Rule, Rules};
+pub(crate) use flap::Turns;
 #[cfg(test)]
 pub(crate) use incident::Notice;
 pub(crate) use incident::{ClosedBy, Incident, Subject, Well};

@@ -69,7 +69,7 @@ pub(crate) fn close_asked(
         let id = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
         let incident = draft.get::<Incident>(&rows::incident(&id))?;
         if let (Some(asked), Some(incident)) = (asked, incident.filter(Incident::is_open)) {
-            let (incident, entry) = decide::close(incident, &asked.reason, now);
+            let (incident, entry) = decide::close(incident, &asked.reason, &setup.rules, now);
             tracing::info!(
                 incident = id,
                 reason = asked.reason,

@@ -10,7 +10,6 @@ mod decide;
 mod watch;
 mod judge;
 mod hold;
-mod flap;
 mod held;
 mod sources;
 mod silence;

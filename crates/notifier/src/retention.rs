@@ -14,7 +14,7 @@
 //!   it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
-//! - when incidents began and ended, a day later: it is no flapping any more;
+//! - when incidents began and ended, as an earlier version wrote it, a day later: it is no flapping any more;
 //! - what is held back of an incident that is over, and that it hid others: nobody will be told;
 //! - silences, the time of incidents after they ended, once what they held back was looked at;
 //! - tasks that ended well, after a long time, and only if the log holds nothing that was read of them. Such

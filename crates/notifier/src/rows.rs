@@ -281,12 +281,8 @@ pub(crate) fn hold_record(holder: &Holder) -> Key {
     format!("hr/{}", name_of(holder)).into_bytes()
 }
 
-/// When an incident began and ended of late.
+/// When an incident began and ended of late, as an earlier version wrote it.
 pub(crate) const TURNS: &[u8] = b"fl/";
-
-pub(crate) fn turns(incident: &str) -> Key {
-    format!("fl/{incident}").into_bytes()
-}
 
 pub(crate) const SOURCES: &[u8] = b"so/";
 
@@ -357,6 +353,9 @@ pub(crate) fn waiting(receiver: &str, digest: &str) -> Key {
     format!("q/{}/{digest}/", digest_id([Some(receiver)])).into_bytes()
 }
 
+/// The beginning of [`waits`].
+pub(crate) const WAITS: &[u8] = b"qi/";
+
 /// What waits of an incident for a receiver, whichever group it waits in.
 pub(crate) fn waits(receiver: &str, instead_of: [Option<&str>; 2], incident: &str) -> Key {
     let digest = digest_id([Some(receiver)].into_iter().chain(instead_of));
@@ -384,6 +383,9 @@ pub(crate) fn lane(target: &Target) -> Key {
     let digest = digest_id([Some(target.receiver.as_str()), target.address.as_deref()]);
     format!("d/{digest}/").into_bytes()
 }
+
+/// The beginning of [`dead_trigger`].
+pub(crate) const DEAD_TRIGGERS: &[u8] = b"k/";
 
 /// Marks an incident whose trigger to this target is in the dead letters: its resolve is dropped.
 pub(crate) fn dead_trigger(target: &Target, incident: &str) -> Key {

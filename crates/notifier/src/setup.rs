@@ -7,7 +7,6 @@ use syncbell_config::{Instance, Receiver, Route, RuleSwitches};
 
 use crate::decide::{Quiet, Rules};
 use crate::delivery::Target;
-use crate::flap::Flapping;
 use crate::hold::{Compiled, Pairs};
 use crate::route::{self, Routes};
 
@@ -26,8 +25,6 @@ pub(crate) struct Setup {
     pub(crate) pairs: Pairs,
     /// Of silences, which come and go.
     pub(crate) compiled: Compiled,
-    /// When an incident flaps; none: never.
-    pub(crate) flapping: Option<Flapping>,
     /// The configured instances, and how often each is polled.
     instances: BTreeMap<String, SignedDuration>,
     /// What is to run, by instance.
@@ -57,10 +54,6 @@ impl Setup {
             targets: receivers.iter().flat_map(route::targets).collect(),
             pairs: Pairs::new(&rules.inhibit),
             compiled: Compiled::default(),
-            flapping: rules.flapping.map(|flapping| Flapping {
-                changes: flapping.changes,
-                within: SignedDuration::try_from(flapping.within).unwrap_or(SignedDuration::MAX),
-            }),
             instances: instances.collect(),
             quiet,
         }

@@ -9,7 +9,6 @@ use syncbell_store::Error;
 use crate::delivery::Entry;
 use crate::done::Done;
 use crate::draft::Draft;
-use crate::flap;
 use crate::held::{self, Verdict};
 use crate::notify;
 use crate::setup::Setup;
@@ -32,9 +31,6 @@ pub(crate) fn tell(
             trail::note(draft, deciding, entry, Ending::Before, now)?;
             continue;
         }
-        let mut entry = entry.clone();
-        flap::note(draft, setup.flapping, &mut entry)?;
-        let entry = &entry;
         let task = entry.item.task.as_ref().map(|task| task.task_id.as_str());
         tracing::info!(
             task.id = task, event.id = %entry.event_id, instance.id = entry.instance,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use syncbell_event::AlertStatus;
 
 use super::incident::{ClosedBy, Incident};
-use super::{notice, turn};
+use super::{Rules, flap, notice, turn};
 use crate::delivery::Entry;
 
 /// Closes the incident, whatever holds it open, because of `reason`. Gives its all-clear, by its newest cause that was
@@ -12,6 +12,7 @@ use crate::delivery::Entry;
 pub(crate) fn close(
     mut incident: Incident,
     reason: &str,
+    rules: &Rules,
     now: Timestamp,
 ) -> (Incident, Option<Entry>) {
     let told = incident.causes.iter().filter(|cause| cause.told);
@@ -28,7 +29,7 @@ pub(crate) fn close(
         "" => format!("{what}: closed by hand"),
         reason => format!("{what}: closed by hand: {reason}"),
     };
-    let entry = match &newest {
+    let mut entry = match &newest {
         _ if incident.occurrences == 0 => None,
         Some(cause) => Some(turn::entry(
             &incident,
@@ -41,5 +42,8 @@ pub(crate) fn close(
             entry
         }),
     };
+    if let Some(entry) = &mut entry {
+        flap::note(&mut incident, entry, rules.flapping);
+    }
     (incident, entry)
 }

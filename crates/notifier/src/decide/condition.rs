@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use syncbell_event::{Phase, Severity, Status, SyncTask};
 
+use super::flap::Flapping;
 use super::own_rule::{Held, Marks, Name, OwnRule};
 
 /// A rule. The order of those that are built in is the design's; in which order all of them decide is said
@@ -126,6 +127,8 @@ pub(crate) struct Rules {
     pub(crate) canceled: bool,
     /// From created to final.
     pub(crate) slow: Option<SignedDuration>,
+    /// When an incident is taken for flapping.
+    pub(crate) flapping: Option<Flapping>,
     /// Of rules whose alerts carry something beside the defaults, or are of another severity.
     pub(crate) marks: BTreeMap<Rule, Marks>,
     /// Those that the configuration adds, in its order.
@@ -151,6 +154,10 @@ impl Rules {
                 .and_then(|silent| limit(true, silent.within)),
             canceled: switches.canceled,
             slow: limit(switches.slow, switches.slow_after),
+            flapping: switches.flapping.map(|flapping| Flapping {
+                changes: flapping.changes,
+                within: SignedDuration::try_from(flapping.within).unwrap_or(SignedDuration::MAX),
+            }),
             marks: OwnRule::marks(switches),
             own: switches.own.iter().filter_map(OwnRule::new).collect(),
         }
@@ -245,6 +252,7 @@ mod tests {
     use super::*;
 
     const ALL_ON: Rules = Rules {
+        flapping: None,
         failed: true,
         issue: true,
         stuck: Some(SignedDuration::from_hours(2)),

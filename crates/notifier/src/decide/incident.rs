@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use syncbell_event::{EventId, Route, Severity, SyncTask, TaskId, digest_id};
 
 use super::condition::Rule;
+use super::flap::Turns;
 use super::own_rule::Marks;
 use super::silent::Quiet;
 
@@ -109,6 +110,9 @@ pub(crate) struct Incident {
     pub(crate) notice: Option<Notice>,
     /// How it ended, if it did.
     pub(crate) closed: Option<Closing>,
+    /// When it began and ended of late, earlier openings included.
+    #[serde(default, skip_serializing_if = "Turns::is_empty")]
+    pub(crate) turns: Turns,
     /// With what it was opened; none: as its rule is built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) marks: Option<Marks>,
@@ -181,6 +185,7 @@ impl Incident {
             occurrences: 0,
             notice: None,
             closed: None,
+            turns: Turns::default(),
             marks: None,
         }
     }

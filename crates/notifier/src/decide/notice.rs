@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use syncbell_event::{AlertItem, AlertStatus, EventId, TraceParent, digest_id};
 
 use super::condition::{Rule, Rules};
+use super::flap;
 use super::incident::{ClosedBy, Incident, Notice, Subject};
 use super::silent::Quiet;
 use crate::delivery::Entry;
@@ -16,15 +17,16 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What begins carries what its rule says now; what ends, what it began with.
+    /// What begins carries what its rule says now; what ends, what it began with. What flaps says so.
     pub(crate) fn marked(&self, rules: &Rules) -> Self {
         let mut told = self.clone();
-        if let (Some(incident), Some(entry)) = (&mut told.incident, &mut told.entry)
-            && entry.fires()
-        {
-            incident.marks = rules.marks(incident.rule).cloned();
-            entry.item.severity = incident.severity();
-            (entry.item.labels, entry.item.annotations) = incident.texts();
+        if let (Some(incident), Some(entry)) = (&mut told.incident, &mut told.entry) {
+            if entry.fires() {
+                incident.marks = rules.marks(incident.rule).cloned();
+                entry.item.severity = incident.severity();
+                (entry.item.labels, entry.item.annotations) = incident.texts();
+            }
+            flap::note(incident, entry, rules.flapping);
         }
         told
     }
@@ -51,9 +53,13 @@ pub(crate) fn begin(
     traceparent: Option<TraceParent>,
     now: Timestamp,
 ) -> Told {
-    let mut incident = known
-        .filter(Incident::is_open)
-        .unwrap_or_else(|| Incident::open(about.rule, about.subject, about.instance, now));
+    let mut incident = match known {
+        Some(known) if known.is_open() => known,
+        known => Incident {
+            turns: known.map(|before| before.turns).unwrap_or_default(),
+            ..Incident::open(about.rule, about.subject, about.instance, now)
+        },
+    };
     let since = about.since.to_string();
     let parts = ["notice", &incident.id, about.instance, &since];
     incident.notice = Some(Notice {

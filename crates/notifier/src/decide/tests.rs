@@ -1,5 +1,6 @@
 //! A ledger in a map, fed with observations: what is told, in order.
 
+mod flapping;
 mod own;
 mod time;
 
@@ -13,6 +14,7 @@ use super::*;
 use timers::Armed;
 
 const RULES: Rules = Rules {
+    flapping: None,
     failed: true,
     issue: true,
     stuck: Some(SignedDuration::from_hours(2)),

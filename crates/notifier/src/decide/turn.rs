@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use syncbell_event::{AlertItem, AlertStatus, Kind, Phase, TaskId};
 
 use super::condition;
+use super::flap;
 use super::incident::{Cause, ClosedBy, Incident, Subject, Well};
 use super::own_rule::Name;
 use super::{Observation, Rule, Rules, SubjectState, TaskState, summary};
@@ -71,9 +72,11 @@ impl<'a> Turn<'a> {
             .iter()
             .position(|incident| incident.id == id && incident.is_open());
         let at = at.unwrap_or_else(|| {
-            self.incidents.retain(|incident| incident.id != id);
+            let before = self.incidents.iter().position(|known| known.id == id);
+            let before = before.map(|at| self.incidents.remove(at));
             let (subject, now) = (self.subject.clone(), self.now);
             self.incidents.push(Incident {
+                turns: before.map(|before| before.turns).unwrap_or_default(),
                 marks: self.rules.marks(rule).cloned(),
                 ..Incident::open(rule, subject, &self.seen.instance, now)
             });
@@ -95,6 +98,7 @@ impl<'a> Turn<'a> {
             entry.history.clone_from(&known.history);
             entry.item.detail.clone_from(&self.seen.detail);
             entry.traceparent = self.seen.traceparent;
+            flap::note(incident, &mut entry, self.rules.flapping);
             self.told.push(entry);
         }
     }
@@ -151,7 +155,7 @@ impl<'a> Turn<'a> {
         ended: &[Cause],
         say: impl Fn(&Cause) -> (String, Option<TaskId>),
     ) {
-        let incident = &self.incidents[at];
+        let incident = &mut self.incidents[at];
         if incident.is_open() || incident.occurrences == 0 {
             return;
         }
@@ -167,6 +171,7 @@ impl<'a> Turn<'a> {
             entry.event_id = self.seen.event_id.clone();
             entry.observed_at = self.seen.observed_at;
             entry.traceparent = self.seen.traceparent;
+            flap::note(incident, &mut entry, self.rules.flapping);
             self.told.push(entry);
         }
     }

@@ -7,11 +7,11 @@ use super::Kept;
 use super::pass::Place;
 use crate::compact;
 use crate::dead_letters::Replayed;
+use crate::decide::Turns;
 use crate::decide::watch::Watch;
 use crate::decide::{Incident, SEEN_EVERY};
 use crate::delivery::Closed;
 use crate::draft::Draft;
-use crate::flap::Turns;
 use crate::group::Group;
 use crate::held;
 use crate::hold::{HoldRecord, Holder};
@@ -68,7 +68,7 @@ pub(super) fn prefix(kind: RowKind) -> (&'static [u8], Keys) {
         RowKind::Trail => (rows::TRAILS, Keys::Trail),
         RowKind::Incident => (rows::INCIDENTS, Keys::Text),
         RowKind::Delivery => (rows::CLOSED, Keys::Text),
-        RowKind::DeadTrigger => (b"k/", Keys::Text),
+        RowKind::DeadTrigger => (rows::DEAD_TRIGGERS, Keys::Text),
         RowKind::DroppedResolve => (b"y/", Keys::Text),
         RowKind::Replay => (b"v/", Keys::Text),
         RowKind::Group => (b"g/", Keys::Text),

@@ -1,7 +1,7 @@
 //! Flapping: a condition that begins and ends over and over.
 //!
-//! In: an entry that is to be told; when its incident began and ended of late. Out: whether it flaps. What flaps is
-//! said so, and goes to people in a group of its own, which waits longer between two messages (`notify.rs`): the
+//! Pure. In: an entry that is to be told, and its incident, which knows when it began and ended of late. Out: whether it
+//! flaps. What flaps is said so, and goes to people in a group of its own, which waits longer between two messages (`notify.rs`): the
 //! first message says that it flaps, the next ones list what happened meanwhile. A receiver whose entries go alone, as
 //! those of a generic webhook, is told each at once all the same.
 //!
@@ -10,11 +10,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use syncbell_store::Error;
 
+use super::incident::Incident;
 use crate::delivery::Entry;
-use crate::draft::Draft;
-use crate::rows;
 
 /// Turns that are remembered of an incident; the configuration allows no more.
 const TURNS_LIMIT: usize = 100;
@@ -33,6 +31,10 @@ pub(crate) struct Flapping {
 pub(crate) struct Turns(Vec<Timestamp>);
 
 impl Turns {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes what `entry` says. Gives how often it turned within the time, if that is flapping.
     fn note(&mut self, entry: &Entry, flapping: Flapping) -> Option<usize> {
         let now = entry.observed_at;
@@ -57,18 +59,12 @@ fn is_turn(entry: &Entry) -> bool {
     !entry.fires() || entry.occurrence <= 1
 }
 
-/// Notes that `entry` is told; marks it, where its incident flaps.
-pub(crate) fn note(
-    draft: &mut Draft<'_>,
-    flapping: Option<Flapping>,
-    entry: &mut Entry,
-) -> Result<(), Error> {
+/// Notes with `incident` what its `entry` tells; marks that, where it flaps.
+pub(crate) fn note(incident: &mut Incident, entry: &mut Entry, flapping: Option<Flapping>) {
     let Some(flapping) = flapping else {
-        return Ok(());
+        return;
     };
-    let key = rows::turns(&entry.item.incident);
-    let mut turns: Turns = draft.get(&key)?.unwrap_or_default();
-    if let Some(n) = turns.note(entry, flapping) {
+    if let Some(n) = incident.turns.note(entry, flapping) {
         entry.flapping = true;
         let within = flapping.within.as_mins();
         entry.item.summary = format!(
@@ -76,10 +72,6 @@ pub(crate) fn note(
             entry.item.summary
         );
     }
-    if is_turn(entry) {
-        draft.put(key, &turns);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
