@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::watch::watch_id;
 use crate::{EventId, Failing, Kind, Recovered, Swept, SyncTask, TraceParent};
@@ -195,10 +195,10 @@ impl Event {
         }
     }
 
-    fn decode(type_name: &str, data: Value) -> Result<Self, DecodeError> {
+    fn decode(type_name: &str, data: &RawValue) -> Result<Self, DecodeError> {
         let short = type_name.strip_prefix(TYPE_PREFIX).unwrap_or_default();
-        let task = |kind, data: Value| -> Result<Self, DecodeError> {
-            let data: Box<TaskData> = serde_json::from_value(data)?;
+        let task = |kind| -> Result<Self, DecodeError> {
+            let data: Box<TaskData> = serde_json::from_str(data.get())?;
             if data.before.is_none() && data.after.is_none() {
                 return Err(DecodeError::Empty);
             }
@@ -208,13 +208,13 @@ impl Event {
             Ok(Self::Task { kind, data })
         };
         match short {
-            "sync-task.snapshot.v1" => task(Kind::Snapshot, data),
-            "sync-task.created.v1" => task(Kind::Created, data),
-            "sync-task.updated.v1" => task(Kind::Updated, data),
-            "sync-task.vanished.v1" => task(Kind::Vanished, data),
-            "watch.swept.v1" => Ok(Self::Swept(serde_json::from_value(data)?)),
-            "watch.failing.v1" => Ok(Self::Failing(serde_json::from_value(data)?)),
-            "watch.recovered.v1" => Ok(Self::Recovered(serde_json::from_value(data)?)),
+            "sync-task.snapshot.v1" => task(Kind::Snapshot),
+            "sync-task.created.v1" => task(Kind::Created),
+            "sync-task.updated.v1" => task(Kind::Updated),
+            "sync-task.vanished.v1" => task(Kind::Vanished),
+            "watch.swept.v1" => Ok(Self::Swept(serde_json::from_str(data.get())?)),
+            "watch.failing.v1" => Ok(Self::Failing(serde_json::from_str(data.get())?)),
+            "watch.recovered.v1" => Ok(Self::Recovered(serde_json::from_str(data.get())?)),
             _ => Err(DecodeError::Type(type_name.to_owned())),
         }
     }
@@ -297,7 +297,8 @@ impl Envelope {
 
     /// Reads the bytes back. Unknown attributes and fields are accepted.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let wire: Wire<Value> = serde_json::from_slice(bytes)?;
+        // `data` is read once, as what `type` says it is.
+        let wire: Wire<&RawValue> = serde_json::from_slice(bytes)?;
         if wire.specversion != "1.0" {
             return Err(DecodeError::SpecVersion(wire.specversion));
         }

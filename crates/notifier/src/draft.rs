@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syncbell_bus::{Next, Stream};
 use syncbell_event::{EventId, SnapshotRequest, TaskId};
-use syncbell_store::{Batch, Error, Reader};
+use syncbell_store::{Error, Reader};
 
 use crate::compact;
 use crate::dead_letters::DeadLetter;
@@ -22,13 +22,18 @@ use crate::delivery::{Closed, Delivery, DeliveryId, DeliveryState};
 use crate::group::Group;
 use crate::hold::{Compiled, Mute};
 use crate::incidents;
-use crate::mirror::{AllChanges, Mirrors};
+use crate::mirror::Mirrors;
 use crate::numbers::Drawn;
 use crate::read_ids::{self, IdChanges};
 use crate::rows::{self, Key};
 use crate::silence;
 use crate::standing::{PARTITIONS_LIMIT, Standing, positions};
 use crate::trail::Trails;
+
+use rare::Rare;
+
+mod batch;
+mod rare;
 
 /// Attempts at one delivery that are forgotten in one turn.
 const ATTEMPTS_A_TURN: usize = 1_000;
@@ -44,6 +49,7 @@ pub(crate) struct Draft<'a> {
     /// Rows that this turn read from the store: in how many pieces each stood, or that there was none. What this turn
     /// changes is not read once more for that.
     stood: RefCell<BTreeMap<Key, Option<usize>>>,
+    rare: Rare,
     numbers: &'a Drawn,
     /// Groups that this turn changed, by key: written once, however many entries come to one. Nobody else reads or
     /// changes these rows within a turn.
@@ -65,6 +71,7 @@ impl<'a> Draft<'a> {
             reader,
             changed: BTreeMap::new(),
             stood: RefCell::default(),
+            rare: Rare::default(),
             numbers,
             groups: BTreeMap::new(),
             mutes: OnceCell::new(),
@@ -96,6 +103,9 @@ impl<'a> Draft<'a> {
 
     /// What stands in the store under `key`.
     fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        if self.rare.is_none(self.reader, key)? {
+            return Ok(None);
+        }
         let row = self.reader.get(key)?;
         let stood = row.as_deref().map(rows::n_pieces);
         self.stood.borrow_mut().insert(key.to_vec(), stood);
@@ -255,6 +265,9 @@ impl<'a> Draft<'a> {
         let changed = self.changed.range(prefix.to_vec()..=until.to_vec());
         let mut changed = changed.filter(|(_, change)| change.is_some());
         let changed = changed.next_back().map(|(key, _)| key.clone());
+        if self.rare.is_none(self.reader, prefix)? {
+            return Ok(changed);
+        }
         let (mut before, mut page_rows): (Option<Key>, usize) = (None, 1);
         loop {
             let page = self
@@ -365,7 +378,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Puts a delivery into its target's lane.
+    /// Puts a delivery with a number that was just drawn into its target's lane: nothing stands there.
+    pub(crate) fn enqueue_new(&mut self, delivery: &Delivery) {
+        let key = rows::numbered(rows::lane(&delivery.target), delivery.seq);
+        self.stood.get_mut().insert(key, None);
+        self.enqueue(delivery);
+    }
+
+    /// Puts a delivery into its target's lane, over the row that it may have there.
     pub(crate) fn enqueue(&mut self, delivery: &Delivery) {
         let key = rows::numbered(rows::lane(&delivery.target), delivery.seq);
         self.put_bytes(rows::place(&delivery.id), key.clone());
@@ -432,51 +452,6 @@ impl<'a> Draft<'a> {
             self.put(rows::position(stream, partition), &standing);
         }
         Ok(())
-    }
-
-    /// The batch, and what it changes of what is known in memory.
-    pub(crate) fn into_batch(mut self) -> Result<(Batch, AllChanges), Error> {
-        for (key, group) in std::mem::take(&mut self.groups) {
-            self.put(key, &group);
-        }
-        let mut batch = Batch::new();
-        // Under numbers of their own: nothing stands there.
-        if let Some(row) = self.ids.row() {
-            let key = rows::read_ids(self.numbers.next());
-            rows::put(&mut batch, &key, &row, 0);
-        }
-        for row in self.trails.into_rows() {
-            let key = rows::trail(self.numbers.next());
-            rows::put(&mut batch, &key, &row, 0);
-        }
-        let mut changes = AllChanges {
-            read_ids: self.ids.into_changes(),
-            ..AllChanges::default()
-        };
-        let stood = self.stood.into_inner();
-        for (key, change) in self.changed {
-            if let Some(incident) = rows::incident_digest(&key) {
-                let incidents = &mut changes.incidents;
-                let side = if change.is_some() {
-                    &mut incidents.came
-                } else {
-                    &mut incidents.went
-                };
-                side.insert(incident);
-            }
-            let before = match stood.get(&key) {
-                Some(stood) => *stood,
-                None => self.reader.get(&key)?.as_deref().map(rows::n_pieces),
-            };
-            match (change, before) {
-                (Some(bytes), before) => {
-                    rows::put(&mut batch, &key, &bytes, before.unwrap_or_default());
-                }
-                (None, Some(n_pieces)) => rows::delete(&mut batch, &key, n_pieces),
-                (None, None) => {}
-            }
-        }
-        Ok((batch, changes))
     }
 }
 

@@ -66,6 +66,10 @@ pub(crate) fn admit(
 ) -> Result<Verdict, Error> {
     let key = rows::held(&entry.item.incident);
     let held = draft.get::<Held>(&key)?;
+    // So it is with most: nothing else needs to be read of them.
+    if held.is_none() && !(entry.fires() && sources::find(draft, setup, entry, now)?.is_some()) {
+        return Ok(Verdict::Told);
+    }
     let incident = draft.get::<Incident>(&rows::incident(&entry.item.incident))?;
     let opened_at = incident
         .as_ref()

@@ -311,7 +311,7 @@ fn give_up(
             if targets.is_empty() {
                 fallback::give_up_waiting(draft, delivery, setup, now, done)?;
             } else {
-                draft.enqueue(&delivery);
+                draft.enqueue_new(&delivery);
                 done.lanes.insert(target.clone());
             }
         }
@@ -446,7 +446,7 @@ fn enqueue(
         if draft.has(&rows::place(&delivery.id))? {
             continue;
         }
-        draft.enqueue(&delivery);
+        draft.enqueue_new(&delivery);
         done.lanes.insert(target.clone());
     }
     Ok(made)

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ledger::Ledger;
+use crate::mirror::AllChanges;
 
 fn key(number: u64) -> Key {
     rows::numbered(b"o/a/".to_vec(), number)
@@ -134,4 +135,36 @@ async fn which_incidents_stand_is_known_in_the_turn_then_and_after_a_restart() {
     for ledger in [ledger, again] {
         assert_eq!(known(&ledger, &ids).await, [false, true]);
     }
+}
+
+/// Of kinds of which mostly none stands: what the turn itself puts, and what stood before it.
+#[tokio::test]
+async fn rows_that_are_rare_are_found_all_the_same() {
+    let ledger = Ledger::open(syncbell_store::Store::memory()).await.unwrap();
+    let waits = |number| rows::numbered(rows::waits("ops", [None, None], "a"), number);
+    let (prefix, until) = (rows::waits("ops", [None, None], "a"), waits(u64::MAX));
+    for stood in [false, true] {
+        let (prefix, until) = (prefix.clone(), until.clone());
+        let turn = ledger.turn(move |draft| {
+            let had = draft.has(&rows::held("a"))?;
+            let last = draft.last_key(&prefix, &until)?;
+            assert_eq!((had, last), (stood, stood.then(|| waits(7))));
+            draft.put(rows::held("a"), &1);
+            draft.put(waits(if stood { 8 } else { 7 }), &1);
+            assert_eq!(draft.get::<u8>(&rows::held("a"))?, Some(1));
+            let last = draft.last_key(&prefix, &until)?;
+            assert_eq!(last, Some(waits(if stood { 8 } else { 7 })));
+            Ok(())
+        });
+        turn.await.unwrap();
+    }
+    // What the turn did not read itself is deleted too.
+    let forget = ledger.turn(move |draft| {
+        draft.delete(rows::held("a"));
+        draft.delete(waits(7));
+        draft.delete(waits(8));
+        Ok(())
+    });
+    forget.await.unwrap();
+    assert_eq!(n_rows(&ledger).await, 0);
 }
