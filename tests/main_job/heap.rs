@@ -12,8 +12,8 @@ fn it_has_few_arenas_and_gives_back_soon_on_any_number_of_cores() {
     let output = output.expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     for line in [
-        "opt.narenas: 2\n",
-        "opt.dirty_decay_ms: 1000",
+        "opt.narenas: 1\n",
+        "opt.dirty_decay_ms: 200",
         "opt.tcache_max: 4096\n",
     ] {
         assert!(said.contains(line), "`{line}` is missing, of {said}");
