@@ -30,6 +30,7 @@ pub struct Launch {
     path: PathBuf,
     command: Command,
     log_file: Option<PathBuf>,
+    stderr_file: Option<PathBuf>,
 }
 
 /// Where a line was written.
@@ -110,34 +111,39 @@ impl Launch {
         self
     }
 
+    /// Its stderr goes to the end of `file`, as a service's does, and nobody reads it: a benchmark is not to measure that.
+    pub fn stderr_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.stderr_file = Some(file.into());
+        self
+    }
+
     /// Starts it. Panics, with the path, if it cannot be started.
     pub fn start(mut self) -> Binary {
         let path = self.path;
+        let open = |file: &Path| {
+            let opened = File::options().append(true).create(true).open(file);
+            opened.unwrap_or_else(|error| panic!("could not open {}: {error}", file.display()))
+        };
+        let stderr = self.stderr_file.as_deref().map(open);
         let mut child = self
             .command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr.map_or_else(Stdio::piped, Stdio::from))
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("could not start {}: {error}", path.display()));
-        let file =
-            self.log_file.map(|log_file| {
-                let opened = File::options().append(true).create(true).open(&log_file);
-                Arc::new(opened.unwrap_or_else(|error| {
-                    panic!("could not open {}: {error}", log_file.display())
-                }))
-            });
         let output = Output {
             lines: Arc::default(),
-            file,
+            file: self.log_file.as_deref().map(open).map(Arc::new),
             changed: Arc::new(watch::Sender::new(())),
         };
         let readers = TaskTracker::new();
         let stdout = child.stdout.take().expect("stdout is piped");
         readers.spawn(output.clone().read(Source::Stdout, stdout));
-        let stderr = child.stderr.take().expect("stderr is piped");
-        readers.spawn(output.clone().read(Source::Stderr, stderr));
+        if let Some(stderr) = child.stderr.take() {
+            readers.spawn(output.clone().read(Source::Stderr, stderr));
+        }
         readers.close();
         Binary {
             path,
@@ -157,6 +163,7 @@ impl Binary {
             command: Command::new(&path),
             path,
             log_file: None,
+            stderr_file: None,
         }
     }
 

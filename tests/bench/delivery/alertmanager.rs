@@ -103,6 +103,7 @@ impl Alertmanager {
 fn launch(folder: &std::path::Path, address: &str) -> Binary {
     let path = |name: &str| folder.join(name).display().to_string();
     Binary::launch(PATH)
+        .stderr_file(folder.join("log.txt"))
         .args([
             format!("--config.file={}", path("am.yml")),
             format!("--storage.path={}", path("data")),

@@ -5,7 +5,8 @@
 //! with a word where it is missing. Prints; asserts nothing. Syncbell is `syncbell notifier` over a real Kafka, fed as
 //! a poller feeds it: each alert is an event of the log, durable before it is sent, its outcome recorded.
 //!
-//! `SYNCBELL_WORK=burst,paced,500,429,kill,slow,targets,open` (all of them by default) leaves the others out.
+//! `SYNCBELL_WORK=burst,paced,500,429,kill,slow,targets,open` (all of them by default) leaves the others out,
+//! `SYNCBELL_ENGINE=syncbell` or `alertmanager` the other one.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 #![expect(
@@ -84,7 +85,10 @@ impl Engine {
 async fn main() {
     let only = std::env::var("SYNCBELL_WORK").unwrap_or_default();
     let wanted = |work: &str| only.is_empty() || only.split(',').any(|one| one == work);
-    for name in ["alertmanager", "syncbell"] {
+    warm_broker().await;
+    let engine = std::env::var("SYNCBELL_ENGINE").unwrap_or_default();
+    let engines = ["alertmanager", "syncbell"].into_iter();
+    for name in engines.filter(|name| engine.is_empty() || engine == *name) {
         if wanted("burst") {
             for n in [5_000, 20_000] {
                 burst(name, n).await;
@@ -116,6 +120,17 @@ async fn main() {
     }
 }
 
+/// Kafka is no part of what is measured, and its JVM compiles what it runs often: on the cores that are measured, while
+/// it is young.
+async fn warm_broker() {
+    let n = 20_000;
+    if let Some((receiver, engine)) = warm("syncbell", n).await {
+        feed_at(&engine, n, 7_500).await;
+        receiver.until_taken(0..n, LONGEST).await;
+        engine.stop().await;
+    }
+}
+
 /// What is to be alike in every work: a receiver, an engine that was warmed up.
 async fn warm(name: &str, n: usize) -> Option<(Receiver, Engine)> {
     warm_with(name, n, Mode::Takes).await
@@ -140,13 +155,14 @@ async fn burst(name: &str, n: usize) {
     let Some((receiver, engine)) = warm(name, n).await else {
         return;
     };
-    let began = Instant::now();
+    let (began, cpu_before_us) = (Instant::now(), cpu_us(engine.pid()));
     let fed = feed_at(&engine, n, 7_500).await;
     let fed_in = began.elapsed();
     receiver.until_taken(0..n, LONGEST).await;
+    let cpu_us = (cpu_us(engine.pid()) - cpu_before_us) / n as f64;
     let (rate, latencies) = (receiver.a_second(began), receiver.latencies_ms(&fed));
     println!(
-        "{name}: burst of {n}, fed in {fed_in:.2?}: {rate:.0}/s, {}, peak {:.0} MiB",
+        "{name}: burst of {n}, fed in {fed_in:.2?}: {rate:.0}/s, {}, peak {:.0} MiB, {cpu_us:.0} us of CPU each",
         quantiles(latencies),
         peak_mib(engine.pid()),
     );
@@ -303,6 +319,18 @@ fn p50_and_p99(mut latencies_ms: Vec<f64>) -> [f64; 2] {
             .copied()
             .unwrap_or(f64::NAN)
     })
+}
+
+/// What the process used of the CPUs, in microseconds (proc(5): its ticks, of which there are a hundred a second).
+fn cpu_us(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold spaces: the state is the first, user and system time the 12th and 13th.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        * 10_000.0
 }
 
 /// The most memory that the process had.

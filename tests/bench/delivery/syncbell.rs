@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::{Bus, KafkaOptions, Publisher, Record, Stream};
 use syncbell_event::{Change, Image, Kind, Source, Status, SyncTask};
-use syncbell_testkit::{Binary, kafka};
+use syncbell_testkit::{Binary, eventually, kafka};
 
 use crate::receiver::MARK;
 
@@ -61,8 +61,7 @@ impl Syncbell {
             folder.path().join("data").display(),
         );
         std::fs::write(folder.path().join("syncbell.yaml"), text).expect("a configuration");
-        let binary = launch(folder.path());
-        binary.wait_for_line("syncbell runs", WAIT).await;
+        let binary = launch(folder.path()).await;
         let mut options = KafkaOptions::new([broker]);
         options.topic_prefix = prefix;
         let bus = Bus::kafka(options).expect("a bus");
@@ -83,8 +82,7 @@ impl Syncbell {
 
     pub(crate) async fn kill_and_start_again(&mut self) {
         self.binary.kill().await;
-        self.binary = launch(self.folder.path());
-        self.binary.wait_for_line("syncbell runs", WAIT).await;
+        self.binary = launch(self.folder.path()).await;
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -97,11 +95,22 @@ impl Syncbell {
     }
 }
 
-fn launch(folder: &Path) -> Binary {
-    Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
+/// Returns when it runs. Its logs go to a file.
+async fn launch(folder: &Path) -> Binary {
+    let log = folder.join("log.json");
+    // Of the one before it.
+    std::fs::remove_file(&log).ok();
+    let binary = Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
         .args(["notifier", "-c", "syncbell.yaml"])
         .current_dir(folder)
-        .start()
+        .stderr_file(&log)
+        .start();
+    let runs = async || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.contains("syncbell runs").then_some(())
+    };
+    eventually("syncbell runs", WAIT, runs).await;
+    binary
 }
 
 /// A task that fails, or the same one when it is well again, as the poller's event.
