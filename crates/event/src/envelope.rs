@@ -134,6 +134,9 @@ pub enum DecodeError {
     /// Not JSON, or a required attribute or field is missing or has another type.
     #[error("could not decode the event: {0}")]
     Json(#[from] serde_json::Error),
+    /// What `data` holds is not what `type` says; a position is one within it.
+    #[error("could not decode the data of the event: {0}")]
+    Data(serde_json::Error),
     /// `specversion` is not 1.0.
     #[error("could not decode the event: specversion {0:?} is not 1.0")]
     SpecVersion(String),
@@ -198,7 +201,7 @@ impl Event {
     fn decode(type_name: &str, data: &RawValue) -> Result<Self, DecodeError> {
         let short = type_name.strip_prefix(TYPE_PREFIX).unwrap_or_default();
         let task = |kind| -> Result<Self, DecodeError> {
-            let data: Box<TaskData> = serde_json::from_str(data.get())?;
+            let data: Box<TaskData> = read(data)?;
             if data.before.is_none() && data.after.is_none() {
                 return Err(DecodeError::Empty);
             }
@@ -212,12 +215,16 @@ impl Event {
             "sync-task.created.v1" => task(Kind::Created),
             "sync-task.updated.v1" => task(Kind::Updated),
             "sync-task.vanished.v1" => task(Kind::Vanished),
-            "watch.swept.v1" => Ok(Self::Swept(serde_json::from_str(data.get())?)),
-            "watch.failing.v1" => Ok(Self::Failing(serde_json::from_str(data.get())?)),
-            "watch.recovered.v1" => Ok(Self::Recovered(serde_json::from_str(data.get())?)),
+            "watch.swept.v1" => Ok(Self::Swept(read(data)?)),
+            "watch.failing.v1" => Ok(Self::Failing(read(data)?)),
+            "watch.recovered.v1" => Ok(Self::Recovered(read(data)?)),
             _ => Err(DecodeError::Type(type_name.to_owned())),
         }
     }
+}
+
+fn read<'a, T: Deserialize<'a>>(data: &'a RawValue) -> Result<T, DecodeError> {
+    serde_json::from_str(data.get()).map_err(DecodeError::Data)
 }
 
 impl Envelope {

@@ -61,6 +61,24 @@ fn what_is_not_an_event_is_refused_by_name() {
     assert!(refused("\"1.0\"", "\"0.3\"").contains("specversion"));
     assert!(refused("sync-task.created.v1", "sync-task.created.v9").contains("created.v9"));
     assert!(refused("/acr/", "/ecr/").contains("source"));
+    let of_data = |from: &str, to: &str| {
+        let said = refused(from, to);
+        assert!(said.contains("the data of the event"), "{said}");
+        said
+    };
+    assert!(of_data("\"before\"", "\"before\": null, \"before\"").contains("duplicate field"));
+    assert!(of_data("\"after\"", "\"changed\": 7, \"after\"").contains("line"));
+    assert!(refused("\"data\"", "\"dates\"").contains("data"));
+    let mut bytes = text.clone().into_bytes();
+    let at = text.find("cri-").unwrap();
+    bytes[at] = 0xFF;
+    assert!(Envelope::decode(&bytes).is_err());
+    let escaped = text.replace("cri-", "\\u0063ri-");
+    assert_ne!(escaped, text);
+    assert_eq!(
+        Envelope::decode(escaped.as_bytes()).unwrap(),
+        Envelope::decode(text.as_bytes()).unwrap()
+    );
     assert!(
         Envelope::decode(b"{")
             .unwrap_err()

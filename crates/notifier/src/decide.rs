@@ -138,7 +138,7 @@ pub(crate) struct SubjectState {
 pub(crate) struct View {
     pub(crate) task: Option<TaskState>,
     pub(crate) subject: SubjectState,
-    /// Open incidents of the subject, and those that the task is a cause of.
+    /// Incidents of the subject, and those that the task is a cause of; closed ones too, which may open again.
     pub(crate) incidents: Vec<Incident>,
 }
 

@@ -8,13 +8,14 @@
 //! - trails of events, 24 h after they were made, or before where there are too many: they decide nothing;
 //! - ids of events, 24 h after they were read, and all but the newest of them: what comes later is known by the
 //!   task's own row, and a poller sends again what its outbox held, which is less;
-//! - closed incidents: deciding looks at open ones only. A closed one that opens again is a new one;
+//! - closed incidents, a day after they turned last at the soonest: then it is no flapping any more. Of closed ones deciding
+//!   takes nothing else; one that opens again is a new one;
 //! - deliveries that are over, with their attempts, after a time and all but the newest: their ids keep one from
 //!   being made twice, which matters while an event of theirs can be read again, and there the task's row says that
 //!   it was told;
 //! - marks of dead triggers, once their incident is over: then no resolve comes any more;
 //! - groups in which nothing waits and nothing is open;
-//! - when incidents began and ended, as an earlier version wrote it, a day later: it is no flapping any more;
+//! - when incidents began and ended, as an earlier version wrote it, a day later;
 //! - what is held back of an incident that is over, and that it hid others: nobody will be told;
 //! - silences, the time of incidents after they ended, once what they held back was looked at;
 //! - tasks that ended well, after a long time, and only if the log holds nothing that was read of them. Such

@@ -6,7 +6,7 @@
 //! | `ei/{number}` | the ids of the events of one turn, and when they were read; kept 24 h; all in bytes |
 //! | `t/{task digest}` | the task's last state; the digest in bytes, and those of healthy ones too (`compact.rs`) |
 //! | `s/{subject digest}` | the subject's newest well task and history; likewise |
-//! | `i/{incident id}` | the incident |
+//! | `i/{incident id}` | the incident, and when it began and ended of late |
 //! | `o/{instance digest}/{open since, ms}/{task digest}` | an open task that may become stuck |
 //! | `or/{rule digest}/{instance digest}/{since, ms}/{task digest}` | a task that is such as a rule wants it to be for some time |
 //! | `f/{instance digest}/{task digest}` | a task that became final, and may have been slow |

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use syncbell_bus::{Bus, KafkaOptions, Publisher, Record, Stream};
 use syncbell_event::{Change, Image, Kind, Source, Status, SyncTask};
-use syncbell_testkit::{Binary, eventually, kafka};
+use syncbell_testkit::{Binary, kafka};
+use tokio::time::Instant;
 
 use crate::receiver::MARK;
 
@@ -18,6 +19,8 @@ pub(crate) const TEAMS: usize = 100;
 const INSTANCE: &str = "cri-kmsiwlxxdcva0001";
 const REGION: &str = "cn-shanghai";
 const WAIT: Duration = Duration::from_mins(1);
+/// Between looks whether it runs.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Syncbell {
     folder: tempfile::TempDir,
@@ -100,17 +103,21 @@ async fn launch(folder: &Path) -> Binary {
     let log = folder.join("log.json");
     // Of the one before it.
     std::fs::remove_file(&log).ok();
-    let binary = Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
+    let mut binary = Binary::launch(env!("CARGO_BIN_EXE_syncbell"))
         .args(["notifier", "-c", "syncbell.yaml"])
         .current_dir(folder)
         .stderr_file(&log)
         .start();
-    let runs = async || {
-        let text = std::fs::read_to_string(&log).ok()?;
-        text.contains("syncbell runs").then_some(())
-    };
-    eventually("syncbell runs", WAIT, runs).await;
-    binary
+    let began = Instant::now();
+    loop {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        if said.contains("syncbell runs") {
+            return binary;
+        }
+        let goes_on = binary.is_running() && began.elapsed() < WAIT;
+        assert!(goes_on, "it does not run: {said}");
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// A task that fails, or the same one when it is well again, as the poller's event.

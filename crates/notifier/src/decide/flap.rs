@@ -1,9 +1,9 @@
 //! Flapping: a condition that begins and ends over and over.
 //!
 //! Pure. In: an entry that is to be told, and its incident, which knows when it began and ended of late. Out: whether it
-//! flaps. What flaps is said so, and goes to people in a group of its own, which waits longer between two messages (`notify.rs`): the
-//! first message says that it flaps, the next ones list what happened meanwhile. A receiver whose entries go alone, as
-//! those of a generic webhook, is told each at once all the same.
+//! flaps. What flaps is said so, and goes to people in a group of its own, which waits longer between two messages
+//! (`notify.rs`): the first message says that it flaps, the next ones list what happened meanwhile. A receiver whose
+//! entries go alone, as those of a generic webhook, is told each at once all the same.
 //!
 //! Time is that of the events, so that what flaps does not depend on when they are read. Must never happen: an entry
 //! that is not told because it flaps.
@@ -26,7 +26,7 @@ pub(crate) struct Flapping {
     pub(crate) within: SignedDuration,
 }
 
-/// When an incident began and ended of late, in the order in which it was told.
+/// When an incident began and ended of late, in the order in which that was decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Turns(Vec<Timestamp>);
 

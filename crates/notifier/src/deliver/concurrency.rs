@@ -5,7 +5,7 @@
 //! answers take about as long as the fastest did, shrinks when they take longer, and halves when an attempt fails.
 //!
 //! A receiver that moved far away looks like a busy one: answers take longer than the fastest did. As in BBR it is looked
-//! at with next to nothing under way, for a moment: what an answer takes then is the way to it, and no queue.
+//! at with next to nothing under way, for a moment: what an answer takes then is the way to it, and no queue of ours.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ const FIRST: u32 = 16;
 /// A failure halves it down to this.
 const LEAST: u32 = 2;
 
-/// After so many answers that took too long to allow for more attempts it is looked at why; twice as many after each look
-/// that found it busy, since that costs it some of its answers.
+/// After so many slow answers in a row the lane looks for the reason. Each look that finds the receiver busy doubles the
+/// number, since a look costs some throughput.
 const SLOW_ANSWERS: u32 = 128;
 const MOST_SLOW_ANSWERS: u32 = 1_024;
 
@@ -28,9 +28,9 @@ pub(super) struct Concurrency {
     most: u32,
     /// What the fastest answers take; it forgets slowly.
     fastest: Option<Duration>,
-    /// Answers in a row that took too long, with no fewer attempts to try it with.
+    /// Slow answers in a row, while no more are under way than at the beginning.
     slow: u32,
-    /// So many of them are a reason to look.
+    /// After so many of them it looks.
     slow_limit: u32,
     look: Option<Look>,
 }
@@ -122,6 +122,11 @@ impl Concurrency {
     /// An attempt failed, or was asked to come back later.
     pub(super) fn failed(&mut self) {
         self.limit = (self.limit / 2).max(LEAST).min(self.most);
+        self.refused();
+    }
+
+    /// An attempt got an answer that is no measure. What only refuses is not waited for at two attempts.
+    pub(super) fn refused(&mut self) {
         self.look = None;
         self.slow = 0;
     }
@@ -179,6 +184,20 @@ mod tests {
         // First it lets go, then it looks, then it grows again.
         far(&mut limit, 640 + SLOW_ANSWERS + 20 + 640);
         assert_eq!(limit.limit(), 640);
+    }
+
+    #[test]
+    fn a_look_ends_with_any_answer_that_is_no_measure() {
+        for ends in [Concurrency::failed, Concurrency::refused] {
+            let mut limit = Concurrency::up_to(640);
+            limit.taken(Duration::from_millis(1), 1);
+            while limit.limit() > 2 {
+                limit.taken(Duration::from_millis(100), 16);
+            }
+            // What was under way is refused, and nothing else comes back.
+            ends(&mut limit);
+            assert!(limit.limit() >= 8, "{}", limit.limit());
+        }
     }
 
     #[test]

@@ -453,6 +453,7 @@ impl LaneState {
                 }
             }
             Outcome::PermanentTarget { note } => {
+                self.concurrency.refused();
                 if self.stopped.is_none() {
                     tracing::error!(
                         target = %target, note,
@@ -461,8 +462,11 @@ impl LaneState {
                 }
                 self.stopped = Some(note.clone());
             }
-            Outcome::PermanentMessage { .. } => self.refusals = self.refusals.saturating_add(1),
-            Outcome::TooLarge { .. } | Outcome::Unknown { .. } => {}
+            Outcome::PermanentMessage { .. } => {
+                self.concurrency.refused();
+                self.refusals = self.refusals.saturating_add(1);
+            }
+            Outcome::TooLarge { .. } | Outcome::Unknown { .. } => self.concurrency.refused(),
         }
     }
 

@@ -1,7 +1,9 @@
-//! Kinds of rows of which mostly none stands, and which are asked for with each entry: one look a turn says so of all.
+//! Kinds of rows of which mostly none stands, and which are asked for with each entry: the store is looked at once a turn.
 //!
-//! In: a key, the store. Out: whether nothing of its kind stands there. Who else puts such rows while a turn is decided puts
-//! none that the turn asks for: the consume loop alone holds back and lets wait, a lane alone marks triggers of its own.
+//! In: a key, the store. Out: whether nothing of its kind stands there. The answer holds for the whole turn, although others
+//! commit meanwhile, as nobody else puts a row that the turn asks for: the consume loop alone holds back and lets wait. Triggers
+//! are marked by the lane of their target, by the consume loop for targets that have no lane, and by hand, which waits for
+//! both; retention scans a page of them before it first asks here.
 
 use std::cell::Cell;
 

@@ -111,7 +111,9 @@ pub(super) fn stands(
                 draft.put_incident(&incident);
             }
             let closed = incident.closed.as_ref();
-            let is_over = closed.is_some_and(|closed| older(closed.at, kept.incidents));
+            let turned = incident.turns.last();
+            let is_over = closed.is_some_and(|closed| older(closed.at, kept.incidents))
+                && turned.is_none_or(|at| older(at, TURNS_KEPT));
             if is_over {
                 draft.delete(rows::hold_record(&Holder::Incident(incident.id)));
             }

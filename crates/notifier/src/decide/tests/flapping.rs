@@ -2,15 +2,18 @@
 
 use super::*;
 use crate::decide::flap::Flapping;
+use crate::decide::notice::{self, About};
+
+const FLAPPING: Flapping = Flapping {
+    changes: 4,
+    within: SignedDuration::from_hours(1),
+};
 
 #[test]
 fn what_begins_again_knows_when_it_began_before_whoever_ended_it() {
     let flapping = |task: &SyncTask| {
         let mut ledger = Ledger::default();
-        ledger.rules.flapping = Some(Flapping {
-            changes: 4,
-            within: SignedDuration::from_hours(1),
-        });
+        ledger.rules.flapping = Some(FLAPPING);
         let mut told = Vec::new();
         for second in (0..8).map(|n| n * 60) {
             // Issues begin; a failure ends each without a word, and a success the failure.
@@ -54,4 +57,48 @@ fn what_begins_again_knows_when_it_began_before_whoever_ended_it() {
     );
     assert_eq!(of("failed", AlertStatus::Firing), after(2));
     assert_eq!(of("failed", AlertStatus::Resolved), after(1));
+}
+
+#[test]
+fn what_no_task_causes_flaps_too() {
+    let mut rules = RULES;
+    rules.flapping = Some(FLAPPING);
+    let (mut known, mut told) = (None, Vec::new());
+    for now in [0, 60, 120].map(at) {
+        let about = About {
+            rule: Rule::Blind,
+            subject: Subject::Instance {
+                instance: "cri-a".into(),
+            },
+            instance: "cri-a",
+            region: None,
+            reason: "unseen",
+            message: None,
+            since: now,
+            summary: "cri-a is not seen".into(),
+        };
+        let begun = notice::begin(known.take(), about, now, None, now).marked(&rules);
+        let ended = notice::end(begun.incident, ClosedBy::Seen, "seen".into(), now, now);
+        let ended = ended.marked(&rules);
+        let entries = [begun.entry, ended.entry].into_iter().flatten();
+        told.extend(entries.map(|entry| entry.flapping));
+        known = ended.incident;
+    }
+    assert_eq!(told, [false, false, false, true, true, true]);
+}
+
+#[test]
+fn an_end_by_hand_counts() {
+    let mut ledger = Ledger::default();
+    ledger.rules.flapping = Some(FLAPPING);
+    let mut told = Vec::new();
+    for second in [0, 60] {
+        let id = format!("{second}");
+        ledger.change(task(&id, "r", Status::Error, second, second));
+        let incident = ledger.incidents.values().next().unwrap().clone();
+        let (incident, entry) = close(incident, "", &ledger.rules, at(second));
+        told.push(entry.unwrap().flapping);
+        ledger.incidents.insert(incident.id.clone(), incident);
+    }
+    assert_eq!(told, [false, true]);
 }
