@@ -32,6 +32,7 @@ use crate::syncbell::Syncbell;
 /// Alerts handed over in one request, or one append.
 const A_REQUEST: usize = 75;
 const LONGEST: Duration = Duration::from_mins(1);
+const DISTANT: Mode = Mode::Slow(Duration::from_millis(100));
 
 /// What is measured.
 enum Engine {
@@ -118,8 +119,8 @@ async fn main() {
         return;
     }
     if wanted("slow") {
-        distant("from the beginning").await;
-        distant("after it was near").await;
+        distant(DISTANT, "from the beginning").await;
+        distant(Mode::Takes, "after it was near").await;
     }
     if wanted("targets") {
         targets::targets().await;
@@ -252,19 +253,13 @@ async fn killed(name: &str) {
 }
 
 /// Each incident begins and ends: the order of the two is looked at. One that was near at first looks like a busy one.
-async fn distant(since: &str) {
+async fn distant(before: Mode, since: &str) {
     let n = 20_000;
-    let mode = Mode::Slow(Duration::from_millis(100));
-    let before = if since == "from the beginning" {
-        mode
-    } else {
-        Mode::Takes
-    };
     let warmed = warm_with("syncbell", n, before).await;
     let Some((receiver, engine)) = warmed else {
         return;
     };
-    receiver.set(mode);
+    receiver.set(DISTANT);
     let Engine::Syncbell(it) = &engine else {
         return;
     };
